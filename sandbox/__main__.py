@@ -1,0 +1,129 @@
+"""The demo: real custom-action payloads through the function as Google runs it.
+
+python -m sandbox demo: add and remove, shown step by step.
+python -m sandbox run: sandbox and function stay, to be tried with curl.
+"""
+
+import shlex
+import signal
+import sys
+from contextlib import ExitStack
+
+import requests
+
+from sandbox.function import Function, run_function
+from sandbox.server import create_app, serve
+from sandbox.world import Row, World, new_id
+
+SECRET = "let-me-in"
+B2, LUCIDLINK = "Backblaze B2", "LucidLink"
+
+
+class Demo:
+    """A small post-production: three assets, one of them with an unfinished master."""
+
+    def __init__(self) -> None:
+        self.world = world = World()
+        self.b2 = world.add_storage(B2, "B2")
+        self.lucidlink = world.add_storage(LUCIDLINK)
+        world.add_storage("LucidLink Archive")
+        interview, drone, night = map(world.add_asset, ["Interview", "Drone shots", "Night shoot"])
+        world.add_file_set(interview, self.b2, [_file("interview.mov", 42)])
+        world.add_file_set(drone, self.b2, [_file("drone_1.mov", 7), _file("drone_2.mov", 9)])
+        # Its upload to B2 has not ended, so the copy on LucidLink is the only whole one.
+        world.add_file_set(night, self.b2, [_file("night.mov", 3) | {"status": "GROWING"}])
+        world.add_file_set(night, self.lucidlink, [_file("night.mov", 16)])
+        self.selection = {
+            "asset_ids": [interview],
+            "collection_ids": [world.add_collection(drone, night)],
+            "saved_search_ids": [],
+        }
+
+    def payload(self) -> Row:
+        """Return what iconik posts when the selection is right-clicked."""
+        return self.selection | {
+            "user_id": new_id(),
+            "system_domain_id": new_id(),
+            "action_id": new_id(),
+            "context": "BULK",
+            "metadata_view_id": None,
+            "metadata_values": None,
+            "date_created": "2026-01-09T17:00:00.000000",
+            "auth_token": "of-the-custom-action",
+        }
+
+    def show(self, title: str) -> None:
+        """Print what stands where."""
+        print(f"\n{title}\n  {'':14}{B2:36}{LUCIDLINK}")
+        for asset_id, asset in self.world.assets.items():
+            columns = [self._files(asset_id, storage) for storage in (self.b2, self.lucidlink)]
+            print(f"  {asset['title']:14}{columns[0]:36}{columns[1]}".rstrip())
+
+    def _files(self, asset_id: str, storage_id: str) -> str:
+        return ", ".join(
+            f"{file['original_name']} {file['size'] // 10**9} GB"
+            + ("" if file["status"] == "CLOSED" else f" ({file['status']})")
+            for file_set in self.world.file_sets_of(asset_id, storage_id)
+            for file in self.world.files.values()
+            if file["file_set_id"] == file_set["id"]
+        )
+
+
+def _file(name: str, gigabytes: int) -> Row:
+    return {"original_name": name, "size": gigabytes * 10**9}
+
+
+def main(command: str) -> None:
+    """Start sandbox and function, then show or wait."""
+    demo = Demo()
+    with ExitStack() as stack:
+        iconik_url = stack.enter_context(serve(create_app(demo.world)))
+        settings = {
+            "ICONIK_URL": iconik_url,
+            "ICONIK_ID": demo.world.app_id,
+            "ICONIK_TOKEN": demo.world.token,
+            "STORAGE_NAME": LUCIDLINK,
+            "MASTER_STORAGE_NAME": B2,
+            "BZ_SHARED_SECRET": SECRET,
+        }
+        function = stack.enter_context(run_function(settings))
+        print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
+        if command == "run":
+            wait(demo, function, iconik_url)
+        else:
+            show(demo, function)
+
+
+def show(demo: Demo, function: Function) -> None:
+    """Right-click the selection twice, and print what becomes of the files."""
+    demo.show("Before:")
+    for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
+        response = requests.post(
+            f"{function.url}/{path}",
+            json=demo.payload(),
+            headers={"x-bz-secret": SECRET},
+            timeout=60,
+        )
+        print(f"\n> {title}: POST /{path}\n< {response.status_code} {response.text}")
+        demo.show(f"After {title}:")
+    print(f"\nThe function's log:\n{function.output}", end="")
+
+
+def wait(demo: Demo, function: Function, iconik_url: str) -> None:
+    """Print what to try, and wait for Ctrl-C."""
+    body = shlex.quote(str(demo.selection).replace("'", '"'))
+    post = f"curl -i -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
+    headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
+    asset = demo.selection["asset_ids"][0]
+    print(
+        f"\nAdd to LucidLink:\n  {post}/add"
+        f"\nRemove from LucidLink:\n  {post}/remove"
+        f"\nThe files of an asset:\n  curl {headers} "
+        f"'{iconik_url}/API/files/v1/assets/{asset}/files/'"
+        "\n\nCtrl-C ends it."
+    )
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

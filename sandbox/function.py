@@ -1,0 +1,86 @@
+"""The function in a process of its own, started as Google's buildpack starts it.
+
+https://github.com/GoogleCloudPlatform/functions-framework-python
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+STARTS_WITHIN = 30.0
+"""Seconds after which a function that does not answer is given up."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A running function.
+
+    Attributes:
+        url: where it is, without a trailing slash.
+    """
+
+    url: str
+    _log: Path
+
+    @property
+    def output(self) -> str:
+        """What it has written to standard output and standard error."""
+        return self._log.read_text()
+
+
+@contextmanager
+def run_function(settings: Mapping[str, str], port: int = 0) -> Iterator[Function]:
+    """Run the function with these settings, and nothing else, on loopback; stop it at the end.
+
+    Args:
+        settings: the function's environment.
+        port: 0: a free one.
+    """
+    port = port or _free_port()
+    platform = {
+        "PORT": str(port),
+        "HOST": "127.0.0.1",
+        "FUNCTION_TARGET": "iconik_handler",
+        "LOG_EXECUTION_ID": "true",
+        "PYTHONUNBUFFERED": "TRUE",
+        "PATH": os.environ["PATH"],
+    }
+    command = [str(Path(sys.executable).with_name("functions-framework"))]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "output")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=platform | dict(settings), stdout=output, stderr=output
+            )
+        try:
+            _wait_for(port, process)
+            yield Function(f"http://127.0.0.1:{port}", log)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("The function does not start.") from None
+            time.sleep(0.02)
+        else:
+            return

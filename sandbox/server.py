@@ -1,0 +1,185 @@
+"""The part of iconik's REST API that the plugin uses, over a `World`.
+
+https://app.iconik.io/docs/reference.html
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import flask
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import UUIDConverter
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from sandbox.world import Row, World
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PAGE = 10
+"""Rows on a page where the client does not ask for another number, as in iconik."""
+
+ASSET = "/API/files/v1/assets/<id:asset_id>"
+
+T = TypeVar("T")
+
+
+class IdConverter(UUIDConverter):
+    """A UUID in a path, as text."""
+
+    to_python = str  # type: ignore[assignment]
+    to_url = str  # type: ignore[assignment]
+
+
+def create_app(world: World) -> flask.Flask:
+    """Return the WSGI application that serves a world; what it does not know is answered 501."""
+    app = flask.Flask("sandbox")
+    app.url_map.converters["id"] = IdConverter
+    request = flask.request
+
+    @app.before_request
+    def authenticate() -> None:
+        given = (request.headers.get("App-ID"), request.headers.get("Auth-Token"))
+        if given != (world.app_id, world.token):
+            flask.abort(401)
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> tuple[Row, int]:
+        # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
+        is_known = request.url_rule or error.code == 401
+        return {"errors": [error.name]}, (error.code or 500) if is_known else 501
+
+    @app.get("/API/files/v1/storages/")
+    def storages() -> Row:
+        name = request.args.get("name", "").lower()
+        rows = [row for row in world.storages.values() if name in row["name"].lower()]
+        return numbered_page(world, rows)
+
+    @app.post("/API/files/v1/storages/<id:storage_id>/bulk/")
+    def bulk(storage_id: str) -> tuple[Row, int]:
+        known(world.storages.get(storage_id))
+        if not 1 <= len(request.get_json()["object_ids"]) <= 500:
+            flask.abort(400)
+        job_id = world.copy(storage_id, request.get_json())
+        return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
+
+    @app.get(f"{ASSET}/formats/")
+    def formats(asset_id: str) -> Row:
+        return cursor_page(world, known(world.formats_of(asset_id) or None))
+
+    @app.get(f"{ASSET}/files/")
+    def files(asset_id: str) -> Row:
+        rows = [row for row in world.files.values() if row["asset_id"] == asset_id]
+        return cursor_page(world, [as_sent(row) for row in known(rows or None)])
+
+    @app.get(f"{ASSET}/files/<id:file_id>/")
+    def file(asset_id: str, file_id: str) -> Row:
+        return as_sent(of_asset(asset_id, world.files.get(file_id)))
+
+    @app.get(f"{ASSET}/file_sets/<id:file_set_id>/")
+    def file_set(asset_id: str, file_set_id: str) -> Row:
+        return of_asset(asset_id, world.file_sets.get(file_set_id))
+
+    @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
+    def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
+        row = of_asset(asset_id, world.file_sets.get(file_set_id))
+        world.delete(file_set_id)
+        if request.args.get("immediately") == "true" and world.knows_immediately:
+            world.purge(file_set_id)
+            return "", 204
+        return row, 200
+
+    @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
+    def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
+        if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
+            flask.abort(400)
+        world.purge(file_set_id)
+        return "", 204
+
+    @app.get("/API/assets/v1/collections/<id:collection_id>/contents/")
+    def contents(collection_id: str) -> Row:
+        return numbered_page(world, known(world.collections.get(collection_id)))
+
+    @app.get("/API/search/v1/search/saved/<id:search_id>/")
+    def saved_search(search_id: str) -> Row:
+        return numbered_page(world, known(world.saved_searches.get(search_id)))
+
+    app.wsgi_app = _one_at_a_time(app.wsgi_app)  # type: ignore[assignment,method-assign]
+
+    def as_sent(file: Row) -> Row:
+        return {"file_set_status": world.file_sets[file["file_set_id"]]["status"], **file}
+
+    def of_asset(asset_id: str, row: Row | None) -> Row:
+        return known(row if row and row["asset_id"] == asset_id else None)
+
+    return app
+
+
+def _one_at_a_time(application: "WSGIApplication") -> "WSGIApplication":
+    """Let one request in after the other: the tables of a world know no locks."""
+    lock = threading.Lock()
+
+    def serve_one(environ: "WSGIEnvironment", respond: "StartResponse") -> Iterable[bytes]:
+        with lock:
+            return application(environ, respond)
+
+    return serve_one
+
+
+def known(found: T | None) -> T:
+    """Return what was found, else answer 404."""
+    if found is None:
+        flask.abort(404)
+    return found
+
+
+def numbered_page(world: World, rows: Sequence[Row]) -> Row:
+    """Return the page of a list that `page` and `per_page` ask for."""
+    page, per_page = flask.request.args.get("page", 1, int), _per_page()
+    pages = max(1, -(-len(rows) // per_page))
+    answer = {"page": page, "pages": pages, "per_page": per_page, "total": len(rows)}
+    shown = rows[(page - 1) * per_page : page * per_page]
+    return answer | _objects(world, shown, f"page={page + 1}" if page < pages else None)
+
+
+def cursor_page(world: World, rows: Sequence[Row]) -> Row:
+    """Return the page of a list that `last_id` and `per_page` ask for."""
+    per_page = _per_page()
+    ids = [row["id"] for row in rows]
+    start = ids.index(flask.request.args["last_id"]) + 1 if "last_id" in flask.request.args else 0
+    shown = rows[start : start + per_page]
+    is_last = start + per_page >= len(rows)
+    return _objects(world, shown, None if is_last else f"last_id={shown[-1]['id']}")
+
+
+def _per_page() -> int:
+    return min(flask.request.args.get("per_page", PAGE, int), 100)
+
+
+def _objects(world: World, rows: Sequence[Row], following: str | None) -> Row:
+    """Return rows and, where this world has it so, the link to the rows that follow."""
+    if not world.links_pages:
+        return {"objects": rows}
+    link = f"{flask.request.path}?per_page={_per_page()}&{following}" if following else None
+    return {"objects": rows, "next_url": link}
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # Keeps connections open, as iconik does.
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing."""
+
+
+@contextmanager
+def serve(app: flask.Flask, port: int = 0) -> Iterator[str]:
+    """Serve an application on loopback, on a free port by default, and yield its URL."""
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,194 @@
+"""What an iconik system holds, and what becomes of it. Rows are as the API sends them."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def new_id() -> str:
+    """Return a new id as iconik makes them."""
+    return str(uuid.uuid4())
+
+
+@dataclass
+class World:
+    """An iconik system: tables of rows by their ids, and a Storage Gateway that copies at once.
+
+    Attributes:
+        links_pages: whether a page links to the next one.
+        knows_immediately: whether a file set can be deleted past the recycle bin.
+    """
+
+    app_id: str = "sandbox-app"
+    token: str = "sandbox-token"
+    links_pages: bool = True
+    knows_immediately: bool = True
+    storages: dict[str, Row] = field(default_factory=dict)
+    assets: dict[str, Row] = field(default_factory=dict)
+    formats: dict[str, Row] = field(default_factory=dict)
+    file_sets: dict[str, Row] = field(default_factory=dict)
+    files: dict[str, Row] = field(default_factory=dict)
+    collections: dict[str, list[Row]] = field(default_factory=dict)
+    saved_searches: dict[str, list[Row]] = field(default_factory=dict)
+    jobs: dict[str, Row] = field(default_factory=dict)
+
+    def add_storage(self, name: str, method: str = "FILE") -> str:
+        """Add a storage and return its id."""
+        row = {"name": name, "method": method, "purpose": "FILES", "status": "ACTIVE"}
+        return _insert(self.storages, row | {"settings": {}})
+
+    def add_asset(self, title: str, formats: Sequence[str] = ("ORIGINAL",)) -> str:
+        """Add an asset with formats that have no files yet, and return its id."""
+        asset_id = _insert(self.assets, {"title": title, "object_type": "assets"})
+        version_id = new_id()
+        for name in formats:
+            row = {"asset_id": asset_id, "version_id": version_id, "name": name, "status": "ACTIVE"}
+            _insert(self.formats, row)
+        return asset_id
+
+    def add_file_set(
+        self,
+        asset_id: str,
+        storage_id: str,
+        files: Sequence[Row],
+        format_name: str = "ORIGINAL",
+        **changes: object,
+    ) -> str:
+        """Add a format's files on a storage and return the file set's id.
+
+        Args:
+            files: of each what is not as usual, at least its `original_name`.
+            changes: what is not as usual with the file set.
+        """
+        format_id, version_id = next(
+            (row["id"], row["version_id"])
+            for row in self.formats.values()
+            if row["asset_id"] == asset_id and row["name"] == format_name
+        )
+        common = {
+            "asset_id": asset_id,
+            "format_id": format_id,
+            "version_id": version_id,
+            "storage_id": storage_id,
+        }
+        row = {"name": self.assets[asset_id]["title"], "base_dir": "/", "component_ids": []}
+        file_set_id = _insert(self.file_sets, common | row | {"status": "ACTIVE"} | changes)
+        for file in files:
+            name = file["original_name"]
+            row = {"file_set_id": file_set_id, "directory_path": "", "name": name, "type": "FILE"}
+            row |= {"size": 1000, "checksum": None, "status": "CLOSED", "format_status": "ACTIVE"}
+            _insert(self.files, common | row | file)
+        return file_set_id
+
+    def add_collection(self, *contents: str) -> str:
+        """Add a collection of assets and collections and return its id."""
+        collection_id = new_id()
+        self.collections[collection_id] = [self._item(id) for id in contents]
+        return collection_id
+
+    def put_into(self, collection_id: str, object_id: str) -> None:
+        """Put an asset or a collection into a collection."""
+        self.collections[collection_id].append(self._item(object_id))
+
+    def add_saved_search(self, *results: str) -> str:
+        """Add a saved search that finds assets or collections, and return its id."""
+        search_id = new_id()
+        self.saved_searches[search_id] = [self._item(id) for id in results]
+        return search_id
+
+    def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
+        """Return an asset's file sets on a storage."""
+        return [
+            row
+            for row in self.file_sets.values()
+            if (row["asset_id"], row["storage_id"], row["status"]) == (asset_id, storage_id, status)
+        ]
+
+    def names_on(self, storage_id: str) -> list[str]:
+        """Return the names of the files that stand on a storage, sorted."""
+        return sorted(
+            row["original_name"]
+            for row in self.files.values()
+            if row["storage_id"] == storage_id
+            and self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"
+        )
+
+    def copy(self, storage_id: str, request: Row) -> str:
+        """Copy one format of the requested objects to a storage, as a gateway does; return the job.
+
+        What stands there already is not copied again, nor what has no source.
+        """
+        for asset_id in self._assets_of(request["object_type"], request["object_ids"]):
+            for format in self.formats_of(asset_id, request.get("format_name", "ORIGINAL")):
+                if any(
+                    row["format_id"] == format["id"]
+                    for row in self.file_sets_of(asset_id, storage_id)
+                ):
+                    continue
+                if source := self._source(format["id"], request):
+                    files = [
+                        {key: file[key] for key in ("original_name", "size", "checksum")}
+                        for file in self.files.values()
+                        if file["file_set_id"] == source["id"]
+                    ]
+                    path = request.get("file_path") or "/"
+                    self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=path)
+        row = {"type": "TRANSFER", "status": "FINISHED", "title": "Copy"}
+        return _insert(self.jobs, row | {"object_type": "storages", "object_id": storage_id})
+
+    def delete(self, file_set_id: str) -> None:
+        """Put a file set into the recycle bin."""
+        self.file_sets[file_set_id]["status"] = "DELETED"
+
+    def purge(self, file_set_id: str) -> None:
+        """Delete a file set and its files for good."""
+        del self.file_sets[file_set_id]
+        for id in [id for id, row in self.files.items() if row["file_set_id"] == file_set_id]:
+            del self.files[id]
+
+    def formats_of(self, asset_id: str, name: str | None = None) -> list[Row]:
+        """Return the formats of an asset."""
+        return [
+            row
+            for row in self.formats.values()
+            if row["asset_id"] == asset_id and name in (None, row["name"])
+        ]
+
+    def _item(self, object_id: str) -> Row:
+        kind = "assets" if object_id in self.assets else "collections"
+        title = self.assets[object_id]["title"] if kind == "assets" else "Collection"
+        return {"id": object_id, "object_type": kind, "title": title}
+
+    def _assets_of(self, object_type: str, object_ids: Sequence[str]) -> Iterator[str]:
+        """Yield the assets among the objects and below them, each once."""
+        tables = {"collections": self.collections, "saved_searches": self.saved_searches}
+        waiting, met = [(object_type, id) for id in object_ids], set()
+        while waiting:
+            kind, id = waiting.pop()
+            if id in met:
+                continue
+            met.add(id)
+            if kind == "assets":
+                yield id
+            else:
+                contents = tables[kind].get(id, [])
+                waiting += [(row["object_type"], row["id"]) for row in contents]
+
+    def _source(self, format_id: str, request: Row) -> Row | None:
+        """Return the file set to copy from: on the preferred storage, if there is one."""
+        preferred = request.get("preferred_original_storage_id")
+        sources = [
+            row
+            for row in self.file_sets.values()
+            if row["format_id"] == format_id and row["status"] == "ACTIVE"
+        ]
+        return max(sources, key=lambda row: row["storage_id"] == preferred, default=None)
+
+
+def _insert(table: dict[str, Row], row: Row) -> str:
+    id = new_id()
+    table[id] = {"id": id, **row}
+    return id

@@ -1,0 +1,1 @@
+"""iconik custom actions that copy assets to one storage and delete them from it again."""

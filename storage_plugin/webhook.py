@@ -1,0 +1,100 @@
+"""The custom action as iconik posts it: the secret, the route and the payload. No I/O.
+
+https://help.iconik.backlight.co/hc/en-us/articles/25027351036311
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from storage_plugin.errors import CallerError, UnknownPath
+
+MAX_BODY = 1 << 20
+"""Bytes of the largest body that is read: some 25,000 ids."""
+
+_ROUTE = re.compile(r"(?:/iconik_handler)?/(add|remove)/?")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the editor selected: ids, each once, by the `object_type` of iconik's bulk calls."""
+
+    assets: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    saved_searches: tuple[str, ...] = ()
+
+    def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield the `object_type` and the ids of each kind of which something is selected."""
+        for field in fields(self):
+            if ids := getattr(self, field.name):
+                yield field.name, ids
+
+    def counts(self) -> dict[str, int]:
+        """Return how many objects of each kind are selected."""
+        return {object_type: len(ids) for object_type, ids in self.by_type()}
+
+
+def is_authentic(given: str, secret: str) -> bool:
+    """Whether a request holds the shared secret, compared in constant time.
+
+    Args:
+        given: the header `x-bz-secret` as WSGI hands it over, that is, decoded as Latin-1.
+        secret: the configured secret; an empty one matches nothing.
+    """
+    return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), secret.encode())
+
+
+def action(path: str) -> str:
+    """Return the action that a URL path names, `add` or `remove`.
+
+    Google strips the function's name from the path of one of its URLs, not of the others.
+
+    Raises:
+        UnknownPath: the path names no action.
+    """
+    if route := _ROUTE.fullmatch(path):
+        return route[1]
+    raise UnknownPath("No such action: the path of the URL must end in /add or /remove.")
+
+
+def selection(body: bytes) -> Selection:
+    """Read the selected objects from a custom action's JSON payload.
+
+    Keys that are not needed are accepted, for iconik may add some.
+
+    Raises:
+        CallerError: the body is no JSON object, an id is no UUID, or nothing is selected.
+    """
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        payload = None
+    if not isinstance(payload, dict):
+        raise CallerError("The body must be a JSON object as iconik's custom actions post it.")
+    selected = Selection(
+        assets=_ids(payload, "asset_ids"),
+        collections=_ids(payload, "collection_ids"),
+        saved_searches=_ids(payload, "saved_search_ids"),
+    )
+    if selected == Selection():
+        raise CallerError(
+            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
+        )
+    return selected
+
+
+def is_uuid(value: object) -> bool:
+    """Whether a value may enter a URL as an id."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
+def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
+    ids = payload.get(field)
+    if ids is None:
+        return ()
+    if not isinstance(ids, list) or not all(map(is_uuid, ids)):
+        raise CallerError(f"{field} must be a list of UUIDs.")
+    return tuple(dict.fromkeys(id.lower() for id in ids))

@@ -1,0 +1,40 @@
+"""Holds every request that the sandbox gets against iconik's own description of its API.
+
+The description is iconik's and not part of this project: the environment variable ICONIK_OPENAPI
+names the file. Without it these checks are skipped.
+"""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import flask
+from openapi_core import OpenAPI
+from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest
+
+DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
+
+
+@functools.cache
+def api() -> OpenAPI:
+    """Return the description; what it does not name counts as a mistake, unlike at iconik."""
+    description = json.loads(DESCRIPTION.read_text())
+    description["servers"] = [{"url": "/"}]
+    for schema in description["components"]["schemas"].values():
+        schema.setdefault("additionalProperties", False)
+    return OpenAPI.from_dict(description)
+
+
+def enforce(app: flask.Flask) -> list[str]:
+    """Check the requests that an application gets, and return the list that mistakes go to."""
+    mistakes: list[str] = []
+
+    @app.before_request
+    def check() -> None:
+        result = api().unmarshal_request(WerkzeugOpenAPIRequest(flask.request))
+        unknown = flask.request.args.keys() - result.parameters.query.keys()
+        for mistake in [*result.errors, *unknown]:
+            mistakes.append(f"{flask.request.method} {flask.request.url}: {mistake!r}")
+
+    return mistakes

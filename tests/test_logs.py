@@ -1,0 +1,52 @@
+"""The lines that Cloud Logging reads."""
+
+import json
+import threading
+
+import pytest
+
+from storage_plugin.logs import Log
+
+TRACE = "0123456789abcdef0123456789abcdef"
+
+
+def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a message holds, it stays on its line."""
+    Log("", None).write("INFO", "two\nlines", status=200)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert json.loads(line) == {"severity": "INFO", "message": "two\nlines", "status": 200}
+
+
+@pytest.mark.parametrize(
+    ("header", "project", "trace"),
+    [
+        (TRACE, "p", f"projects/p/traces/{TRACE}"),
+        (f"{TRACE}/123;o=1", "p", f"projects/p/traces/{TRACE}"),
+        (TRACE, None, TRACE),
+        ("", "p", None),
+        ("../../x", "p", None),
+    ],
+)
+def test_lines_belong_to_their_trace(
+    capsys: pytest.CaptureFixture[str], header: str, project: str | None, trace: str | None
+) -> None:
+    """A request's lines are found together; what is no trace is left out."""
+    Log(header, project).write("INFO", "x")
+    assert json.loads(capsys.readouterr().out).get("logging.googleapis.com/trace") == trace
+
+
+def test_lines_of_threads_do_not_mix(capsys: pytest.CaptureFixture[str]) -> None:
+    """Threads that write side by side write line by line."""
+
+    def write() -> None:
+        for _ in range(200):
+            Log(TRACE, "p").write("INFO", "x" * 500)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert len([json.loads(line) for line in lines]) == 1600

@@ -1,0 +1,120 @@
+"""The secret, the route and the payload."""
+
+import json
+
+import pytest
+
+from storage_plugin import webhook
+from storage_plugin.errors import CallerError, UnknownPath
+
+ID = "11f0aaaa-0000-4000-8000-00000000000a"
+OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
+
+
+@pytest.mark.parametrize(
+    ("given", "secret", "expected"),
+    [
+        ("s3cret", "s3cret", True),
+        ("s3cret ", "s3cret", False),
+        ("S3CRET", "s3cret", False),
+        ("", "", False),
+        ("x", "", False),
+        # What the wire carries as UTF-8 is handed over as Latin-1.
+        ("schlüssel".encode().decode("latin-1"), "schlüssel", True),
+        ("schlüssel", "schlüssel", False),
+        ("\N{SNOWMAN}", "s3cret", False),
+    ],
+)
+def test_secret_is_compared_as_bytes(given: str, secret: str, expected: bool) -> None:
+    """Only the very bytes of the secret let in, and an empty secret lets nobody in."""
+    assert webhook.is_authentic(given, secret) is expected
+
+
+@pytest.mark.parametrize("path", ["/add", "/add/", "/iconik_handler/add", "/iconik_handler/add/"])
+def test_path_names_the_action(path: str) -> None:
+    """The function's name before the action and a slash behind it are tolerated."""
+    assert webhook.action(path) == "add"
+    assert webhook.action(path.replace("add", "remove")) == "remove"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "", "/add/remove", "/ADD", "/addx", "/x/add", "/add//", "/add\n", "/iconik_handler"],
+)
+def test_other_paths_name_none(path: str) -> None:
+    """Anything else is no action."""
+    with pytest.raises(UnknownPath):
+        webhook.action(path)
+
+
+def test_selection_of_a_real_payload() -> None:
+    """A payload as iconik posts it is read, keys and contexts that are not needed aside."""
+    payload = {
+        "user_id": OTHER,
+        "system_domain_id": OTHER,
+        "context": "ANYTHING_NEW",
+        "action_id": OTHER,
+        "asset_ids": [ID],
+        "collection_ids": [],
+        "saved_search_ids": [OTHER],
+        "metadata_view_id": None,
+        "metadata_values": {"Field": {"field_values": [{"value": "x"}]}},
+        "date_created": "2026-01-09T17:00:00.000000",
+        "auth_token": "a.b.c",
+    }
+    expected = webhook.Selection(assets=(ID,), saved_searches=(OTHER,))
+    assert webhook.selection(json.dumps(payload).encode()) == expected
+
+
+def test_ids_count_once_and_in_order() -> None:
+    """Duplicates are dropped, in whatever case they are written."""
+    body = json.dumps({"asset_ids": [OTHER, ID, OTHER.upper(), ID], "collection_ids": None})
+    assert webhook.selection(body.encode()).assets == (OTHER, ID)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"asset_ids": 1' + b"0" * 5000,
+    ],
+)
+def test_body_must_be_a_json_object(body: bytes) -> None:
+    """Whatever is no JSON object is refused, however hostile."""
+    with pytest.raises(CallerError, match="must be a JSON object"):
+        webhook.selection(body)
+
+
+@pytest.mark.parametrize("field", ["asset_ids", "collection_ids", "saved_search_ids"])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        "x",
+        1,
+        {},
+        [None],
+        [1],
+        [[ID]],
+        ["../../users"],
+        [ID + "\n"],
+        [ID[:-1]],
+        [ID.replace("-", "")],
+    ],
+)
+def test_wrong_ids_are_refused_by_field(field: str, ids: object) -> None:
+    """An id that is no UUID never comes near a URL, and the answer names the field."""
+    with pytest.raises(CallerError, match=field):
+        webhook.selection(json.dumps({"asset_ids": [ID], field: ids}).encode())
+
+
+@pytest.mark.parametrize("body", ["{}", '{"asset_ids": []}', '{"collection_ids": null}'])
+def test_nothing_selected_is_refused(body: str) -> None:
+    """A payload that selects nothing is a mistake."""
+    with pytest.raises(CallerError, match="Nothing is selected"):
+        webhook.selection(body.encode())
