@@ -34,7 +34,7 @@ def enforce(app: flask.Flask) -> list[str]:
     def check() -> None:
         result = api().unmarshal_request(WerkzeugOpenAPIRequest(flask.request))
         unknown = flask.request.args.keys() - result.parameters.query.keys()
-        for mistake in [*result.errors, *unknown]:
-            mistakes.append(f"{flask.request.method} {flask.request.url}: {mistake!r}")
+        request = f"{flask.request.method} {flask.request.url}"
+        mistakes.extend(f"{request}: {mistake!r}" for mistake in [*result.errors, *unknown])
 
     return mistakes

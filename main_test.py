@@ -1,0 +1,360 @@
+"""System tests: the README's promises, sent over HTTP to the function as Google runs it."""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.function import Function, run_function
+from sandbox.server import create_app, serve
+from sandbox.world import World, new_id
+
+SECRET = "schlüssel-for-tests"
+ID = "11f0aaaa-0000-4000-8000-00000000000a"
+CLIP = {"original_name": "clip.mov"}
+
+
+class System:
+    """An iconik in memory with masters on B2, and running functions that work on it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.world = World(token="token-for-tests")
+        self.settings = {
+            "ICONIK_URL": stack.enter_context(serve(create_app(self.world))),
+            "ICONIK_ID": self.world.app_id,
+            "ICONIK_TOKEN": self.world.token,
+            "STORAGE_NAME": "LucidLink",
+            "MASTER_STORAGE_NAME": "B2",
+            "BZ_SHARED_SECRET": SECRET,
+        }
+        self.function = self.run()
+
+    def run(self, **settings: str | None) -> Function:
+        """Run another function, with other settings; None takes one away."""
+        changed = self.settings | settings
+        environ = {name: value for name, value in changed.items() if value is not None}
+        return self._stack.enter_context(run_function(environ))
+
+    def reset(self) -> None:
+        """Empty the iconik, but for its storages."""
+        vars(self.world).update(vars(World(token=self.world.token)))
+        self.b2 = self.world.add_storage("B2", "B2")
+        self.lucidlink = self.world.add_storage("LucidLink")
+        self.world.add_storage("LucidLink 2")
+
+    def asset(self, *, copied: bool = True, **master: object) -> str:
+        """Add an asset with a master on B2, and a copy on LucidLink."""
+        asset_id = self.world.add_asset("Clip")
+        self.world.add_file_set(asset_id, self.b2, [CLIP | master])
+        if copied:
+            self.world.add_file_set(asset_id, self.lucidlink, [CLIP])
+        return asset_id
+
+    def copies(self) -> int:
+        """Return how many files stand on LucidLink."""
+        return len(self.world.names_on(self.lucidlink))
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[System]:
+    """Start the function once for all tests."""
+    with ExitStack() as stack:
+        yield System(stack)
+
+
+@pytest.fixture
+def system(running: System) -> System:
+    """Return the running function, with an iconik that holds nothing yet."""
+    running.reset()
+    return running
+
+
+def post(
+    function: Function, path: str, secret: str | None = SECRET, **payload: object
+) -> requests.Response:
+    """Post a custom action's payload as iconik does."""
+    body = {
+        "user_id": new_id(),
+        "system_domain_id": new_id(),
+        "context": "BULK",
+        "action_id": new_id(),
+        "asset_ids": [],
+        "collection_ids": [],
+        "saved_search_ids": [],
+        "metadata_view_id": None,
+        "metadata_values": None,
+        "date_created": "2026-01-09T17:00:00.000000",
+        "auth_token": "payload-token",
+    }
+    return send(function, "POST", path, secret, json=body | payload)
+
+
+def send(
+    function: Function, method: str, path: str, secret: str | None = SECRET, **kwargs: Any
+) -> requests.Response:
+    """Send any request."""
+    headers = {"x-bz-secret": secret.encode()} if secret is not None else {}
+    return requests.request(method, function.url + path, headers=headers, timeout=60, **kwargs)
+
+
+def events(function: Function, since: int = 0) -> list[dict[str, Any]]:
+    """Return what the function has logged, line by line."""
+    return [json.loads(line) for line in function.output[since:].splitlines()]
+
+
+# Add and remove
+
+
+def test_add_then_remove(system: System) -> None:
+    """Assets and collections go to LucidLink and come off it again; the masters stay."""
+    asset, inside = system.asset(copied=False), system.asset(copied=False)
+    selection = {"asset_ids": [asset], "collection_ids": [system.world.add_collection(inside)]}
+    added = post(system.function, "/add", **selection)
+    assert (added.status_code, added.text) == (200, "OK")
+    assert system.copies() == 2
+    removed = post(system.function, "/remove", **selection)
+    assert (removed.status_code, removed.text) == (200, "OK")
+    assert system.copies() == 0
+    assert len(system.world.names_on(system.b2)) == 2
+
+
+def test_saved_search(system: System) -> None:
+    """What a saved search finds goes to LucidLink and comes off it again."""
+    search = system.world.add_saved_search(*(system.asset(copied=False) for _ in range(11)))
+    assert post(system.function, "/add", saved_search_ids=[search]).text == "OK"
+    assert system.copies() == 11
+    assert post(system.function, "/remove", saved_search_ids=[search]).text == "OK"
+    assert system.copies() == 0
+
+
+def test_remove_keeps_what_has_no_complete_master(system: System) -> None:
+    """The answer says in one sentence what stayed, and why."""
+    kept, gone = system.asset(status="GROWING"), system.asset()
+    response = post(system.function, "/remove", asset_ids=[kept, gone])
+    assert response.status_code == 200
+    assert response.text == (
+        f"OK: 1 of 2 assets stayed on LucidLink. {kept}: ORIGINAL: its master clip.mov is GROWING."
+    )
+    assert len(system.world.file_sets_of(kept, system.lucidlink)) == 1
+    assert len(system.world.file_sets_of(gone, system.lucidlink)) == 0
+
+
+def test_remove_does_the_rest_when_some_fail(system: System) -> None:
+    """An asset that iconik answers nonsense for is named in a 502; the others are removed."""
+    broken, fine = system.asset(storage_id=None), system.asset()
+    response = post(system.function, "/remove", asset_ids=[broken, fine])
+    assert response.status_code == 502
+    assert response.text.startswith("1 of 2 assets failed, the rest is done")
+    assert broken in response.text
+    assert system.copies() == 1
+
+
+def test_long_reports_are_cut(system: System) -> None:
+    """An answer names three assets; the log names all."""
+    kept = [system.asset(status="OPEN") for _ in range(5)]
+    since = len(system.function.output)
+    response = post(system.function, "/remove", asset_ids=kept)
+    assert response.text.endswith("; 2 more are in the log.")
+    assert {event.get("kept") for event in events(system.function, since)} >= set(kept)
+
+
+def test_url_overrides_the_settings(system: System) -> None:
+    """One function serves several storages, formats and folders."""
+    other = system.world.add_storage("Other & more")
+    asset_id = system.world.add_asset("Clip", ["A", "B", "C"])
+    for name in "ABC":
+        system.world.add_file_set(asset_id, system.b2, [{"original_name": name}], name)
+    query = "?storage=Other%20%26%20more&format=A,B&path=/in"
+    assert post(system.function, "/add" + query, asset_ids=[asset_id]).text == "OK"
+    assert system.world.names_on(other) == ["A", "B"]
+    assert {row["base_dir"] for row in system.world.file_sets_of(asset_id, other)} == {"/in"}
+    assert post(system.function, "/remove" + query, asset_ids=[asset_id]).text == "OK"
+    assert system.world.names_on(other) == []
+
+
+@pytest.mark.parametrize("storage", ["B2", "Second%20B2"])
+def test_masters_are_never_removed(system: System, storage: str) -> None:
+    """Removal from a B2 storage is refused outright."""
+    second = system.world.add_storage("Second B2", "B2")
+    asset_id = system.asset()
+    system.world.add_file_set(asset_id, second, [CLIP])
+    response = post(system.function, f"/remove?storage={storage}", asset_ids=[asset_id])
+    assert response.status_code == 500
+    assert "STORAGE_NAME" in response.text
+    assert len(system.world.file_sets) == 3
+
+
+def test_requests_run_side_by_side(system: System) -> None:
+    """Eight actions at once, half of them with a wrong secret, do what each one does alone."""
+    assets = [system.asset() for _ in range(8)]
+    secrets = [SECRET, "wrong"] * 4
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(
+            lambda asset, secret: post(system.function, "/remove", secret, asset_ids=[asset]),
+            assets,
+            secrets,
+        )
+        assert [answer.status_code for answer in answers] == [200, 401] * 4
+    assert system.copies() == 4
+
+
+# Who is let in, and what is refused
+
+
+@pytest.mark.parametrize("secret", [None, "", "wrong", SECRET.upper(), SECRET + "x", "\xff" * 500])
+@pytest.mark.parametrize("method", ["POST", "GET", "TRACE"])
+@pytest.mark.parametrize("path", ["/add", "/remove", "/nowhere?x=y"])
+def test_without_the_secret_everything_is_401(
+    system: System, method: str, path: str, secret: str | None
+) -> None:
+    """Nothing else of a request is looked at before its secret."""
+    response = send(system.function, method, path, secret, data=b"{nonsense")
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "x-bz-secret"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+def test_other_methods_are_405(system: System, method: str) -> None:
+    """Only POST is served, whatever the path."""
+    response = send(system.function, method, "/nowhere")
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+
+
+def test_large_bodies_are_413(system: System) -> None:
+    """Over 1 MiB nothing is read, whether or not the length was told before."""
+    body = b" " * (1 << 20)
+    assert send(system.function, "POST", "/nowhere", data=body).status_code == 400
+    assert send(system.function, "POST", "/nowhere", data=body + b" ").status_code == 413
+    assert send(system.function, "POST", "/nowhere", data=iter([body, b" "])).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "JSON object"),
+        (b"\x00\xff", "JSON object"),
+        (b"[]", "JSON object"),
+        (b"[" * 500_000, "JSON object"),
+        (b"{}", "Nothing is selected"),
+        (b'{"asset_ids": null, "collection_ids": []}', "Nothing is selected"),
+        (b'{"asset_ids": ["../../users/v1/users"]}', "asset_ids"),
+        (b'{"collection_ids": "x"}', "collection_ids"),
+        (b'{"saved_search_ids": [{}]}', "saved_search_ids"),
+    ],
+)
+def test_unusable_bodies_are_400(system: System, body: bytes, named: str) -> None:
+    """A body that selects nothing usable is refused, before the path is."""
+    response = send(system.function, "POST", "/nowhere", data=body)
+    assert response.status_code == 400
+    assert named in response.text
+
+
+@pytest.mark.parametrize("query", ["?x=1", "?storage=", "?storage=a&storage=b", "?path=a"])
+def test_wrong_queries_are_400(system: System, query: str) -> None:
+    """A mistyped override is refused, for it would act on the wrong storage."""
+    assert post(system.function, "/remove" + query, asset_ids=[ID]).status_code == 400
+
+
+def test_other_paths_are_404(system: System) -> None:
+    """Only the two actions are there; the function's own name and a slash are tolerated."""
+    asset = system.asset()
+    assert post(system.function, "/", asset_ids=[asset]).status_code == 404
+    assert post(system.function, "/added", asset_ids=[asset]).status_code == 404
+    assert post(system.function, "/iconik_handler/remove/", asset_ids=[asset]).text == "OK"
+    assert system.copies() == 0
+
+
+def test_errors_are_one_plain_line(system: System) -> None:
+    """A refusal says what and why in one line of text."""
+    response = send(system.function, "POST", "/add", data=b"")
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert response.text == "The body must be a JSON object as iconik's custom actions post it."
+
+
+# What the administrator sees
+
+
+def test_wrong_settings_are_500_and_named(system: System) -> None:
+    """Everything missing or wrong is said at once, to the caller and in the log."""
+    function = system.run(ICONIK_ID=None, STORAGE_NAME=None, ICONIK_URL="ftp://x")
+    response = post(function, "/add", asset_ids=[ID])
+    assert response.status_code == 500
+    (event,) = events(function)
+    assert event["severity"] == "ERROR"
+    for variable in ("ICONIK_ID", "STORAGE_NAME", "ICONIK_URL"):
+        assert variable in response.text
+        assert variable in event["message"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "named"),
+    [
+        ({"ICONIK_TOKEN": "wrong"}, 500, "iconik-token"),
+        ({"STORAGE_NAME": "Lucid"}, 500, "no storages named Lucid"),
+        ({"MASTER_STORAGE_NAME": "Lucid"}, 500, "no storages named Lucid"),
+    ],
+)
+def test_what_iconik_does_not_accept_is_500(
+    system: System, settings: dict[str, str], status: int, named: str
+) -> None:
+    """A token that iconik refuses, or a storage it does not have, is the administrator's."""
+    response = post(system.run(**settings), "/add", asset_ids=[ID])
+    assert response.status_code == status
+    assert named in response.text
+
+
+def test_iconik_away_is_502(system: System) -> None:
+    """An iconik that cannot be reached is told as that."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    function = system.run(ICONIK_URL=f"http://127.0.0.1:{port}")
+    response = post(function, "/remove", asset_ids=[ID])
+    assert response.status_code == 502
+    assert "cannot be reached" in response.text
+
+
+def test_secret_manager_away_is_503(system: System) -> None:
+    """Where the shared secret cannot be read nobody is let in, and the log says why."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"127.0.0.1:{server.getsockname()[1]}"
+    metadata = {"GCE_METADATA_HOST": nobody, "GCE_METADATA_IP": nobody}
+    function = system.run(BZ_SHARED_SECRET=None, HOME="/nonexistent", **metadata)
+    response = post(function, "/remove", asset_ids=[system.asset()])
+    assert response.status_code == 503
+    assert response.text == "The secret bz-shared-secret cannot be read: see the function's log."
+    assert "DefaultCredentialsError" in events(function)[-1]["message"]
+    assert system.copies() == 1
+
+
+@pytest.mark.parametrize("execution_id", ["true", "false"])
+def test_log_lines(system: System, execution_id: str) -> None:
+    """Each request is one JSON line, and so is each asset that stayed; nothing secret is in any."""
+    function = system.run(LOG_EXECUTION_ID=execution_id, GOOGLE_CLOUD_PROJECT="project")
+    trace = "0123456789abcdef0123456789abcdef"
+    kept, gone = system.asset(status="MISSING"), system.asset()
+    headers = {"x-bz-secret": SECRET.encode(), "X-Cloud-Trace-Context": f"{trace}/1;o=1"}
+    body = {"asset_ids": [kept, gone], "auth_token": "payload-token"}
+    requests.post(f"{function.url}/remove", json=body, headers=headers, timeout=60)
+    requests.post(f"{function.url}/remove", json=body, timeout=60)
+    asset, request, refusal = events(function)
+
+    assert (asset["severity"], asset["kept"]) == ("WARNING", kept)
+    assert "MISSING" in asset["message"]
+    assert request["severity"] == "INFO"
+    assert request["message"].startswith("OK: 1 of 2 assets stayed on LucidLink.")
+    expected = {"action": "remove", "storage": "LucidLink", "selected": {"assets": 2}}
+    expected |= {"assets": 2, "file_sets_removed": 1, "kept": 1, "failed": 0}
+    expected |= {"iconik_calls": 1 + 2 + 3, "status": 200}
+    assert {name: request.get(name) for name in expected} == expected
+    assert isinstance(request["duration_ms"], int)
+    assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)
+    for event in (asset, request):
+        assert event["logging.googleapis.com/trace"] == f"projects/project/traces/{trace}"
+    for secret in (SECRET, system.world.token, "payload-token", system.world.app_id):
+        assert secret not in function.output

@@ -1,0 +1,132 @@
+"""The entry point in process: the secrets, and what is imported for them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import functions_framework
+import pytest
+from flask.testing import FlaskClient
+
+from sandbox.world import World, new_id
+from storage_plugin.errors import SecretUnavailable
+from storage_plugin.secret_manager import Secret, SecretManager
+
+ROOT = Path(__file__).parent.parent
+
+
+class Vault:
+    """A Secret Manager in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.secrets = {"bz-shared-secret": "first", "iconik-token": world.token}
+
+    def access(self, name: str) -> str:
+        """Return a secret, or fail where there is none."""
+        if name not in self.secrets:
+            raise SecretUnavailable(f"No {name}.", "It is away.")
+        return self.secrets[name]
+
+
+@pytest.fixture
+def vault(world: World, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    """Put a vault in the place of Google's Secret Manager."""
+    vault = Vault(world)
+    monkeypatch.setattr(SecretManager, "access", lambda _, name: vault.access(name))
+    return vault
+
+
+@pytest.fixture
+def function(
+    vault: Vault, world: World, iconik_url: str, monkeypatch: pytest.MonkeyPatch
+) -> FlaskClient:
+    """Return a client of a new instance of the function, with its secrets in the vault."""
+    assert vault.secrets
+    for variable in ("BZ_SHARED_SECRET", "ICONIK_TOKEN", "MASTER_STORAGE_NAME", "FORMAT_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("ICONIK_URL", iconik_url)
+    monkeypatch.setenv("ICONIK_ID", world.app_id)
+    monkeypatch.setenv("STORAGE_NAME", "LucidLink")
+    monkeypatch.setenv("FUNCTION_TARGET", "iconik_handler")
+    app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
+    return app.test_client()
+
+
+def statuses(function: FlaskClient, *secrets: str | None) -> list[int]:
+    """Return the status of a request that selects nothing, for each secret that it may hold."""
+    return [
+        function.post("/add", headers={"x-bz-secret": secret} if secret else {}).status_code
+        for secret in secrets
+    ]
+
+
+def test_only_the_secret_lets_in(function: FlaskClient) -> None:
+    """A request is refused for its secret before it is for its missing body."""
+    assert statuses(function, None, "wrong", "first") == [401, 401, 400]
+
+
+def test_a_rotated_secret_works_at_once(
+    function: FlaskClient, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new secret is seen when it is first used; only within ten seconds of an access it waits."""
+    now = 0.0
+    secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", vault.access, clock=lambda: now)
+    monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
+    assert statuses(function, "first") == [400]
+    vault.secrets["bz-shared-secret"] = "second"
+    now = 9.0
+    assert statuses(function, "second", "first") == [401, 400]
+    now = 11.0
+    assert statuses(function, "second", "first") == [400, 401]
+
+
+def test_without_a_secret_nobody_is_let_in(function: FlaskClient, vault: Vault) -> None:
+    """While the secret cannot be read or is empty the answer is 503, without details."""
+    del vault.secrets["bz-shared-secret"]
+    response = function.post("/add", headers={"x-bz-secret": "first"})
+    assert (response.status_code, response.text) == (503, "No bz-shared-secret.")
+    vault.secrets["bz-shared-secret"] = ""
+    assert statuses(function, "first", None) == [503, 401]
+
+
+def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, world: World) -> None:
+    """A token that iconik refuses is read again within the same request."""
+    world.add_storage("LucidLink")
+
+    def add() -> int:
+        headers = {"x-bz-secret": "first"}
+        return function.post("/add", headers=headers, json={"asset_ids": [new_id()]}).status_code
+
+    assert add() == 200
+    vault.secrets["iconik-token"] = world.token = "second"
+    assert add() == 200
+    world.token = "third"
+    assert add() == 500
+    del vault.secrets["iconik-token"]
+    assert add() == 503
+
+
+def test_secrets_of_the_environment_need_no_google_library(iconik_url: str, world: World) -> None:
+    """With `--set-secrets` the waiting editor does not pay for a library that is not used."""
+    script = """if True:
+        import sys
+        from functions_framework import create_app
+        client = create_app("iconik_handler", "main.py").test_client()
+        headers = {"x-bz-secret": "first"}
+        body = {"asset_ids": ["11f0aaaa-0000-4000-8000-00000000000a"]}
+        assert client.post("/remove", headers=headers, json=body).status_code == 200
+        print({"google.auth", "google.api_core", "grpc"} & sys.modules.keys())
+        """
+    world.add_storage("LucidLink")
+    environ = {
+        "BZ_SHARED_SECRET": "first",
+        "ICONIK_TOKEN": world.token,
+        "ICONIK_ID": world.app_id,
+        "ICONIK_URL": iconik_url,
+        "STORAGE_NAME": "LucidLink",
+    }
+    command = [sys.executable, "-c", script]
+    process = subprocess.run(
+        command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True
+    )
+    assert process.stdout.splitlines()[-1] == "set()"
