@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo run test lint types lock clean
+.PHONY: help demo run test bench lint types lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -16,6 +16,9 @@ run: $(BIN)/installed ## Start the function and an iconik in memory, to be tried
 
 test: $(BIN)/installed ## Run all tests.
 	$(BIN)/python -m pytest
+
+bench: $(BIN)/installed ## Measure; takes some minutes.
+	@$(BIN)/python -m bench
 
 lint: $(BIN)/installed ## Check style and form.
 	$(BIN)/ruff check
@@ -32,9 +35,10 @@ lock: $(BIN)/installed ## Renew the pins of both requirements files.
 	    --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove what these commands have made.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/installed: requirements-dev.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@echo "Installing into $(VENV), once ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	@touch $@

@@ -2,13 +2,24 @@
 
 import os
 import time
+from typing import NoReturn
 
 import flask
 import functions_framework
+from werkzeug.exceptions import InternalServerError
 
-from storage_plugin import errors, transfers, webhook
-from storage_plugin.iconik import Iconik, new_session
+from storage_plugin import progress, transfers, webhook
+from storage_plugin.errors import (
+    BodyTooLarge,
+    CallerError,
+    MethodNotAllowed,
+    PluginError,
+    Unauthorized,
+)
+from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
+from storage_plugin.pace import Deadline, Pace
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 
@@ -17,6 +28,7 @@ secret_manager = SecretManager()
 shared_secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", secret_manager.access)
 iconik_token = Secret("iconik-token", "ICONIK_TOKEN", secret_manager.access)
 session = new_session()
+pace = Pace()
 
 
 @functions_framework.http
@@ -35,20 +47,22 @@ def iconik_handler(request: flask.Request) -> str:
     try:
         let_in(request)
         answer = act(request, log)
-    except errors.PluginError as raised:
-        error, answer = raised, " ".join(str(raised).split())
+    except PluginError as raised:
+        error, answer = raised, str(raised)
 
+    # One line that can be encoded, whatever iconik's names hold.
+    answer = " ".join(answer.encode(errors="replace").decode().split())
     status = error.status if error else 200
+    detail = f" {error.detail}" if error and error.detail else ""
     log.write(
         "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR",
-        f"{answer} {error.detail}".rstrip() if error else answer,
+        f"{log.figures.get('action', 'request')} {status}: {answer}{detail}",
         **log.figures,
         status=status,
         duration_ms=round((time.monotonic() - started) * 1000),
     )
     if error:
-        response = flask.Response(answer, status, error.headers, mimetype="text/plain")
-        flask.abort(status, description=answer, response=response)
+        refuse(error, answer)
     return answer
 
 
@@ -65,63 +79,51 @@ def let_in(request: flask.Request) -> None:
     # It may have been rotated; but a flood of wrong secrets must cost nothing.
     if given and webhook.is_authentic(given, shared_secret.read(max_age=10, pause=10)):
         return
-    raise errors.Unauthorized("The header x-bz-secret must hold the shared secret.")
+    raise Unauthorized("The header x-bz-secret must hold the shared secret.")
 
 
 def act(request: flask.Request, log: Log) -> str:
     """Read a custom action, do what it asks and return the answer."""
     if request.method != "POST":
-        raise errors.MethodNotAllowed("A custom action is sent with POST.")
-    body = request.stream.read(webhook.MAX_BODY + 1)
+        raise MethodNotAllowed("A custom action is sent with POST.")
+    try:
+        body = request.stream.read(webhook.MAX_BODY + 1)
+    except Exception:  # noqa: BLE001 - Each server has its own, with the body's words in it.
+        raise CallerError("The body cannot be read to its end.") from None
     if len(body) > webhook.MAX_BODY:
-        raise errors.BodyTooLarge("The body is over 1 MiB: select fewer objects.")
-    selection = webhook.selection(body)
+        raise BodyTooLarge("The body is over 1 MiB: select fewer objects.")
+    selection = webhook.read_selection(body)
     query = read_query(request.args.to_dict(flat=False))
-    action = webhook.action(request.path)
+    action = webhook.read_action(request.path)
     settings = Settings.from_environment(os.environ).override(query)
+    deadline = Deadline(settings.timeout)
 
     log.figures.update(action=action, storage=settings.storage_name, selected=selection.counts())
-    iconik = Iconik(session, settings.iconik_url, settings.iconik_id, iconik_token.read)
+    rest = Rest(session, settings.iconik_url, settings.iconik_id, iconik_token.read, pace, deadline)
     try:
         if action == "add":
-            log.figures["jobs"] = transfers.add(iconik, selection, settings)
+            log.figures["jobs"] = transfers.add(Iconik(rest), selection, settings)
             return "OK"
-        removals = transfers.remove(iconik, selection, settings)
+        removals = transfers.remove(Iconik(rest), selection, settings, deadline)
     finally:
-        log.figures["iconik_calls"] = iconik.calls
-    return report(removals, settings, log)
+        log.figures["iconik_calls"] = rest.calls
+    progress.write_log(removals, log)
+    return progress.answer(removals, settings.storage_name)
 
 
-def report(removals: list[transfers.Removal], settings: Settings, log: Log) -> str:
-    """Log each asset that was kept or failed, and return the answer to a removal.
-
-    Raises:
-        IconikError: some failed.
-    """
-    kept = {removal.object_id: "; ".join(removal.kept) for removal in removals if removal.kept}
-    failed = {removal.object_id: removal.failure for removal in removals if removal.failure}
-    for object_id, reason in kept.items():
-        log.write("WARNING", f"Kept {object_id}: {reason}.", kept=object_id)
-    for object_id, reason in failed.items():
-        log.write("ERROR", f"Failed {object_id}: {reason}", failed=object_id)
-    removed = sum(removal.removed for removal in removals)
-    log.figures.update(
-        assets=len(removals), file_sets_removed=removed, kept=len(kept), failed=len(failed)
-    )
-    if failed:
-        raise errors.IconikError(
-            f"{len(failed)} of {len(removals)} assets failed, the rest is done; the same action "
-            f"can be repeated. {excerpt(failed)}"
-        )
-    if kept:
-        where = f"{len(kept)} of {len(removals)} assets stayed on {settings.storage_name}"
-        return f"OK: {where}. {excerpt(kept)}"
-    return "OK"
+def refuse(error: PluginError, answer: str) -> NoReturn:
+    """Raise the HTTP exception that answers with an error's status and one plain line."""
+    response = flask.Response(answer, error.status, error.headers, mimetype="text/plain")
+    if error.status == 500:
+        raise PlainServerError(answer, response)
+    flask.abort(error.status, description=answer, response=response)
 
 
-def excerpt(reasons: dict[str, str], most: int = 3) -> str:
-    """Return the first few objects and their reasons in a sentence."""
-    shown = [f"{object_id}: {reason.rstrip('.')}" for object_id, reason in reasons.items()][:most]
-    if len(reasons) > most:
-        shown.append(f"{len(reasons) - most} more are in the log")
-    return f"{'; '.join(shown)}."
+class PlainServerError(InternalServerError):
+    """A 500 with its own text: by the class's code the framework would put a crash page there."""
+
+    code = None  # type: ignore[assignment]
+
+    def __init__(self, description: str, response: flask.Response) -> None:
+        super().__init__(description, response)
+        self.code = 500

@@ -4,6 +4,7 @@ python -m sandbox demo: add and remove, shown step by step.
 python -m sandbox run: sandbox and function stay, to be tried with curl.
 """
 
+import json
 import shlex
 import signal
 import sys
@@ -54,10 +55,11 @@ class Demo:
 
     def show(self, title: str) -> None:
         """Print what stands where."""
-        print(f"\n{title}\n  {'':14}{B2:36}{LUCIDLINK}")
+        print(f"\n{title}\n  {'Asset':24}{B2:36}{LUCIDLINK}")
         for asset_id, asset in self.world.assets.items():
+            name = f"{asset['title']} ({asset_id[:8]})"
             columns = [self._files(asset_id, storage) for storage in (self.b2, self.lucidlink)]
-            print(f"  {asset['title']:14}{columns[0]:36}{columns[1]}".rstrip())
+            print(f"  {name:24}{columns[0]:36}{columns[1]}".rstrip())
 
     def _files(self, asset_id: str, storage_id: str) -> str:
         return ", ".join(
@@ -96,11 +98,13 @@ def main(command: str) -> None:
 
 def show(demo: Demo, function: Function) -> None:
     """Right-click the selection twice, and print what becomes of the files."""
+    payload = demo.payload()
+    print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
     demo.show("Before:")
     for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
         response = requests.post(
             f"{function.url}/{path}",
-            json=demo.payload(),
+            json=payload,
             headers={"x-bz-secret": SECRET},
             timeout=60,
         )
@@ -111,15 +115,16 @@ def show(demo: Demo, function: Function) -> None:
 
 def wait(demo: Demo, function: Function, iconik_url: str) -> None:
     """Print what to try, and wait for Ctrl-C."""
-    body = shlex.quote(str(demo.selection).replace("'", '"'))
-    post = f"curl -i -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
+    body = shlex.quote(json.dumps(demo.selection))
+    post = f"curl -w '\\n' -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
     asset = demo.selection["asset_ids"][0]
     print(
         f"\nAdd to LucidLink:\n  {post}/add"
         f"\nRemove from LucidLink:\n  {post}/remove"
-        f"\nThe files of an asset:\n  curl {headers} "
-        f"'{iconik_url}/API/files/v1/assets/{asset}/files/'"
+        f"\nThe files of an asset:\n  curl -w '\\n' {headers} "
+        f"{iconik_url}/API/files/v1/assets/{asset}/files/"
+        f"\nThe function's log:\n  tail -f {function.log}"
         "\n\nCtrl-C ends it."
     )
     signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -25,26 +25,28 @@ class Function:
 
     Attributes:
         url: where it is, without a trailing slash.
+        log: the file with what it has written to standard output and standard error.
+        pid: of its first process.
     """
 
     url: str
-    _log: Path
+    log: Path
+    pid: int
 
     @property
     def output(self) -> str:
-        """What it has written to standard output and standard error."""
-        return self._log.read_text()
+        """What it has written so far."""
+        return self.log.read_text()
 
 
 @contextmanager
-def run_function(settings: Mapping[str, str], port: int = 0) -> Iterator[Function]:
+def run_function(settings: Mapping[str, str], folder: Path = ROOT) -> Iterator[Function]:
     """Run the function with these settings, and nothing else, on loopback; stop it at the end.
 
     Args:
-        settings: the function's environment.
-        port: 0: a free one.
+        folder: where its main.py is.
     """
-    port = port or _free_port()
+    port = _free_port()
     platform = {
         "PORT": str(port),
         "HOST": "127.0.0.1",
@@ -54,15 +56,15 @@ def run_function(settings: Mapping[str, str], port: int = 0) -> Iterator[Functio
         "PATH": os.environ["PATH"],
     }
     command = [str(Path(sys.executable).with_name("functions-framework"))]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "output")
+    with tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch, "output")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=ROOT, env=platform | dict(settings), stdout=output, stderr=output
+                command, cwd=folder, env=platform | dict(settings), stdout=output, stderr=output
             )
         try:
-            _wait_for(port, process)
-            yield Function(f"http://127.0.0.1:{port}", log)
+            _wait_for(port, process, log)
+            yield Function(f"http://127.0.0.1:{port}", log, process.pid)
         finally:
             process.terminate()
             process.wait()
@@ -73,14 +75,14 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("The function does not start.") from None
+                raise RuntimeError(f"The function does not start:\n{log.read_text()}") from None
             time.sleep(0.02)
         else:
             return

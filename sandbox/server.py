@@ -3,20 +3,20 @@
 https://app.iconik.io/docs/reference.html
 """
 
+import socket
+import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
 import flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
-from werkzeug.serving import WSGIRequestHandler, make_server
 
+from sandbox.faults import HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
 from sandbox.world import Row, World
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PAGE = 10
 """Rows on a page where the client does not ask for another number, as in iconik."""
@@ -44,12 +44,20 @@ def create_app(world: World) -> flask.Flask:
         given = (request.headers.get("App-ID"), request.headers.get("Auth-Token"))
         if given != (world.app_id, world.token):
             flask.abort(401)
+        if (request.view_args or {}).get("asset_id") in world.denied:
+            flask.abort(403)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[Row, int]:
         # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
         is_known = request.url_rule or error.code == 401
         return {"errors": [error.name]}, (error.code or 500) if is_known else 501
+
+    def as_sent(file: Row) -> Row:
+        return {"file_set_status": world.file_sets[file["file_set_id"]]["status"], **file}
+
+    def of_asset(asset_id: str, row: Row | None) -> Row:
+        return known(row if row and row["asset_id"] == asset_id else None)
 
     @app.get("/API/files/v1/storages/")
     def storages() -> Row:
@@ -71,8 +79,8 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get(f"{ASSET}/files/")
     def files(asset_id: str) -> Row:
-        rows = [row for row in world.files.values() if row["asset_id"] == asset_id]
-        return cursor_page(world, [as_sent(row) for row in known(rows or None)])
+        rows = [as_sent(row) for row in world.files.of_asset[asset_id].values()]
+        return cursor_page(world, [row | world.unsaid for row in known(rows or None)])
 
     @app.get(f"{ASSET}/files/<id:file_id>/")
     def file(asset_id: str, file_id: str) -> Row:
@@ -106,26 +114,7 @@ def create_app(world: World) -> flask.Flask:
     def saved_search(search_id: str) -> Row:
         return numbered_page(world, known(world.saved_searches.get(search_id)))
 
-    app.wsgi_app = _one_at_a_time(app.wsgi_app)  # type: ignore[assignment,method-assign]
-
-    def as_sent(file: Row) -> Row:
-        return {"file_set_status": world.file_sets[file["file_set_id"]]["status"], **file}
-
-    def of_asset(asset_id: str, row: Row | None) -> Row:
-        return known(row if row and row["asset_id"] == asset_id else None)
-
     return app
-
-
-def _one_at_a_time(application: "WSGIApplication") -> "WSGIApplication":
-    """Let one request in after the other: the tables of a world know no locks."""
-    lock = threading.Lock()
-
-    def serve_one(environ: "WSGIEnvironment", respond: "StartResponse") -> Iterable[bytes]:
-        with lock:
-            return application(environ, respond)
-
-    return serve_one
 
 
 def known(found: T | None) -> T:
@@ -151,7 +140,8 @@ def cursor_page(world: World, rows: Sequence[Row]) -> Row:
     start = ids.index(flask.request.args["last_id"]) + 1 if "last_id" in flask.request.args else 0
     shown = rows[start : start + per_page]
     is_last = start + per_page >= len(rows)
-    return _objects(world, shown, None if is_last else f"last_id={shown[-1]['id']}")
+    answer = {"per_page": per_page, "total": len(rows)}
+    return answer | _objects(world, shown, None if is_last else f"last_id={shown[-1]['id']}")
 
 
 def _per_page() -> int:
@@ -166,20 +156,73 @@ def _objects(world: World, rows: Sequence[Row], following: str | None) -> Row:
     return {"objects": rows, "next_url": link}
 
 
-class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # Keeps connections open, as iconik does.
+class _Handler(BaseHTTPRequestHandler):
+    """Serves an application over connections that stay open, as iconik's do, and cuts some."""
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # One packet for an answer.
+    server: "_Server"
+
+    def do(self) -> None:
+        """Serve a request, or let it fail."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.server.faults.next()
+        if fault == HANG:
+            self.server.is_over.wait()
+        if fault in (HANG, RESET_BEFORE):
+            return self._reset()
+        if fault in REFUSALS:
+            status, headers = REFUSALS[fault]
+            return self._answer(status, headers, b"<html>fault</html>")
+        with self.server.lock:  # The tables of a world know no locks.
+            response = self.server.client.open(
+                self.path, method=self.command, headers=self.headers.items(), data=body
+            )
+        if fault == RESET_AFTER:
+            return self._reset()
+        headers, answer = dict(response.headers), response.data
+        if fault == TRUNCATED:
+            self.close_connection = True
+            answer = answer[: len(answer) // 2]
+        return self._answer(response.status_code, headers, answer)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
+
+    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _reset(self) -> None:
+        """Cut the connection without a word."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, app: flask.Flask, faults: Faults) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.client = app.test_client(use_cookies=False)
+        self.faults = faults
+        self.lock = threading.Lock()
+        self.is_over = threading.Event()
+
+
 @contextmanager
-def serve(app: flask.Flask, port: int = 0) -> Iterator[str]:
-    """Serve an application on loopback, on a free port by default, and yield its URL."""
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+def serve(app: flask.Flask, faults: Faults | None = None) -> Iterator[str]:
+    """Serve an application on a free port of loopback, and yield its URL."""
+    with _Server(app, faults or Faults()) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.is_over.set()
+            server.shutdown()

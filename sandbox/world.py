@@ -1,6 +1,7 @@
 """What an iconik system holds, and what becomes of it. Rows are as the API sends them."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,22 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+class Table(dict[str, Row]):
+    """Rows by their ids, and also by their assets, for there may be thousands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_asset: dict[str, dict[str, Row]] = defaultdict(dict)
+
+    def __setitem__(self, id: str, row: Row) -> None:
+        super().__setitem__(id, row)
+        self.of_asset[row["asset_id"]][id] = row
+
+    def __delitem__(self, id: str) -> None:
+        del self.of_asset[self[id]["asset_id"]][id]
+        super().__delitem__(id)
+
+
 @dataclass
 class World:
     """An iconik system: tables of rows by their ids, and a Storage Gateway that copies at once.
@@ -20,17 +37,21 @@ class World:
     Attributes:
         links_pages: whether a page links to the next one.
         knows_immediately: whether a file set can be deleted past the recycle bin.
+        unsaid: fields of files, and what their lists say in the place of the truth.
+        denied: assets that the token's user has no access to.
     """
 
     app_id: str = "sandbox-app"
     token: str = "sandbox-token"
     links_pages: bool = True
     knows_immediately: bool = True
+    unsaid: Row = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
-    formats: dict[str, Row] = field(default_factory=dict)
-    file_sets: dict[str, Row] = field(default_factory=dict)
-    files: dict[str, Row] = field(default_factory=dict)
+    formats: Table = field(default_factory=Table)
+    file_sets: Table = field(default_factory=Table)
+    files: Table = field(default_factory=Table)
     collections: dict[str, list[Row]] = field(default_factory=dict)
     saved_searches: dict[str, list[Row]] = field(default_factory=dict)
     jobs: dict[str, Row] = field(default_factory=dict)
@@ -64,9 +85,7 @@ class World:
             changes: what is not as usual with the file set.
         """
         format_id, version_id = next(
-            (row["id"], row["version_id"])
-            for row in self.formats.values()
-            if row["asset_id"] == asset_id and row["name"] == format_name
+            (row["id"], row["version_id"]) for row in self.formats_of(asset_id, format_name)
         )
         common = {
             "asset_id": asset_id,
@@ -103,8 +122,8 @@ class World:
         """Return an asset's file sets on a storage."""
         return [
             row
-            for row in self.file_sets.values()
-            if (row["asset_id"], row["storage_id"], row["status"]) == (asset_id, storage_id, status)
+            for row in self.file_sets.of_asset[asset_id].values()
+            if (row["storage_id"], row["status"]) == (storage_id, status)
         ]
 
     def names_on(self, storage_id: str) -> list[str]:
@@ -128,10 +147,10 @@ class World:
                     for row in self.file_sets_of(asset_id, storage_id)
                 ):
                     continue
-                if source := self._source(format["id"], request):
+                if source := self._source(format, request):
                     files = [
                         {key: file[key] for key in ("original_name", "size", "checksum")}
-                        for file in self.files.values()
+                        for file in self.files.of_asset[asset_id].values()
                         if file["file_set_id"] == source["id"]
                     ]
                     path = request.get("file_path") or "/"
@@ -145,16 +164,15 @@ class World:
 
     def purge(self, file_set_id: str) -> None:
         """Delete a file set and its files for good."""
-        del self.file_sets[file_set_id]
-        for id in [id for id, row in self.files.items() if row["file_set_id"] == file_set_id]:
+        files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]]
+        for id in [id for id, row in files.items() if row["file_set_id"] == file_set_id]:
             del self.files[id]
+        del self.file_sets[file_set_id]
 
     def formats_of(self, asset_id: str, name: str | None = None) -> list[Row]:
         """Return the formats of an asset."""
         return [
-            row
-            for row in self.formats.values()
-            if row["asset_id"] == asset_id and name in (None, row["name"])
+            row for row in self.formats.of_asset[asset_id].values() if name in (None, row["name"])
         ]
 
     def _item(self, object_id: str) -> Row:
@@ -177,13 +195,13 @@ class World:
                 contents = tables[kind].get(id, [])
                 waiting += [(row["object_type"], row["id"]) for row in contents]
 
-    def _source(self, format_id: str, request: Row) -> Row | None:
+    def _source(self, format: Row, request: Row) -> Row | None:
         """Return the file set to copy from: on the preferred storage, if there is one."""
         preferred = request.get("preferred_original_storage_id")
         sources = [
             row
-            for row in self.file_sets.values()
-            if row["format_id"] == format_id and row["status"] == "ACTIVE"
+            for row in self.file_sets.of_asset[format["asset_id"]].values()
+            if row["format_id"] == format["id"] and row["status"] == "ACTIVE"
         ]
         return max(sources, key=lambda row: row["storage_id"] == preferred, default=None)
 

@@ -57,11 +57,11 @@ class UnknownPath(CallerError):
 
 
 class AdministratorError(PluginError):
-    """Settings, storages or roles are not what the plugin needs."""
+    """Settings, storages or the token are not what the plugin needs: nothing can be done."""
 
 
-class AccessDenied(AdministratorError):
-    """The token's user may not do this to that object."""
+class AccessDenied(PluginError):
+    """The token's user may not do this to that object: other objects may be fine."""
 
 
 class SecretUnavailable(AdministratorError):
@@ -71,7 +71,7 @@ class SecretUnavailable(AdministratorError):
 
 
 class IconikError(PluginError):
-    """iconik failed, refused or answered nonsense."""
+    """iconik refused a request or contradicted itself; the same again would end the same."""
 
     status = 502
 
@@ -80,13 +80,31 @@ class NotFound(IconikError):
     """iconik knows no such object."""
 
 
+class IconikUnavailable(IconikError):
+    """iconik failed, or what it sent did not arrive whole; the same again may work."""
+
+
+class IconikTimeout(IconikUnavailable):
+    """iconik did not answer in time."""
+
+    status = 504
+
+
 class IconikBusy(IconikError):
-    """iconik limits the number of requests."""
+    """iconik refused a request as one too many, and did nothing.
+
+    Args:
+        retry_after: seconds that iconik asks to wait, if it does.
+    """
 
     status = 503
 
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
-class IconikTimeout(IconikError):
-    """iconik did not answer in time."""
+
+class OutOfTime(PluginError):
+    """The time for one request is used up; what is done is done."""
 
     status = 504

@@ -125,7 +125,7 @@ class Secret:
             if accessed >= asked - max_age:
                 return value
             if failure and failed >= asked - pause:
-                raise failure
+                raise SecretUnavailable(str(failure), failure.detail)
             try:
                 value = self._access(self._name)
             except SecretUnavailable as error:

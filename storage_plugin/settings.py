@@ -1,6 +1,6 @@
 """What the function works with, from its environment and from a custom action's URL."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -13,23 +13,25 @@ OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAG
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's settings, each named as its environment variable.
+    """The function's settings, named after their environment variables.
 
     Attributes:
         iconik_id: the App ID of the application token.
         storage_name: the storage that is copied to and deleted from.
-        format_name: the formats that are copied and deleted.
+        format_names: the formats that are copied and deleted.
         storage_path: the folder on the storage that files are copied into.
         master_storage_name: the one storage whose copies count as masters; None: any other.
         iconik_url: scheme and host of iconik, without a trailing slash.
+        timeout: seconds after which the platform ends a request.
     """
 
     iconik_id: str
     storage_name: str
-    format_name: tuple[str, ...] = ("ORIGINAL",)
+    format_names: tuple[str, ...] = ("ORIGINAL",)
     storage_path: str = "/"
     master_storage_name: str | None = None
     iconik_url: str = ICONIK_URL
+    timeout: float = 60.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
@@ -43,10 +45,11 @@ class Settings:
         return cls(
             iconik_id=environ["ICONIK_ID"],
             storage_name=environ["STORAGE_NAME"],
-            format_name=_names(environ.get("FORMAT_NAME", "ORIGINAL")),
+            format_names=_names(environ.get("FORMAT_NAME", "ORIGINAL")),
             storage_path=environ.get("STORAGE_PATH", "/"),
             master_storage_name=environ.get("MASTER_STORAGE_NAME"),
             iconik_url=environ.get("ICONIK_URL", ICONIK_URL).rstrip("/"),
+            timeout=float(environ.get("CLOUD_RUN_TIMEOUT_SECONDS", cls.timeout)),
         )
 
     def override(self, query: Mapping[str, str]) -> "Settings":
@@ -58,7 +61,7 @@ class Settings:
         return replace(
             self,
             storage_name=query.get("storage", self.storage_name),
-            format_name=_names(query["format"]) if "format" in query else self.format_name,
+            format_names=_names(query["format"]) if "format" in query else self.format_names,
             storage_path=query.get("path", self.storage_path),
         )
 
@@ -78,58 +81,66 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
         )
     for name, values in query.items():
         if len(values) != 1 or not _is_valid(OVERRIDES[name], values[0]):
-            raise CallerError(f"The query parameter {name} {_RULES[OVERRIDES[name]]}, once.")
+            raise CallerError(f"The query parameter {name} must be {_RULES[OVERRIDES[name]][1]}.")
     return {name: values[0] for name, values in query.items()}
 
 
-_RULES = {
-    "ICONIK_ID": "must be the App ID of an iconik application token",
-    "STORAGE_NAME": "must be the name of a storage",
-    "FORMAT_NAME": "must be the name of a format, or several with commas between them",
-    "STORAGE_PATH": "must be a folder that begins with / and has no .. in it",
-    "MASTER_STORAGE_NAME": "must be the name of a storage",
-    "ICONIK_URL": f"must be like {ICONIK_URL}, with https",
-}
-
-
 def _problems(environ: Mapping[str, str]) -> Iterator[str]:
-    for variable, rule in _RULES.items():
+    for variable, (_, rule) in _RULES.items():
         if variable in environ:
             if not _is_valid(variable, environ[variable]):
-                yield f"{variable} {rule}"
+                yield f"{variable} must be {rule}"
         elif variable in ("ICONIK_ID", "STORAGE_NAME"):
-            yield f"{variable} is missing, it {rule}"
+            yield f"{variable} is missing, it must be {rule}"
 
 
 def _is_valid(variable: str, value: str) -> bool:
-    if not value or value != value.strip() or not value.isprintable():
-        return False
-    if variable == "ICONIK_ID":  # It becomes a header.
-        return value.isascii() and " " not in value
-    if variable == "FORMAT_NAME":
-        return all(_names(value))
-    if variable == "STORAGE_PATH":
-        return value.startswith("/") and ".." not in value.split("/")
-    if variable == "ICONIK_URL":
-        return _is_origin(value)
-    return True
+    is_valid, _ = _RULES[variable]
+    return bool(value) and value == value.strip() and value.isprintable() and is_valid(value)
 
 
-def _is_origin(url: str) -> bool:
+def _is_header(value: str) -> bool:
+    return value.isascii() and " " not in value
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith("/") and ".." not in value.split("/")
+
+
+def _is_origin(value: str) -> bool:
     """Whether a URL is scheme and host alone, and keeps the token secret on its way."""
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # Raises where it is no number.
+        url = urlsplit(value)
+        _ = url.port  # Raises where it is no number.
     except ValueError:
         return False
-    on_this_machine = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    on_this_machine = url.hostname in ("localhost", "127.0.0.1", "::1")
     return (
-        (parts.scheme == "https" or (parts.scheme == "http" and on_this_machine))
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and url.rstrip("/") == f"{parts.scheme}://{parts.netloc}"
+        (url.scheme == "https" or (url.scheme == "http" and on_this_machine))
+        and bool(url.hostname)
+        and "@" not in url.netloc
+        and value.rstrip("/") == f"{url.scheme}://{url.netloc}"
     )
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and int(value) > 0
 
 
 def _names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+
+
+_RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+    "ICONIK_ID": (_is_header, "the App ID of an iconik application token"),
+    "STORAGE_NAME": (bool, "the name of a storage"),
+    "FORMAT_NAME": (
+        lambda value: all(_names(value)),
+        "the name of a format, or several with commas between them",
+    ),
+    "STORAGE_PATH": (_is_path, "a folder that begins with / and has no .. in it"),
+    "MASTER_STORAGE_NAME": (bool, "the name of a storage"),
+    "ICONIK_URL": (_is_origin, f"like {ICONIK_URL}, with https"),
+    "CLOUD_RUN_TIMEOUT_SECONDS": (_is_number, "a number of seconds"),
+}
+"""For each variable, whether a value will do, and what it must be."""

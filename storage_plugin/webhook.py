@@ -44,13 +44,14 @@ def is_authentic(given: str, secret: str) -> bool:
         given: the header `x-bz-secret` as WSGI hands it over, that is, decoded as Latin-1.
         secret: the configured secret; an empty one matches nothing.
     """
-    return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), secret.encode())
+    wanted = secret.encode(errors="surrogateescape")  # As the environment decodes odd bytes.
+    return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), wanted)
 
 
-def action(path: str) -> str:
+def read_action(path: str) -> str:
     """Return the action that a URL path names, `add` or `remove`.
 
-    Google strips the function's name from the path of one of its URLs, not of the others.
+    Some of a function's URLs keep its name in the path.
 
     Raises:
         UnknownPath: the path names no action.
@@ -60,7 +61,7 @@ def action(path: str) -> str:
     raise UnknownPath("No such action: the path of the URL must end in /add or /remove.")
 
 
-def selection(body: bytes) -> Selection:
+def read_selection(body: bytes) -> Selection:
     """Read the selected objects from a custom action's JSON payload.
 
     Keys that are not needed are accepted, for iconik may add some.

@@ -6,7 +6,9 @@ import pytest
 
 from sandbox.server import create_app, serve
 from sandbox.world import World
-from storage_plugin.iconik import Iconik, new_session
+from storage_plugin.iconik import Iconik
+from storage_plugin.pace import Deadline, Pace
+from storage_plugin.rest import Rest, new_session
 from tests import contract
 
 
@@ -27,11 +29,39 @@ def iconik_url(world: World) -> Iterator[str]:
 
 
 @pytest.fixture
-def iconik(world: World, iconik_url: str) -> Iconik:
+def rest(world: World, iconik_url: str) -> Rest:
+    """Return what sends requests to the world."""
+    return new_rest(iconik_url, world)
+
+
+@pytest.fixture
+def iconik(rest: Rest) -> Iconik:
     """Return a client of the world."""
-    return new_client(iconik_url, world)
+    return Iconik(rest)
 
 
-def new_client(url: str, world: World, token: Callable[..., str] | None = None) -> Iconik:
-    """Return a client as the function makes one."""
-    return Iconik(new_session(), url, world.app_id, token or (lambda **_: world.token))
+class Time:
+    """A clock that only sleeping turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let seconds pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def time() -> Time:
+    """Return a time that passes at once."""
+    return Time()
+
+
+def new_rest(url: str, world: World, token: Callable[..., str] | None = None) -> Rest:
+    """Return what sends requests to a world, as the function makes it."""
+    read = token or (lambda **_: world.token)
+    return Rest(new_session(), url, world.app_id, read, Pace(), Deadline(60))

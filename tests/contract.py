@@ -1,4 +1,4 @@
-"""Holds every request that the sandbox gets against iconik's own description of its API.
+"""Holds the requests that the sandbox gets in tests against iconik's description of its API.
 
 The description is iconik's and not part of this project: the environment variable ICONIK_OPENAPI
 names the file. Without it these checks are skipped.

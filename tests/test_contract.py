@@ -6,7 +6,8 @@ from tests import contract
 
 
 @pytest.mark.skipif(
-    not contract.DESCRIPTION.is_file(), reason="ICONIK_OPENAPI does not name iconik's OpenAPI file"
+    not contract.DESCRIPTION.is_file(),
+    reason="iconik's OpenAPI file is not part of the project; ICONIK_OPENAPI may name it",
 )
 def test_description_is_used() -> None:
     """Requests are held against a description that knows the bulk copy."""

@@ -1,6 +1,9 @@
 """The lines that Cloud Logging reads."""
 
+import contextlib
+import io
 import json
+import sys
 import threading
 
 import pytest
@@ -36,17 +39,25 @@ def test_lines_belong_to_their_trace(
     assert json.loads(capsys.readouterr().out).get("logging.googleapis.com/trace") == trace
 
 
-def test_lines_of_threads_do_not_mix(capsys: pytest.CaptureFixture[str]) -> None:
-    """Threads that write side by side write line by line."""
+def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that write side by side write line by line, even to a stream that writes in parts."""
+    everyone = threading.Barrier(4)
 
-    def write() -> None:
-        for _ in range(200):
-            Log(TRACE, "p").write("INFO", "x" * 500)
+    class Parts(io.StringIO):
+        """Lets other threads come between the parts of what it writes, if they can."""
 
-    threads = [threading.Thread(target=write) for _ in range(8)]
+        def write(self, text: str) -> int:
+            for part in text.partition(" "):
+                super().write(part)
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    everyone.wait(timeout=0.05)
+            return len(text)
+
+    stream = Parts()
+    monkeypatch.setattr(sys, "stdout", stream)
+    threads = [threading.Thread(target=Log("", None).write, args=("INFO", "x")) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    lines = capsys.readouterr().out.splitlines()
-    assert len([json.loads(line) for line in lines]) == 1600
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["x"] * 4

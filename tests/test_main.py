@@ -41,7 +41,6 @@ def function(
     vault: Vault, world: World, iconik_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> FlaskClient:
     """Return a client of a new instance of the function, with its secrets in the vault."""
-    assert vault.secrets
     for variable in ("BZ_SHARED_SECRET", "ICONIK_TOKEN", "MASTER_STORAGE_NAME", "FORMAT_NAME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("ICONIK_URL", iconik_url)

@@ -12,7 +12,7 @@ def test_defaults() -> None:
     """Two variables are enough."""
     settings = Settings.from_environment(REQUIRED)
     assert settings == Settings("app-id", "LucidLink")
-    assert settings.format_name == ("ORIGINAL",)
+    assert settings.format_names == ("ORIGINAL",)
     assert settings.storage_path == "/"
     assert settings.master_storage_name is None
     assert settings.iconik_url == "https://app.iconik.io"
@@ -29,7 +29,7 @@ def test_everything_can_be_set() -> None:
     assert Settings.from_environment(environ) == Settings(
         iconik_id="app-id",
         storage_name="LucidLink",
-        format_name=("ORIGINAL", "PPRO_PROXY"),
+        format_names=("ORIGINAL", "PPRO_PROXY"),
         storage_path="/from iconik",
         master_storage_name="B2",
         iconik_url="https://eu.iconik.io",

@@ -1,0 +1,78 @@
+"""What a network and an overloaded iconik do to requests, as often as a test wants it."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LIMIT, WINDOW = 1000, 20.0
+"""Requests that iconik serves a token, and the seconds in which."""
+
+REFUSALS = {
+    "500": (500, {}),
+    "503": (503, {}),
+    "502 in HTML": (502, {"Content-Type": "text/html"}),
+    "429": (429, {}),
+    "429 with Retry-After": (429, {"Retry-After": "0.1"}),
+}
+"""Faults that are answers: status and headers."""
+
+RESET_BEFORE, RESET_AFTER, TRUNCATED, HANG = "reset before", "reset after", "truncated", "hang"
+"""Faults of the connection: before the work is done, after it, in the answer, and for ever."""
+
+ALL_BUT_HANG = (*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED)
+
+
+@dataclass
+class Faults:
+    """How the sandbox treats requests.
+
+    Args:
+        latency: seconds that each answer takes at least.
+        is_limited: whether iconik's limit of requests is enforced.
+        probabilities: of each fault, from 0 to 1.
+
+    Attributes:
+        requests: the number of requests.
+        refused: the number of those over the limit.
+    """
+
+    latency: float = 0.0
+    is_limited: bool = False
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.requests = self.refused = 0
+        self.seed(0)
+        self._served: deque[float] = deque(maxlen=LIMIT)
+        self._lock = threading.Lock()
+
+    def seed(self, seed: int) -> None:
+        """Begin the chance anew, so that a run can be repeated."""
+        self._chance = random.Random(seed)  # noqa: S311
+
+    def next(self) -> str | None:
+        """Wait for the latency, and return what shall go wrong with a request."""
+        with self._lock:
+            self.requests += 1
+            fault = self._draw() if self._is_within_limit() else "429"
+        time.sleep(self.latency)
+        return fault
+
+    def _draw(self) -> str | None:
+        chance = self._chance.random()
+        for fault, probability in self.probabilities.items():
+            chance -= probability
+            if chance < 0:
+                return fault
+        return None
+
+    def _is_within_limit(self) -> bool:
+        now = time.monotonic()
+        if self.is_limited and len(self._served) == LIMIT and self._served[0] > now - WINDOW:
+            self.refused += 1
+            return False
+        self._served.append(now)
+        return True

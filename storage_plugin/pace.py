@@ -1,0 +1,134 @@
+"""When a request to iconik may go out: within iconik's limit, and within our own time."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from storage_plugin.errors import OutOfTime
+
+LIMIT = 1000
+"""Requests that iconik allows a token in any 20 s."""
+
+WINDOW = 20.2
+"""Seconds, a little over 20, for not every request takes equally long to arrive."""
+
+PACE = 0.02
+"""Seconds between two requests where iconik has refused some: the 50 a second of its limit."""
+
+MAX_PAUSE = 10.0
+"""Seconds of the longest pause, whatever iconik asks for."""
+
+
+class Deadline:
+    """The time that one request of the plugin has.
+
+    Args:
+        seconds: after which the platform ends it.
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends = clock() + seconds - min(3.0, seconds * 0.05)
+        self._is_near_from = clock() + seconds - min(12.0, seconds * 0.2)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether nothing new should be begun, so that what runs can be finished."""
+        return self._clock() >= self._is_near_from
+
+    def end(self) -> None:
+        """Let no time be left."""
+        self._ends = self._is_near_from = self._clock()
+
+    def remaining(self, wait: float = 0) -> float:
+        """Return the seconds that are left.
+
+        Args:
+            wait: seconds that pass before they are needed.
+
+        Raises:
+            OutOfTime: none are.
+        """
+        seconds = self._ends - self._clock() - wait
+        if seconds <= 0:
+            raise OutOfTime("The time for one request is used up: repeat the action.")
+        return seconds
+
+
+class Pace:
+    """The pace of all requests of an instance, for iconik limits them by their common token.
+
+    Args:
+        clock: returns seconds that never go back.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.now = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._sent: deque[float] = deque(maxlen=LIMIT)
+        self._pause_ends = self._care_ends = float("-inf")
+        self._refusals = 0
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until the next request may be sent.
+
+        Raises:
+            OutOfTime: the deadline comes first.
+        """
+        while (seconds := self._seconds_to_wait()) > 0:
+            self.sleep(seconds, deadline)
+
+    def sleep(self, seconds: float, deadline: Deadline) -> None:
+        """Wait for some seconds.
+
+        Raises:
+            OutOfTime: the deadline comes first.
+        """
+        deadline.remaining(seconds)
+        self._sleep(seconds)
+
+    def accepted(self) -> None:
+        """Note that iconik served a request."""
+        self._refusals = 0
+
+    def refused(self, retry_after: float | None) -> None:
+        """Let all threads pause, for iconik refused a request as one too many.
+
+        Args:
+            retry_after: seconds that iconik asks to wait, if it does.
+        """
+        with self._lock:
+            now = self.now()
+            if now < self._pause_ends:
+                return  # Sent before the refusal that this pause is for.
+            self._refusals += 1
+            pause = backoff(self._refusals) if retry_after is None else retry_after
+            self._pause_ends = now + min(max(PACE, pause), MAX_PAUSE)
+            self._care_ends = self._pause_ends + WINDOW
+
+    def _seconds_to_wait(self) -> float:
+        """Return 0 and count a request as sent, or the seconds after which to ask again."""
+        with self._lock:
+            now = self.now()
+            earliest = self._pause_ends
+            if len(self._sent) == LIMIT:
+                earliest = max(earliest, self._sent[0] + WINDOW)
+            if now < self._care_ends and self._sent:
+                earliest = max(earliest, self._sent[-1] + PACE)
+            if earliest <= now:
+                self._sent.append(now)
+            return max(0.0, earliest - now)
+
+
+def backoff(attempts: int) -> float:
+    """Return the seconds to wait after some failed attempts: ever longer, never two alike."""
+    return min(MAX_PAUSE, 2.0 ** (attempts - 2)) * random.uniform(0.5, 1.0)  # noqa: S311
