@@ -1,5 +1,6 @@
 """The Cloud Function that iconik's custom actions call: let in, read, act, answer."""
 
+import functools
 import os
 import time
 from typing import NoReturn
@@ -96,19 +97,25 @@ def act(request: flask.Request, log: Log) -> str:
     query = read_query(request.args.to_dict(flat=False))
     action = webhook.read_action(request.path)
     settings = Settings.from_environment(os.environ).override(query)
-    deadline = Deadline(settings.timeout)
-
     log.figures.update(action=action, storage=settings.storage_name, selected=selection.counts())
-    rest = Rest(session, settings.iconik_url, settings.iconik_id, iconik_token.read, pace, deadline)
+    connect = functools.partial(
+        Rest, session, settings.iconik_url, settings.iconik_id, iconik_token.read, pace
+    )
+    deadline = Deadline(settings.timeout)
+    rest = connect(deadline)
+    # What the editor is told of a removal has a time of its own, lest it take the removal's.
+    news = connect(Deadline(settings.timeout), attempts=2, read=3.0)
     try:
         if action == "add":
             log.figures["jobs"] = transfers.add(Iconik(rest), selection, settings)
             return "OK"
-        removals = transfers.remove(Iconik(rest), selection, settings, deadline)
+        with progress.Job(Iconik(news), selection, settings.storage_name, log) as job:
+            removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
+            progress.write_log(removals, log)
+            job.end = progress.outcome(removals, settings.storage_name, job.progress.is_aborted)
+        return progress.answer(job.end)
     finally:
-        log.figures["iconik_calls"] = rest.calls
-    progress.write_log(removals, log)
-    return progress.answer(removals, settings.storage_name)
+        log.figures["iconik_calls"] = rest.calls + news.calls
 
 
 def refuse(error: PluginError, answer: str) -> NoReturn:

@@ -50,7 +50,11 @@ class System:
     def reset(self) -> None:
         """Empty the iconik, but for its storages, and let it work well."""
         self.faults.latency, self.faults.probabilities = 0, {}
-        vars(self.world).update(vars(World(token=self.world.token)))
+        self.faults.services = None
+        self.faults.requests.clear()
+        fresh = vars(World(token=self.world.token))
+        vars(self.world).clear()
+        vars(self.world).update(fresh)
         self.b2 = self.world.add_storage("B2", "B2")
         self.lucidlink = self.world.add_storage("LucidLink")
         self.world.add_storage("LucidLink 2")
@@ -247,10 +251,9 @@ def test_a_hanging_iconik_is_asked_once(system: System) -> None:
     """An iconik that does not answer is given up, and not asked for every asset."""
     function = system.run(CLOUD_RUN_TIMEOUT_SECONDS="3")
     system.faults.probabilities = {HANG: 1}
-    before = system.faults.requests
     response = post(function, "/remove", asset_ids=[system.asset() for _ in range(20)])
     assert response.status_code == 504
-    assert system.faults.requests - before == 1
+    assert system.faults.requests["files"] == 1
 
 
 def test_faults_do_no_harm(system: System) -> None:
@@ -267,6 +270,145 @@ def test_faults_do_no_harm(system: System) -> None:
     assert system.copies() == 10
     assert all(system.world.file_sets_of(asset_id, system.lucidlink) for asset_id in kept)
     assert len(system.world.names_on(system.b2)) == 40
+
+
+# What the editor sees in iconik
+
+EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
+
+
+def test_a_removal_is_a_job(system: System) -> None:
+    """A removal shows as one job, linked to what was selected; nobody is bothered for success."""
+    asset_id = system.asset()
+    post(system.function, "/remove", asset_ids=[asset_id], user_id=EDITOR)
+    (job,) = system.world.jobs.values()
+    assert (job["type"], job["status"]) == ("CUSTOM", "FINISHED")
+    assert job["title"] == "Remove 1 asset from LucidLink"
+    assert (job["object_type"], job["object_id"]) == ("assets", asset_id)
+    assert (job["progress_processed"], job["progress_total"]) == (1, 1)
+    assert job["message"] == "1 of 1 assets are done."
+    assert system.world.notifications == {}
+
+
+def test_kept_assets_are_told_by_their_titles(system: System) -> None:
+    """The job and one notification say what stayed and why, in the editor's own words."""
+    selected = system.asset(status="GROWING")
+    collected = system.asset(size=1)
+    system.world.assets[selected]["title"] = "Night shoot"
+    system.world.assets[collected]["title"] = "Interview"
+    collection = system.world.add_collection(collected, system.asset())
+    selection = {"asset_ids": [selected], "collection_ids": [collection]}
+    post(system.function, "/remove", user_id=EDITOR, **selection)
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert job["message"] == (
+        "2 of 3 assets stayed on LucidLink. Night shoot: ORIGINAL: its master clip.mov is GROWING; "
+        "Interview: ORIGINAL: its master has no clip.mov of the same size and checksum."
+    )
+    (notification,) = system.world.notifications.values()
+    assert notification["recipient_id"] == EDITOR
+    assert notification["sender_id"] == system.world.user_id
+    assert (notification["object_type"], notification["object_id"]) == ("jobs", job["id"])
+    assert notification["message_short"] == (
+        "Remove 3 assets from LucidLink: 2 of 3 assets stayed on LucidLink."
+    )
+    assert notification["message_long"] == job["message"]
+
+
+def test_a_long_list_of_titles_is_cut(system: System) -> None:
+    """A job names ten assets, and asks for no more titles than that."""
+    post(system.function, "/remove", asset_ids=[system.asset(status="OPEN") for _ in range(30)])
+    (job,) = system.world.jobs.values()
+    assert job["message"].count("Clip: ORIGINAL") == 10
+    assert job["message"].endswith("; 20 more are in the log.")
+    assert system.faults.requests["assets"] == 10
+
+
+@pytest.mark.parametrize("query", ["", "?storage=B2"])
+def test_a_failed_removal_is_told(system: System, query: str) -> None:
+    """The job ends as failed, with what failed and what to do, and the editor is notified."""
+    response = post(
+        system.function,
+        f"/remove{query}",
+        asset_ids=[system.asset(storage_id=None)],
+        user_id=EDITOR,
+    )
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FAILED"
+    assert job["message"] == job["error_message"]
+    assert job["message"].split(".")[0] == response.text.split(".")[0]
+    assert len(system.world.notifications) == 1
+
+
+@pytest.mark.parametrize("jobs_tell", [True, False])
+def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool) -> None:
+    """An abort in iconik is noticed: nothing more is begun, and the job says what was done."""
+    system.world.jobs_tell = jobs_tell
+    collection = system.world.add_collection(*(system.asset() for _ in range(300)))
+    system.faults.latency = 0.05
+    purge = system.world.purge
+
+    def purge_and_abort(file_set_id: str) -> None:
+        purge(file_set_id)
+        for job in system.world.jobs.values():
+            job["status"] = "ABORT_PENDING"
+
+    system.world.purge = purge_and_abort
+    response = post(system.function, "/remove", collection_ids=[collection], user_id=EDITOR)
+    (job,) = system.world.jobs.values()
+    assert response.status_code == 200
+    assert response.text.startswith("OK: Aborted: ")
+    assert job["status"] == "ABORTED"
+    done = 300 - system.copies()
+    assert 0 < done < 300
+    assert (
+        f"Aborted: {done} of 300 assets are done, 0 failed and {300 - done} are left."
+        in (job["message"])
+    )
+    assert system.world.notifications == {}
+
+
+def test_progress_moves_until_the_end(system: System) -> None:
+    """The job counts the assets while they are removed, in few calls, and stands still after."""
+    collection = system.world.add_collection(*(system.asset() for _ in range(300)))
+    system.faults.latency = 0.05
+    post(system.function, "/remove", collection_ids=[collection])
+    changes = system.world.job_changes
+    processed = [change["progress_processed"] for change in changes]
+    assert len(processed) > 1
+    assert processed == sorted(set(processed))
+    assert changes[-1]["status"] == "FINISHED"
+    assert not any("status" in change for change in changes[:-1])
+    assert 1 + len(changes) <= 0.05 * system.faults.requests["files"]
+
+
+@pytest.mark.parametrize("trouble", ["denied", "500", HANG])
+def test_trouble_with_jobs_does_not_hinder(system: System, trouble: str) -> None:
+    """Without a job the removal is done all the same, and one warning says what to do."""
+    if trouble == "denied":
+        system.world.jobs_work = False
+    else:
+        system.faults.services = ("jobs", "users", "users-notifications")
+        system.faults.probabilities = {trouble: 1}
+    since = len(system.function.output)
+    response = post(system.function, "/remove", asset_ids=[system.asset()], user_id=EDITOR)
+    assert response.text == "OK"
+    assert system.copies() == 0
+    warning, _ = events(system.function, since)
+    assert warning["severity"] == "WARNING"
+    assert ("can_write_jobs" in warning["message"]) == (trouble == "denied")
+
+
+def test_a_user_who_is_gone_does_not_hinder(system: System) -> None:
+    """A notification that nobody can get leaves the job as it is, and one warning."""
+    system.faults.services = ("users-notifications",)
+    system.faults.probabilities = {"500": 1}
+    since = len(system.function.output)
+    post(system.function, "/remove", asset_ids=[system.asset(status="OPEN")], user_id=EDITOR)
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    messages = [event["message"] for event in events(system.function, since)]
+    assert sum("users-notifications" in message for message in messages) == 1
 
 
 # Who is let in, and what is refused
@@ -444,7 +586,7 @@ def test_log_lines(system: System, execution_id: str) -> None:
     assert request["message"].startswith("remove 200: OK: 1 of 2 assets stayed on LucidLink.")
     expected = {"action": "remove", "storage": "LucidLink", "selected": {"assets": 2}}
     expected |= {"assets": 2, "file_sets_removed": 1, "kept": 1, "failed": 0}
-    expected |= {"iconik_calls": 1 + 2 + 3, "status": 200}
+    expected |= {"iconik_calls": 1 + 2 + 3 + 3, "status": 200}  # Three for the job.
     assert {name: request.get(name) for name in expected} == expected
     assert isinstance(request["duration_ms"], int)
     assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)

@@ -110,6 +110,12 @@ def show(demo: Demo, function: Function) -> None:
         )
         print(f"\n> {title}: POST /{path}\n< {response.status_code} {response.text}")
         demo.show(f"After {title}:")
+    print("\nWhat the editor sees in iconik:")
+    for job in demo.world.jobs.values():
+        if job["type"] == "CUSTOM":
+            print(f"  Job           {job['title']}: {job['status']}, {job['message']}")
+    for notification in demo.world.notifications.values():
+        print(f"  Notification  {notification['message_short']}")
     print(f"\nThe function's log:\n{function.output}", end="")
 
 

@@ -3,8 +3,8 @@
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 LIMIT, WINDOW = 1000, 20.0
@@ -32,19 +32,22 @@ class Faults:
     Args:
         latency: seconds that each answer takes at least.
         is_limited: whether iconik's limit of requests is enforced.
+        services: those that faults befall; None: all.
         probabilities: of each fault, from 0 to 1.
 
     Attributes:
-        requests: the number of requests.
+        requests: the number of requests to each service of iconik.
         refused: the number of those over the limit.
     """
 
     latency: float = 0.0
     is_limited: bool = False
+    services: Collection[str] | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.requests = self.refused = 0
+        self.requests: Counter[str] = Counter()
+        self.refused = 0
         self.seed(0)
         self._served: deque[float] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()
@@ -53,15 +56,18 @@ class Faults:
         """Begin the chance anew, so that a run can be repeated."""
         self._chance = random.Random(seed)  # noqa: S311
 
-    def next(self) -> str | None:
+    def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""
         with self._lock:
-            self.requests += 1
-            fault = self._draw() if self._is_within_limit() else "429"
+            service = path.split("/")[2]
+            self.requests[service] += 1
+            fault = self._draw(service) if self._is_within_limit() else "429"
         time.sleep(self.latency)
         return fault
 
-    def _draw(self) -> str | None:
+    def _draw(self, service: str) -> str | None:
+        if self.services is not None and service not in self.services:
+            return None
         chance = self._chance.random()
         for fault, probability in self.probabilities.items():
             chance -= probability

@@ -114,6 +114,34 @@ def create_app(world: World) -> flask.Flask:
     def saved_search(search_id: str) -> Row:
         return numbered_page(world, known(world.saved_searches.get(search_id)))
 
+    @app.get("/API/assets/v1/assets/<id:asset_id>/")
+    def asset(asset_id: str) -> Row:
+        return known(world.assets.get(asset_id))
+
+    @app.post("/API/jobs/v1/jobs/")
+    def create_job() -> tuple[Row, int]:
+        if not world.jobs_work:
+            flask.abort(403)
+        return world.add_job(request.get_json()), 201
+
+    @app.get("/API/jobs/v1/jobs/<id:job_id>/")
+    def job(job_id: str) -> Row:
+        return known(world.jobs.get(job_id))
+
+    @app.patch("/API/jobs/v1/jobs/<id:job_id>/")
+    def update_job(job_id: str) -> Row:
+        known(world.jobs.get(job_id))
+        changed = world.change_job(job_id, request.get_json())
+        return changed if world.jobs_tell else {}
+
+    @app.get("/API/users/v1/users/current/")
+    def current_user() -> Row:
+        return {"id": world.user_id, "first_name": "Plugin", "type": "STANDARD"}
+
+    @app.post("/API/users-notifications/v1/notifications/")
+    def notify() -> tuple[Row, int]:
+        return world.add_notification(request.get_json()), 201
+
     return app
 
 
@@ -166,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do(self) -> None:
         """Serve a request, or let it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.server.faults.next()
+        fault = self.server.faults.next(self.path)
         if fault == HANG:
             self.server.is_over.wait()
         if fault in (HANG, RESET_BEFORE):

@@ -39,6 +39,10 @@ class World:
         knows_immediately: whether a file set can be deleted past the recycle bin.
         unsaid: fields of files, and what their lists say in the place of the truth.
         denied: assets that the token's user has no access to.
+        job_changes: of all jobs, in their order.
+        jobs_work: whether the token's user may write jobs.
+        jobs_tell: whether the answer to a change of a job holds the job.
+        user_id: the token's user.
     """
 
     app_id: str = "sandbox-app"
@@ -47,6 +51,8 @@ class World:
     knows_immediately: bool = True
     unsaid: Row = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
+    jobs_work: bool = True
+    jobs_tell: bool = True
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
     formats: Table = field(default_factory=Table)
@@ -55,6 +61,9 @@ class World:
     collections: dict[str, list[Row]] = field(default_factory=dict)
     saved_searches: dict[str, list[Row]] = field(default_factory=dict)
     jobs: dict[str, Row] = field(default_factory=dict)
+    job_changes: list[Row] = field(default_factory=list)
+    notifications: dict[str, Row] = field(default_factory=dict)
+    user_id: str = field(default_factory=new_id)
 
     def add_storage(self, name: str, method: str = "FILE") -> str:
         """Add a storage and return its id."""
@@ -155,8 +164,21 @@ class World:
                     ]
                     path = request.get("file_path") or "/"
                     self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=path)
-        row = {"type": "TRANSFER", "status": "FINISHED", "title": "Copy"}
-        return _insert(self.jobs, row | {"object_type": "storages", "object_id": storage_id})
+        return str(self.add_job({"type": "TRANSFER", "status": "FINISHED", "title": "Copy"})["id"])
+
+    def add_job(self, job: Row) -> Row:
+        """Add a job and return it."""
+        return self.jobs[_insert(self.jobs, job)]
+
+    def change_job(self, job_id: str, changes: Row) -> Row:
+        """Change a job, keep the changes in mind and return it."""
+        self.job_changes.append(changes)
+        self.jobs[job_id].update(changes)
+        return self.jobs[job_id]
+
+    def add_notification(self, notification: Row) -> Row:
+        """Add a notification and return it."""
+        return self.notifications[_insert(self.notifications, notification)]
 
     def delete(self, file_set_id: str) -> None:
         """Put a file set into the recycle bin."""

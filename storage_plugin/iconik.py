@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage_plugin.errors import IconikError, NotFound
-from storage_plugin.rest import Rest, Row
+from storage_plugin.rest import Rest, Row, json_object
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
 """Ids that one bulk call takes."""
 
 FILES = "/API/files/v1"
+JOBS = "/API/jobs/v1/jobs/"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Item:
 
     id: str
     type: str
+    title: str | None
 
 
 class Iconik:
@@ -156,13 +158,43 @@ class Iconik:
         path = f"/API/assets/v1/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
         rows = self._rest.pages(path, "can_read_collections", query=query)
-        return [Item(_id(row), _text(row, "object_type")) for row in rows]
+        return [_item(row) for row in rows]
 
     def saved_search_results(self, search_id: str) -> list[Item]:
         """Run a saved search and list what it finds."""
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
         rows = self._rest.pages(path, "can_read_saved_searches and can_search", query=query)
-        return [Item(_id(row), _text(row, "object_type")) for row in rows]
+        return [_item(row) for row in rows]
+
+    def asset_title(self, asset_id: str) -> str | None:
+        """Return an asset's title; None: iconik does not say."""
+        row = self._rest.get(f"/API/assets/v1/assets/{asset_id}/", "can_read_assets")
+        return _text_or_none(row, "title")
+
+    def create_job(self, job: Row) -> str:
+        """Create a job and return its id."""
+        response = self._rest.send("POST", JOBS, "can_write_jobs", json=job)
+        return _id(json_object(response))
+
+    def update_job(self, job_id: str, changes: Row) -> str | None:
+        """Change some of a job's fields; return its status, None where iconik does not say.
+
+        The status is to be changed only at the end: an editor may have asked for an end meanwhile.
+        """
+        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", "can_write_jobs", json=changes)
+        status = _text_or_none(json_object(response), "status")
+        return status or _text_or_none(
+            self._rest.get(f"{JOBS}{job_id}/", "can_read_jobs"), "status"
+        )
+
+    def current_user(self) -> str:
+        """Return the id of the token's user."""
+        return _id(self._rest.get("/API/users/v1/users/current/", "no role"))
+
+    def notify(self, notification: Row) -> None:
+        """Send a notification to a user."""
+        path = "/API/users-notifications/v1/notifications/"
+        self._rest.send("POST", path, "no role", json=notification)
 
     def _status(self, folder: str, object_id: str) -> str | None:
         try:
@@ -189,6 +221,10 @@ def _file(row: Row, asset_id: str) -> File:
         size=size if type(size) is int and size >= 0 else None,
         checksum=_text_or_none(row, "checksum"),
     )
+
+
+def _item(row: Row) -> Item:
+    return Item(_id(row), _text(row, "object_type"), _text_or_none(row, "title"))
 
 
 def _id(row: Row, field: str = "id") -> str:

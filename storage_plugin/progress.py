@@ -1,21 +1,85 @@
-"""What the editor and the administrator are told of an action."""
+"""What is told of a removal: to the editor in iconik, in the answer, and in the log.
 
-from collections.abc import Mapping, Sequence
+https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
+"""
 
-from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from storage_plugin.errors import AdministratorError, IconikError, OutOfTime, PluginError
+from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
-from storage_plugin.transfers import Removal
+from storage_plugin.transfers import Progress, Removal
+from storage_plugin.webhook import Selection
+
+CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
+"""What the jobs are told apart from other plugins' by."""
+
+NAMED = 10
+"""Assets that a job names; the log names all."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a removal ended.
+
+    Attributes:
+        status: of the job.
+        sentence: how many assets came to which end.
+        told: those to be told of: kept or failed.
+        kind: the error to answer with, None where the action did what it could.
+    """
+
+    status: str
+    sentence: str
+    told: Sequence[Removal] = ()
+    kind: type[PluginError] | None = None
+
+
+def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = False) -> Outcome:
+    """Sum up what became of the assets."""
+    kept = [removal for removal in removals if removal.kept]
+    failed = [removal for removal in removals if removal.error]
+    left = sum(removal.is_left for removal in removals)
+    counts = (
+        f"{len(removals) - len(failed) - left} of {len(removals)} assets are done, "
+        f"{len(failed)} failed and {left} are left."
+    )
+    if left and is_aborted:
+        return Outcome("ABORTED", f"Aborted: {counts}", kept + failed)
+    if failed or left:
+        common = [type(item.error) for item in failed if isinstance(item.error, AdministratorError)]
+        kind = common[0] if common else OutOfTime if left else IconikError
+        return Outcome("FAILED", f"{counts} The action can be repeated.", failed, kind)
+    if kept:
+        sentence = f"{len(kept)} of {len(removals)} assets stayed on {storage_name}."
+        return Outcome("FINISHED_WITH_WARNING", sentence, kept)
+    return Outcome("FINISHED", f"{len(removals)} of {len(removals)} assets are done.")
+
+
+def answer(end: Outcome) -> str:
+    """Return the answer to a removal.
+
+    Raises:
+        PluginError: some assets failed, or are left.
+    """
+    told = _listing([f"{removal.object_id}: {removal.reason}" for removal in end.told], most=3)
+    if end.kind:
+        raise end.kind(f"{end.sentence} {told}")
+    return "OK" if end.status == "FINISHED" else f"OK: {end.sentence} {told}".rstrip()
 
 
 def write_log(removals: Sequence[Removal], log: Log) -> None:
     """Log each asset that was kept or failed, and note how many there were."""
     for removal in removals:
+        text = f"{removal.object_id}: {removal.reason}"
         if removal.kept:
-            message = f"Kept {removal.object_id}: {'; '.join(removal.kept)}."
-            log.write("WARNING", message, kept=removal.object_id)
+            log.write("WARNING", f"Kept {text}.", kept=removal.object_id)
         if removal.error:
-            message = f"Failed {removal.object_id}: {removal.error} {removal.error.detail}".rstrip()
-            log.write("ERROR", message, failed=removal.object_id)
+            log.write("ERROR", f"Failed {text}. {removal.error.detail}", failed=removal.object_id)
     log.figures.update(
         assets=len(removals),
         file_sets_removed=sum(removal.removed for removal in removals),
@@ -25,32 +89,114 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
     )
 
 
-def answer(removals: Sequence[Removal], storage_name: str) -> str:
-    """Return the answer to a removal that was brought to its end.
+def _listing(items: Sequence[str], most: int) -> str:
+    """Return the first few items in a sentence, if there are any."""
+    more = [f"{len(items) - most} more are in the log"] if len(items) > most else []
+    return f"{'; '.join([*items[:most], *more])}." if items else ""
 
-    Raises:
-        PluginError: some assets failed, or are left.
+
+class Job:
+    """A removal as iconik's Jobs page shows it, kept up to date by a thread of its own.
+
+    Use it as a context, and set `end` in it. What goes wrong with the job is logged, once, and
+    hinders nothing: its thread is not waited for until the end, and soon given up.
+
+    Args:
+        iconik: with little patience.
+        selection: what is removed.
+        storage_name: what it is removed from.
+        log: takes the warning.
+
+    Attributes:
+        progress: how far the removal has come.
+        end: how it ended.
     """
-    kept = {removal.object_id: "; ".join(removal.kept) for removal in removals if removal.kept}
-    failed = {removal.object_id: removal.error for removal in removals if removal.error}
-    left = sum(removal.is_left for removal in removals)
-    if failed or left:
-        common = [error for error in failed.values() if isinstance(error, AdministratorError)]
-        kind = type(common[0]) if common else OutOfTime if left else IconikError
-        raise kind(
-            f"{len(removals) - len(failed) - left} of {len(removals)} assets are done, "
-            f"{len(failed)} failed and {left} are left. The action can be repeated. "
-            + _excerpt(failed)
-        )
-    if kept:
-        where = f"{len(kept)} of {len(removals)} assets stayed on {storage_name}"
-        return f"OK: {where}. {_excerpt(kept)}"
-    return "OK"
 
+    def __init__(self, iconik: Iconik, selection: Selection, storage_name: str, log: Log) -> None:
+        self.progress = Progress()
+        self.end: Outcome | None = None
+        self._iconik = iconik
+        self._user_id = selection.user_id
+        self._objects = [
+            {"object_type": object_type, "object_id": id}
+            for object_type, ids in selection.by_type()
+            for id in ids
+        ]
+        self._storage_name = storage_name
+        self._log = log
+        self._id: str | None = None
+        self._error: PluginError | None = None
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._attend)
 
-def _excerpt(reasons: Mapping[str, object], most: int = 3) -> str:
-    """Return the first few objects and their reasons in a sentence."""
-    shown = [f"{object_id}: {str(reason).rstrip('.')}" for object_id, reason in reasons.items()]
-    if len(shown) > most:
-        shown[most:] = [f"{len(shown) - most} more are in the log"]
-    return f"{'; '.join(shown)}." if shown else ""
+    def __enter__(self) -> "Job":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        self._thread.join()
+        text = str(error) if isinstance(error, PluginError) else "It broke off: see the log."
+        try:
+            self._close(self.end or Outcome("FAILED", text))
+        except PluginError as problem:
+            self._error = self._error or problem
+        if self._error:
+            self._log.write("WARNING", f"The editor may not see the end in iconik: {self._error}")
+
+    def _attend(self) -> None:
+        """Create the job, and update it until the removal is over."""
+        started = time.monotonic()
+        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, "status": "STARTED"}
+        try:
+            self._id = self._iconik.create_job(job | self._objects[0] | self._state())
+            # Long removals are told of less often: the news must not take up iconik's limit.
+            while not self._is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
+                status = self._iconik.update_job(self._id, self._state())
+                self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
+        except PluginError as error:
+            self._error = error
+
+    def _state(self) -> dict[str, object]:
+        total = self.progress.total
+        what = "assets" if total is None else f"{total} asset{'' if total == 1 else 's'}"
+        return {
+            "title": f"Remove {what} from {self._storage_name}",
+            "progress_total": total or 0,
+            "progress_processed": self.progress.processed,
+        }
+
+    def _close(self, end: Outcome) -> None:
+        """Tell the job's end, and notify the editor if something was kept or failed."""
+        names = [self._name(removal) for removal in end.told[:NAMED]]
+        told = [f"{name}: {item.reason}" for name, item in zip(names, end.told, strict=False)]
+        unnamed = [removal.object_id for removal in end.told[NAMED:]]
+        message = f"{end.sentence} {_listing(told + unnamed, most=NAMED)}".rstrip()
+        if self._id:
+            changes = self._state() | {"status": end.status, "message": message}
+            if end.status == "FAILED":
+                changes["error_message"] = message
+            self._iconik.update_job(self._id, changes)
+        if self._user_id and end.status in ("FAILED", "FINISHED_WITH_WARNING"):
+            related = (
+                {"object_type": "jobs", "object_id": self._id} if self._id else self._objects[0]
+            )
+            self._iconik.notify(
+                {
+                    "event_type": "finished",
+                    "message_short": f"{self._state()['title']}: {end.sentence}",
+                    "message_long": message,
+                    "recipient_id": self._user_id,
+                    "sender_id": self._iconik.current_user(),
+                    **related,
+                }
+            )
+
+    def _name(self, removal: Removal) -> str:
+        """Return what editors call an asset, else its id."""
+        try:
+            return removal.title or self._iconik.asset_title(removal.object_id) or removal.object_id
+        except PluginError:
+            return removal.object_id

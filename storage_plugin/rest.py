@@ -33,11 +33,8 @@ PAGE = 100
 DEFAULT_PAGE = 10
 """Rows that iconik sends where it is not asked for more: a shorter page is the last."""
 
-CONNECT, READ = 3.05, 10.0
-"""Seconds to connect, and to wait for an answer."""
-
-ATTEMPTS = 5
-"""How often a request is sent at most, those that iconik refused as too many not counted."""
+CONNECT = 3.05
+"""Seconds to connect."""
 
 CONNECTIONS = 128
 """Connections kept open at most: 16 threads for each of 8 requests side by side."""
@@ -70,6 +67,8 @@ class Rest:
         token: returns the application token, given the seconds that it may have been kept.
         pace: of all requests of the instance.
         deadline: of this request of the plugin.
+        attempts: how often a request is sent at most, those refused as too many not counted.
+        read: seconds to wait for an answer.
 
     Attributes:
         calls: the number of requests sent.
@@ -83,6 +82,8 @@ class Rest:
         token: Callable[..., str],
         pace: Pace,
         deadline: Deadline,
+        attempts: int = 5,
+        read: float = 10.0,
     ) -> None:
         self.calls = 0
         self._session = session
@@ -93,6 +94,8 @@ class Rest:
         self._token_was_renewed = False
         self._pace = pace
         self._deadline = deadline
+        self._attempts = attempts
+        self._read = read
         self._answered = pace.now()
         self._lock = threading.Lock()
 
@@ -102,7 +105,7 @@ class Rest:
         Args:
             role: what iconik's description of the endpoint demands.
         """
-        return _json_object(self.send("GET", path, role, query=query))
+        return json_object(self.send("GET", path, role, query=query))
 
     def send(
         self,
@@ -131,7 +134,7 @@ class Rest:
                 if isinstance(error, IconikTimeout) and self._answered <= started:
                     self._deadline.end()  # Nobody got an answer meanwhile: iconik hangs.
                     raise
-                if method == "POST" or attempts == ATTEMPTS:
+                if method == "POST" or attempts == self._attempts:
                     raise
                 self._pace.sleep(backoff(attempts), self._deadline)
 
@@ -209,10 +212,11 @@ class Rest:
                 params=query,
                 json=json,
                 headers={"App-ID": self._app_id, "Auth-Token": token},
-                timeout=(min(CONNECT, remaining), min(READ, remaining)),
+                timeout=(min(CONNECT, remaining), min(self._read, remaining)),
                 allow_redirects=False,
             )
         except requests.Timeout:
+            self._deadline.remaining()  # If that was the limit, it is not iconik that is slow.
             raise IconikTimeout(f"iconik did not answer {call} in time: try again.") from None
         except (requests.RequestException, ValueError) as error:
             # ValueError: of a nonsensical Location. The text is left out: it may quote a header.
@@ -226,7 +230,7 @@ class Rest:
             raise refusal
         self._pace.accepted()
         if method == "GET":
-            _json_object(response)  # Repeated where it did not arrive whole.
+            json_object(response)  # Repeated where it did not arrive whole.
         return response
 
     def _renews(self, refused: str) -> bool:
@@ -274,7 +278,8 @@ def _seconds(retry_after: str) -> float | None:
         return None
 
 
-def _json_object(response: requests.Response) -> dict[str, Any]:
+def json_object(response: requests.Response) -> dict[str, Any]:
+    """Return the JSON object that an answer holds."""
     try:
         answer = response.json()
     except (ValueError, RecursionError):

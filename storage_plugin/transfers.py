@@ -3,6 +3,7 @@
 No file leaves the storage unless a complete copy of it stands elsewhere: see `why_keep`.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ class Removal:
 
     Attributes:
         object_id: its id.
+        title: what editors call it, if that is known.
         removed: the number of file sets deleted.
         kept: for each file set left alone, the reason.
         error: what went wrong, if something did.
@@ -59,10 +61,37 @@ class Removal:
     """
 
     object_id: str
+    title: str | None = None
     removed: int = 0
     kept: list[str] = field(default_factory=list)
     error: PluginError | None = None
     is_left: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why something was kept, or failed."""
+        return "; ".join([*self.kept, *([str(self.error)] if self.error else [])]).rstrip(".")
+
+
+class Progress:
+    """How far a removal has come; written by its threads, read by others.
+
+    Attributes:
+        total: the number of assets, None before it is known.
+        processed: the number of those that are done.
+        is_aborted: to be set when no other asset shall be begun.
+    """
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.processed = 0
+        self.is_aborted = False
+        self._lock = threading.Lock()
+
+    def count(self) -> None:
+        """Count one asset as done."""
+        with self._lock:
+            self.processed += 1
 
 
 def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
@@ -94,12 +123,15 @@ def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
 
 
 def remove(
-    iconik: Iconik, selection: Selection, settings: Settings, deadline: Deadline
+    iconik: Iconik,
+    selection: Selection,
+    settings: Settings,
+    deadline: Deadline,
+    progress: Progress,
 ) -> list[Removal]:
     """Delete the selection's files from the storage, as far as complete copies stand elsewhere.
 
-    When the deadline is near no other asset is begun: it is left, and so is what remains of those
-    under way.
+    When the deadline is near, or the removal is aborted, no other asset is begun: it is left.
 
     Raises:
         AdministratorError: the storage is one for masters; nothing was touched.
@@ -112,26 +144,31 @@ def remove(
         )
     assets, unknown = _find_assets(iconik, selection)
 
-    def remove_asset(asset_id: str) -> Removal:
-        if deadline.is_near:
-            return Removal(asset_id, is_left=True)
-        removal = _remove_asset(iconik, asset_id, settings.format_names, storage, master)
+    progress.total = len(assets)
+
+    def remove_asset(asset: tuple[str, str | None]) -> Removal:
+        removal = Removal(*asset)
+        if deadline.is_near or progress.is_aborted:
+            removal.is_left = True
+            return removal
+        _remove_asset(iconik, removal, settings.format_names, storage, master)
         if isinstance(removal.error, AdministratorError):
             deadline.end()  # It would be the same with every other asset.
+        progress.count()
         return removal
 
-    return unknown + _side_by_side(remove_asset, assets)
+    return unknown + _side_by_side(remove_asset, list(assets.items()))
 
 
 def _remove_asset(
     iconik: Iconik,
-    asset_id: str,
+    removal: Removal,
     format_names: Sequence[str],
     storage: Storage,
     master: Storage | None,
-) -> Removal:
+) -> None:
     """Delete an asset's file sets from the storage, each only if `why_keep` knows no reason."""
-    removal = Removal(asset_id)
+    asset_id = removal.object_id
     try:
         formats = {
             format.id: format for format in iconik.formats(asset_id) if format.name in format_names
@@ -160,7 +197,6 @@ def _remove_asset(
         removal.is_left = True
     except PluginError as error:
         removal.error = error
-    return removal
 
 
 def why_keep(doomed: FileSet, of: Format, candidates: Iterable[FileSet]) -> str | None:
@@ -278,12 +314,14 @@ def find_storages(iconik: Iconik, settings: Settings) -> tuple[Storage, Storage 
     return storage, find("MASTER_STORAGE_NAME", master) if master else None
 
 
-def _find_assets(iconik: Iconik, selection: Selection) -> tuple[list[str], list[Removal]]:
-    """Return the selected assets, each once, and what was selected but is unknown to iconik.
+def _find_assets(
+    iconik: Iconik, selection: Selection
+) -> tuple[dict[str, str | None], list[Removal]]:
+    """Return the selected assets with their titles, and what was selected but iconik lacks.
 
     Collections are walked level by level; one that contains itself is walked once.
     """
-    assets = dict.fromkeys(selection.assets)
+    assets: dict[str, str | None] = dict.fromkeys(selection.assets)
     unknown: list[Removal] = []
 
     def explore(read: Callable[[str], list[Item]], kind: str, ids: Sequence[str]) -> list[Item]:
@@ -301,7 +339,7 @@ def _find_assets(iconik: Iconik, selection: Selection) -> tuple[list[str], list[
                 unknown.append(found)
             else:
                 items += found
-        assets.update((item.id, None) for item in items if item.type == "assets")
+        assets.update((item.id, item.title) for item in items if item.type == "assets")
         return items
 
     explore(iconik.saved_search_results, "saved search", selection.saved_searches)
@@ -311,7 +349,7 @@ def _find_assets(iconik: Iconik, selection: Selection) -> tuple[list[str], list[
         found = dict.fromkeys(item.id for item in items if item.type == "collections")
         level = [id for id in found if id not in walked]
         walked.update(level)
-    return list(assets), unknown
+    return assets, unknown
 
 
 def _side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from storage_plugin.errors import CallerError, UnknownPath
 
@@ -20,17 +20,22 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Selection:
-    """What the editor selected: ids, each once, by the `object_type` of iconik's bulk calls."""
+    """What an editor selected: ids, each once, by the `object_type` of iconik's bulk calls.
+
+    Attributes:
+        user_id: the editor, where iconik says so.
+    """
 
     assets: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     saved_searches: tuple[str, ...] = ()
+    user_id: str | None = None
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield the `object_type` and the ids of each kind of which something is selected."""
-        for field in fields(self):
-            if ids := getattr(self, field.name):
-                yield field.name, ids
+        for object_type in ("assets", "collections", "saved_searches"):
+            if ids := getattr(self, object_type):
+                yield object_type, ids
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are selected."""
@@ -75,12 +80,14 @@ def read_selection(body: bytes) -> Selection:
         payload = None
     if not isinstance(payload, dict):
         raise CallerError("The body must be a JSON object as iconik's custom actions post it.")
+    user_id = payload.get("user_id")
     selected = Selection(
         assets=_ids(payload, "asset_ids"),
         collections=_ids(payload, "collection_ids"),
         saved_searches=_ids(payload, "saved_search_ids"),
+        user_id=user_id if is_uuid(user_id) else None,
     )
-    if selected == Selection():
+    if not selected.counts():
         raise CallerError(
             "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
         )

@@ -23,6 +23,11 @@ def api() -> OpenAPI:
     description["servers"] = [{"url": "/"}]
     for schema in description["components"]["schemas"].values():
         schema.setdefault("additionalProperties", False)
+    # Here the description is stricter than iconik: in practice a PATCH names what changes alone.
+    job = description["components"]["schemas"]["JobSchema"]
+    patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
+    changes = {name: value for name, value in job.items() if name != "required"}
+    patch["requestBody"]["content"]["application/json"]["schema"] = changes
     return OpenAPI.from_dict(description)
 
 

@@ -62,7 +62,9 @@ def test_nothing_is_lost_and_nothing_is_left(
         deadline = Deadline(600, clock)
         rest = Rest(session, faulty_url, world.app_id, lambda **_: world.token, pace, deadline)
         selection = Selection(collections=(collection,))
-        removals = transfers.remove(Iconik(rest), selection, settings, deadline)
+        removals = transfers.remove(
+            Iconik(rest), selection, settings, deadline, transfers.Progress()
+        )
         assert all(world.file_sets_of(asset_id, site.lucidlink) for asset_id in kept)
         assert len(world.names_on(site.b2)) == 100
         if not any(removal.error or removal.is_left for removal in removals):

@@ -55,7 +55,9 @@ def add(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[str
 
 def remove(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[transfers.Removal]:
     """Remove assets."""
-    return transfers.remove(iconik, Selection(assets=assets), settings, Deadline(60))
+    return transfers.remove(
+        iconik, Selection(assets=assets), settings, Deadline(60), transfers.Progress()
+    )
 
 
 # Add
@@ -456,7 +458,7 @@ def test_collections_are_walked_to_the_bottom(
     site.world.put_into(inner, outer)
     site.world.put_into(outer, outer)
     selection = Selection(assets=(assets[0],), collections=(outer, inner))
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60))
+    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert sorted(removal.object_id for removal in result) == sorted(assets)
     assert site.world.names_on(site.lucidlink) == []
 
@@ -467,7 +469,7 @@ def test_saved_searches_are_run_to_the_end(site: Site, iconik: Iconik) -> None:
     collected, _ = site.asset([CLIP])
     search_id = site.world.add_saved_search(*found, site.world.add_collection(collected))
     selection = Selection(saved_searches=(search_id,))
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60))
+    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert [removal.object_id for removal in result] == found
     assert len(site.world.names_on(site.lucidlink)) == 1
 
@@ -479,7 +481,7 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
     selection = Selection(
         assets=(unknown, known), collections=(unknown,), saved_searches=(unknown,)
     )
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60))
+    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert [removal.kept for removal in result if removal.kept] == [
         ["iconik knows no such saved search"],
         ["iconik knows no such collection"],
@@ -539,5 +541,5 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
     getattr(site.world, kind)[container].append({"id": "nonsense", "object_type": "assets"})
     selection = Selection(assets=(asset_id,), **{kind: (container,)})
     with pytest.raises(IconikError):
-        transfers.remove(iconik, selection, SETTINGS, Deadline(60))
+        transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]

@@ -74,8 +74,15 @@ def test_selection_of_a_real_payload() -> None:
         "date_created": "2026-01-09T17:00:00.000000",
         "auth_token": "a.b.c",
     }
-    expected = webhook.Selection(assets=(ID,), saved_searches=(OTHER,))
+    expected = webhook.Selection((ID,), saved_searches=(OTHER,), user_id=OTHER)
     assert webhook.read_selection(json.dumps(payload).encode()) == expected
+
+
+@pytest.mark.parametrize("user_id", [None, "", "x", 1, [ID]])
+def test_an_odd_user_is_nobody(user_id: object) -> None:
+    """Who clicked is good to know, but not needed."""
+    body = json.dumps({"asset_ids": [ID], "user_id": user_id})
+    assert webhook.read_selection(body.encode()) == webhook.Selection((ID,))
 
 
 def test_ids_count_once_and_in_order() -> None:
