@@ -49,11 +49,11 @@ def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = F
         f"{len(failed)} failed and {left} are left."
     )
     if left and is_aborted:
-        return Outcome("ABORTED", f"Aborted: {counts}", kept + failed)
+        return Outcome("ABORTED", f"Aborted: {counts}", failed + kept)
     if failed or left:
         common = [type(item.error) for item in failed if isinstance(item.error, AdministratorError)]
         kind = common[0] if common else OutOfTime if left else IconikError
-        return Outcome("FAILED", f"{counts} The action can be repeated.", failed, kind)
+        return Outcome("FAILED", f"{counts} The action can be repeated.", failed + kept, kind)
     if kept:
         sentence = f"{len(kept)} of {len(removals)} assets stayed on {storage_name}."
         return Outcome("FINISHED_WITH_WARNING", sentence, kept)
@@ -66,7 +66,8 @@ def answer(end: Outcome) -> str:
     Raises:
         PluginError: some assets failed, or are left.
     """
-    told = _listing([f"{removal.object_id}: {removal.reason}" for removal in end.told], most=3)
+    shown = [f"{removal.object_id}: {removal.reason}" for removal in end.told[:3]]
+    told = _listing(shown, len(end.told))
     if end.kind:
         raise end.kind(f"{end.sentence} {told}")
     return "OK" if end.status == "FINISHED" else f"OK: {end.sentence} {told}".rstrip()
@@ -89,10 +90,10 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
     )
 
 
-def _listing(items: Sequence[str], most: int) -> str:
-    """Return the first few items in a sentence, if there are any."""
-    more = [f"{len(items) - most} more are in the log"] if len(items) > most else []
-    return f"{'; '.join([*items[:most], *more])}." if items else ""
+def _listing(shown: Sequence[str], total: int) -> str:
+    """Return a sentence of the items that are shown, if there are any."""
+    more = [f"{total - len(shown)} more are in the log"] if total > len(shown) else []
+    return f"{'; '.join([*shown, *more])}." if shown else ""
 
 
 class Job:
@@ -154,10 +155,18 @@ class Job:
             self._id = self._iconik.create_job(job | self._objects[0] | self._state())
             # Long removals are told of less often: the news must not take up iconik's limit.
             while not self._is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
-                status = self._iconik.update_job(self._id, self._state())
-                self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
+                self._update(self._id)
         except PluginError as error:
             self._error = error
+
+    def _update(self, job_id: str) -> None:
+        """Tell the progress, and notice whether the editor has aborted the job."""
+        try:
+            status = self._iconik.update_job(job_id, self._state())
+        except PluginError as error:
+            self._error = error
+        else:
+            self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
 
     def _state(self) -> dict[str, object]:
         total = self.progress.total
@@ -170,10 +179,8 @@ class Job:
 
     def _close(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
-        names = [self._name(removal) for removal in end.told[:NAMED]]
-        told = [f"{name}: {item.reason}" for name, item in zip(names, end.told, strict=False)]
-        unnamed = [removal.object_id for removal in end.told[NAMED:]]
-        message = f"{end.sentence} {_listing(told + unnamed, most=NAMED)}".rstrip()
+        shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
+        message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()
         if self._id:
             changes = self._state() | {"status": end.status, "message": message}
             if end.status == "FAILED":

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from sandbox.world import Row, World
-from storage_plugin import transfers
-from storage_plugin.errors import AdministratorError, IconikError
+from storage_plugin import progress, transfers
+from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
-from tests.conftest import new_rest
+from tests.conftest import Time, new_rest
 
 SETTINGS = Settings("app-id", "LucidLink", master_storage_name="B2")
 CLIP = {"original_name": "clip.mov"}
@@ -543,3 +543,27 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
     with pytest.raises(IconikError):
         transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
+
+
+def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Time) -> None:
+    """What runs is finished, what is not begun is left, and the answer counts both."""
+    assets = [site.asset([CLIP])[0] for _ in range(100)]
+    purge = site.world.purge
+
+    def purge_and_wait(file_set_id: str) -> None:
+        purge(file_set_id)
+        time.sleep(5)
+
+    site.world.purge = purge_and_wait  # type: ignore[method-assign]
+    deadline = Deadline(60, time)
+    selection = Selection(assets=tuple(assets))
+    removals = transfers.remove(iconik, selection, SETTINGS, deadline, transfers.Progress())
+    left = [removal for removal in removals if removal.is_left]
+    assert sum(removal.removed for removal in removals) == 100 - len(left)
+    assert len(site.world.names_on(site.lucidlink)) == len(left)
+    assert 100 - 10 - transfers.WORKERS <= len(left) <= 100 - 10
+    end = progress.outcome(removals, "LucidLink")
+    assert end.kind is OutOfTime
+    assert f"{100 - len(left)} of 100 assets are done, 0 failed and {len(left)} are left" in (
+        end.sentence
+    )
