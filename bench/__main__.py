@@ -144,21 +144,24 @@ def peak_memory(function: Function) -> int:
     return int(line.split()[1]) * 1024
 
 
-def own_time() -> None:
-    """Print the processor time that the function itself takes for a request."""
-    site = Site(1, copied=False)
-    with site.run(Faults()) as function:
-        post(function, "add", site.ids)
-        process = worker(function)
+def own_time(action: str) -> None:
+    """Print the processor time that the function itself takes for an action on one asset."""
+    site, faults = Site(1 + REQUESTS, copied=action == "remove"), Faults()
+    with site.run(faults) as function:
+        post(function, action, site.ids[:1])
+        process, calls = worker(function), faults.requests.total()
         before = process.cpu_times()
-        for _ in range(REQUESTS):
-            post(function, "add", site.ids)
+        for asset_id in site.ids[1:]:
+            post(function, action, [asset_id])
         after = process.cpu_times()
     seconds = after.user + after.system - before.user - before.system
-    print(f"\nOwn time of an Add (2 calls), mean of {REQUESTS}: {seconds / REQUESTS * 1000:.1f} ms")
+    calls = (faults.requests.total() - calls) // REQUESTS
+    print(f"\nOwn time of a request to {action}, {calls} calls, mean of {REQUESTS}:", end=" ")
+    print(f"{seconds / REQUESTS * 1000:.1f} ms")
 
 
 if __name__ == "__main__":
     cold_start()
-    own_time()
+    own_time("add")
+    own_time("remove")
     actions()

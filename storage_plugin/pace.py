@@ -17,6 +17,9 @@ WINDOW = 20.2
 PACE = 0.02
 """Seconds between two requests where iconik has refused some: the 50 a second of its limit."""
 
+IDLE = 30.0
+"""Seconds for which a connection that nobody uses certainly stays open."""
+
 MAX_PAUSE = 10.0
 """Seconds of the longest pause, whatever iconik asks for."""
 
@@ -54,7 +57,9 @@ class Deadline:
         """
         seconds = self._ends - self._clock() - wait
         if seconds <= 0:
-            raise OutOfTime("The time for one request is used up: repeat the action.")
+            raise OutOfTime(
+                "The time is used up: repeat the action, or deploy with a longer --timeout."
+            )
         return seconds
 
 
@@ -111,9 +116,14 @@ class Pace:
             if now < self._pause_ends:
                 return  # Sent before the refusal that this pause is for.
             self._refusals += 1
-            pause = backoff(self._refusals) if retry_after is None else retry_after
-            self._pause_ends = now + min(max(PACE, pause), MAX_PAUSE)
+            asked = (retry_after or 0) * random.uniform(1.0, 1.1)  # noqa: S311
+            self._pause_ends = now + min(max(backoff(self._refusals), asked), MAX_PAUSE)
             self._care_ends = self._pause_ends + WINDOW
+
+    def is_idle(self) -> bool:
+        """Whether nothing has been sent for so long that open connections may be dead."""
+        with self._lock:
+            return bool(self._sent) and self._sent[-1] < self.now() - IDLE
 
     def _seconds_to_wait(self) -> float:
         """Return 0 and count a request as sent, or the seconds after which to ask again."""

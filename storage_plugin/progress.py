@@ -42,7 +42,7 @@ class Outcome:
 def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = False) -> Outcome:
     """Sum up what became of the assets."""
     kept = [removal for removal in removals if removal.kept]
-    failed = [removal for removal in removals if removal.error]
+    failed = [removal for removal in removals if removal.error and not removal.is_left]
     left = sum(removal.is_left for removal in removals)
     counts = (
         f"{len(removals) - len(failed) - left} of {len(removals)} assets are done, "
@@ -79,13 +79,13 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
         text = f"{removal.object_id}: {removal.reason}"
         if removal.kept:
             log.write("WARNING", f"Kept {text}.", kept=removal.object_id)
-        if removal.error:
+        if removal.error and not removal.is_left:
             log.write("ERROR", f"Failed {text}. {removal.error.detail}", failed=removal.object_id)
     log.figures.update(
         assets=len(removals),
         file_sets_removed=sum(removal.removed for removal in removals),
         kept=sum(bool(removal.kept) for removal in removals),
-        failed=sum(bool(removal.error) for removal in removals),
+        failed=sum(bool(removal.error) and not removal.is_left for removal in removals),
         left=sum(removal.is_left for removal in removals),
     )
 

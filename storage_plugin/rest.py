@@ -85,6 +85,8 @@ class Rest:
         attempts: int = 5,
         read: float = 10.0,
     ) -> None:
+        if pace.is_idle():
+            session.close()  # The network may have dropped what was open, without a word.
         self.calls = 0
         self._session = session
         self._url = url
@@ -131,8 +133,10 @@ class Rest:
                 self._pace.refused(error.retry_after)
                 attempts -= 1
             except IconikUnavailable as error:
-                if isinstance(error, IconikTimeout) and self._answered <= started:
-                    self._deadline.end()  # Nobody got an answer meanwhile: iconik hangs.
+                now = self._pace.now()
+                is_silent = now - self._answered >= 0.8 * (now - started)
+                if isinstance(error, IconikTimeout) and is_silent:
+                    self._deadline.end()  # Nobody gets an answer any more: iconik hangs.
                     raise
                 if method == "POST" or attempts == self._attempts:
                     raise
@@ -145,11 +149,13 @@ class Rest:
 
         iconik links the next page in some answers and not in others, so: a link is followed;
         without one the next page is asked for, or, in the lists that have a cursor, the rows after
-        the last, unless all is there for certain. These lists tell what stands where: what is
-        overlooked in them could be lost, so they must be as long as iconik says, and consistent.
+        the last, unless all is there for certain. What is overlooked in a list could be lost, so
+        it must be as long as iconik says; those that have a cursor tell what stands where, so they
+        must also agree with themselves.
         """
         first = {"per_page": str(PAGE), **(query or {})}
         sent, page, is_linked, total = first, 1, False, 0
+        links: set[str] = set()
         seen: dict[str, Row | None] = {}
         while True:
             answer = self._page(path, role, sent, is_optional=page > 1 and not is_linked)
@@ -157,15 +163,17 @@ class Rest:
             yield from _unseen(rows, seen, path, is_strict=cursor)
             page += 1
             total = max(total, _number(answer, "total"))
-            is_linked = bool(rows and answer.get("next_url"))
+            link = str(answer.get("next_url") or "")
+            is_linked = link not in {"", *links}  # The last page may link to itself, empty.
             if is_linked:
-                sent = self._query_of_link(answer["next_url"], path)
+                links.add(link)
+                sent = self._query_of_link(link, path)
             elif not rows or _is_last(answer, len(rows), len(seen), page):
                 break
             else:
                 following = {"last_id": rows[-1]["id"]} if cursor else {"page": str(page)}
                 sent = {**first, **following}
-        if cursor and total > len(seen):
+        if total > len(seen):
             raise IconikError(
                 f"iconik sends only {len(seen)} of {total} rows of {path}: try again."
             )
@@ -183,10 +191,10 @@ class Rest:
                 raise IconikError(f"iconik links to a page of {path} that it lacks.") from None
             raise
 
-    def _query_of_link(self, link: object, path: str) -> dict[str, str]:
+    def _query_of_link(self, link: str, path: str) -> dict[str, str]:
         """Return the query of a link to another page at a path."""
         try:
-            url = urlsplit(urljoin(self._url, str(link)))
+            url = urlsplit(urljoin(self._url, link))
         except ValueError:
             url = urlsplit("")
         if (f"{url.scheme}://{url.netloc}", url.path.rstrip("/")) == (self._url, path.rstrip("/")):
@@ -202,7 +210,7 @@ class Rest:
             raise AdministratorError(
                 "The secret iconik-token holds characters that no token has: store it again."
             )
-        remaining = self._deadline.remaining()
+        half = self._deadline.remaining() / 2
         with self._lock:
             self.calls += 1
         try:
@@ -212,7 +220,7 @@ class Rest:
                 params=query,
                 json=json,
                 headers={"App-ID": self._app_id, "Auth-Token": token},
-                timeout=(min(CONNECT, remaining), min(self._read, remaining)),
+                timeout=(min(CONNECT, half), min(self._read, half)),
                 allow_redirects=False,
             )
         except requests.Timeout:
@@ -225,6 +233,7 @@ class Rest:
             ) from None
         self._answered = self._pace.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
+            self._pace.wait(self._deadline)
             return self._exchange(method, path, role, query, json)
         if refusal := _refusal(call, response, role):
             raise refusal
@@ -274,7 +283,7 @@ def _seconds(retry_after: str) -> float | None:
     try:
         then = parsedate_to_datetime(retry_after)
         return (then - datetime.now(timezone.utc)).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -296,7 +305,7 @@ def _rows(answer: Row) -> list[Row]:
         raise IconikError("iconik's answer holds no list of objects: try again later.")
     if not all(isinstance(row, dict) and is_uuid(row.get("id")) for row in rows):
         raise IconikError("iconik's answer holds an object without an id: try again later.")
-    return rows
+    return [row | {"id": row["id"].lower()} for row in rows]
 
 
 def _unseen(

@@ -3,6 +3,7 @@
 No file leaves the storage unless a complete copy of it stands elsewhere: see `why_keep`.
 """
 
+import random
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -56,8 +57,7 @@ class Removal:
         title: what editors call it, if that is known.
         removed: the number of file sets deleted.
         kept: for each file set left alone, the reason.
-        error: what went wrong, if something did.
-        is_left: whether it was not begun, or not finished, for lack of time or a common error.
+        error: what went wrong, if something did; OutOfTime: it is not done.
     """
 
     object_id: str
@@ -65,7 +65,11 @@ class Removal:
     removed: int = 0
     kept: list[str] = field(default_factory=list)
     error: PluginError | None = None
-    is_left: bool = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was not begun or not finished."""
+        return isinstance(self.error, OutOfTime)
 
     @property
     def reason(self) -> str:
@@ -149,7 +153,7 @@ def remove(
     def remove_asset(asset: tuple[str, str | None]) -> Removal:
         removal = Removal(*asset)
         if deadline.is_near or progress.is_aborted:
-            removal.is_left = True
+            removal.error = OutOfTime("Not begun.")
             return removal
         _remove_asset(iconik, removal, settings.format_names, storage, master)
         if isinstance(removal.error, AdministratorError):
@@ -157,7 +161,10 @@ def remove(
         progress.count()
         return removal
 
-    return unknown + _side_by_side(remove_asset, list(assets.items()))
+    # In an order that differs each time: what is done already must not take a repeat all its time.
+    order = random.sample(list(assets.items()), len(assets))
+    removals = {removal.object_id: removal for removal in _side_by_side(remove_asset, order)}
+    return unknown + [removals[asset_id] for asset_id in assets]
 
 
 def _remove_asset(
@@ -170,12 +177,15 @@ def _remove_asset(
     """Delete an asset's file sets from the storage, each only if `why_keep` knows no reason."""
     asset_id = removal.object_id
     try:
+        file_sets = _group(iconik.files(asset_id))
+        on_storage = [file_set for file_set in file_sets if file_set.storage_id == storage.id]
         formats = {
-            format.id: format for format in iconik.formats(asset_id) if format.name in format_names
+            format.id: format
+            for format in (iconik.formats(asset_id) if on_storage else [])
+            if format.name in format_names
         }
-        file_sets = _group(iconik.files(asset_id)) if formats else []
-        for file_set in file_sets:
-            if file_set.storage_id != storage.id or file_set.format_id not in formats:
+        for file_set in on_storage:
+            if file_set.format_id not in formats:
                 continue
             doomed = _with_statuses(iconik, asset_id, file_set)
             if doomed.status in ("ARCHIVED", "DELETED"):
@@ -193,8 +203,6 @@ def _remove_asset(
             else:
                 iconik.delete_file_set(asset_id, doomed.id)
                 removal.removed += 1
-    except OutOfTime:
-        removal.is_left = True
     except PluginError as error:
         removal.error = error
 

@@ -66,7 +66,7 @@ def test_no_request_outlasts_the_deadline(rest: Rest, requests_mock: Mocker, tim
     requests_mock.get(PATH, json={})
     time.sleep(56)
     rest.get(PATH, "a role")
-    assert requests_mock.last_request.timeout == (1.0, 1.0)
+    assert requests_mock.last_request.timeout == (0.5, 0.5)
     time.sleep(1)
     with pytest.raises(OutOfTime):
         rest.get(PATH, "a role")
@@ -221,14 +221,15 @@ def test_refusals_are_not_repeated(rest: Rest, requests_mock: Mocker, status: in
     ("retry_after", "least", "most"),
     [
         (None, 0.25, 0.5),
-        ("3", 3, 3),
-        ("0", 0.02, 0.02),
-        ("-5", 0.02, 0.02),
+        ("3", 3, 3.3),
+        ("0", 0.25, 0.5),
+        ("-5", 0.25, 0.5),
         ("1e9", 10, 10),
         ("Wed, 21 Oct 2099 07:28:00 GMT", 10, 10),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.02, 0.02),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.25, 0.5),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", 0.25, 0.5),
         ("Wed, 21 Oct 2015 07:28:00", 0.25, 0.5),
-        ("nan", 0.02, 0.5),
+        ("nan", 0.25, 0.5),
         ("soon", 0.25, 0.5),
     ],
 )
@@ -247,6 +248,16 @@ def test_too_many_requests_are_sent_again(
     requests_mock.request(method, PATH, answers)
     assert rest.send(method, PATH, "a role").json() == {}
     assert least <= round(time.now - 1000, 6) <= most
+
+
+def test_refusals_are_no_failures(rest: Rest, requests_mock: Mocker, time: Time) -> None:
+    """A request that was refused often is not given up, and what is served ends the growth."""
+    refusal = {"status_code": 429}
+    requests_mock.get(PATH, [refusal] * 6 + [{"json": {}}, refusal, {"json": {}}])
+    rest.get(PATH, "a role")
+    before = time.now
+    rest.get(PATH, "a role")
+    assert time.now - before < 1
 
 
 def test_too_many_requests_for_ever_end_in_time(
@@ -275,6 +286,25 @@ def test_a_hanging_iconik_costs_one_time_limit(
     with pytest.raises(OutOfTime):
         rest.get(PATH, "a role")
     assert (rest.calls, time.now) == (1, 1010)
+
+
+def test_connections_that_were_idle_are_not_used(
+    time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a pause the session starts with new connections, while it is in use it does not."""
+    session, pace, closed = new_session(), Pace(time, time.sleep), []
+    monkeypatch.setattr(session, "close", lambda: closed.append(time.now))
+
+    def begin() -> None:
+        Rest(session, URL, "the-app", lambda **_: TOKEN, pace, Deadline(60, time))
+
+    begin()
+    pace.wait(Deadline(60, time))
+    time.sleep(30)
+    begin()
+    time.sleep(1)
+    begin()
+    assert closed == [1031]
 
 
 def test_a_single_hanging_answer_is_asked_for_again(
@@ -337,11 +367,35 @@ def test_links_are_followed_as_they_are(rest: Rest, requests_mock: Mocker, link:
     assert requests_mock.last_request.query == "page=2"
 
 
-def test_a_link_to_nowhere_is_an_error(rest: Rest, requests_mock: Mocker) -> None:
+@pytest.mark.parametrize(
+    ("cursor", "query"), [(False, "page=2"), (True, f"last_id={row(1)['id']}")]
+)
+def test_a_link_to_nowhere_is_an_error(
+    rest: Rest, requests_mock: Mocker, cursor: bool, query: str
+) -> None:
     """A page that iconik links to must be there: the list is not complete without it."""
-    requests_mock.get(PATH, [page(1, next_url=f"{PATH}?page=2"), {"status_code": 404}])
+    requests_mock.get(PATH, [page(1, next_url=f"{PATH}?{query}"), {"status_code": 404}])
     with pytest.raises(IconikError, match="lacks"):
-        ids(rest)
+        ids(rest, cursor=cursor)
+
+
+@pytest.mark.parametrize("cursor", [True, False])
+def test_empty_pages_may_link_on(rest: Rest, requests_mock: Mocker, cursor: bool) -> None:
+    """What an empty page links to is read; the last one may link to itself."""
+    links = [f"{PATH}?page={number}" for number in (2, 3, 4, 4)]
+    pages = [page(1, next_url=links[0]), page(next_url=links[1]), page(2, next_url=links[2])]
+    requests_mock.get(PATH, [*pages, page(next_url=links[3])])
+    assert ids(rest, cursor=cursor) == [1, 2]
+
+
+def test_ids_count_once_in_any_case(rest: Rest, requests_mock: Mocker) -> None:
+    """However iconik writes an id, it is one row."""
+    rows = [
+        {"id": "0000000A-0000-4000-8000-000000000000"},
+        {"id": "0000000a-0000-4000-8000-000000000000"},
+    ]
+    requests_mock.get(PATH, json={"objects": rows})
+    assert len(list(rest.pages(PATH, "a role", cursor=True))) == 1
 
 
 def test_numbered_pages_are_read_to_the_last(rest: Rest, requests_mock: Mocker) -> None:
@@ -393,14 +447,15 @@ def test_a_full_page_is_the_last_on_two_words(
     assert rest.calls == 1
 
 
+@pytest.mark.parametrize("cursor", [True, False])
 @pytest.mark.parametrize("end", [page(), {"status_code": 404}, page(10)])
-def test_a_list_of_files_must_be_whole(
-    rest: Rest, requests_mock: Mocker, end: dict[str, Any]
+def test_a_list_must_be_whole(
+    rest: Rest, requests_mock: Mocker, cursor: bool, end: dict[str, Any]
 ) -> None:
-    """A list with a cursor that ends before its total is an error."""
+    """A list that ends before its total is an error."""
     requests_mock.get(PATH, [page(*range(10), total=12), end, page()])
     with pytest.raises(IconikError, match=r"only 1[01] of 12"):
-        ids(rest, cursor=True)
+        ids(rest, cursor=cursor)
 
 
 def test_a_list_of_files_must_agree_with_itself(rest: Rest, requests_mock: Mocker) -> None:
