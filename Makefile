@@ -8,8 +8,8 @@ BIN = $(VENV)/bin
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-demo: $(BIN)/installed ## Watch assets go to LucidLink and come off it again.
-	@$(BIN)/python -m sandbox demo
+demo: $(BIN)/installed ## Watch assets go to LucidLink and come off it again; QUEUE=1: through Cloud Tasks.
+	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox demo
 
 run: $(BIN)/installed ## Start the function and an iconik in memory, to be tried with curl.
 	@$(BIN)/python -m sandbox run

@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+from dataclasses import replace
 from typing import NoReturn
 
 import flask
@@ -15,14 +16,18 @@ from storage_plugin.errors import (
     CallerError,
     MethodNotAllowed,
     PluginError,
+    QueueUnavailable,
     Unauthorized,
 )
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
+from storage_plugin.progress import Job
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
+from storage_plugin.task_queue import TaskQueue
+from storage_plugin.webhook import Selection
 
 # Shared by an instance's requests, which run side by side.
 secret_manager = SecretManager()
@@ -30,6 +35,7 @@ shared_secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", secret_manager.ac
 iconik_token = Secret("iconik-token", "ICONIK_TOKEN", secret_manager.access)
 session = new_session()
 pace = Pace()
+task_queue = TaskQueue()
 
 
 @functions_framework.http
@@ -44,47 +50,56 @@ def iconik_handler(request: flask.Request) -> str:
     """
     started = time.monotonic()
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""), os.getenv("GOOGLE_CLOUD_PROJECT"))
-    error = None
+    error, is_queued, status = None, False, 200
     try:
-        let_in(request)
-        answer = act(request, log)
+        is_queued = let_in(request)
+        answer = act(request, log, is_queued)
     except PluginError as raised:
-        error, answer = raised, str(raised)
+        error, answer, status = raised, str(raised), raised.status
+        if is_queued:  # The queue repeats what is not answered with 200.
+            status = 503 if raised.can_retry else 200
 
     # One line that can be encoded, whatever iconik's names hold.
     answer = " ".join(answer.encode(errors="replace").decode().split())
-    status = error.status if error else 200
     detail = f" {error.detail}" if error and error.detail else ""
     log.write(
-        "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR",
+        "INFO" if not error else "WARNING" if error.status < 500 else "ERROR",
         f"{log.figures.get('action', 'request')} {status}: {answer}{detail}",
         **log.figures,
         status=status,
         duration_ms=round((time.monotonic() - started) * 1000),
     )
-    if error:
-        refuse(error, answer)
+    if error and status != 200:
+        refuse(error, status, answer)
     return answer
 
 
-def let_in(request: flask.Request) -> None:
-    """Verify the shared secret, before anything else of the request is looked at.
+def let_in(request: flask.Request) -> bool:
+    """Verify the shared secret, or the queue's token, before anything else is looked at.
+
+    Returns:
+        Whether it is the queue.
 
     Raises:
-        Unauthorized: the request does not hold it.
-        SecretUnavailable: it cannot be read.
+        Unauthorized: the request holds neither.
+        SecretUnavailable, QueueUnavailable: it cannot be verified.
     """
     given = request.headers.get("x-bz-secret")
     if given and webhook.is_authentic(given, shared_secret.read()):
-        return
+        return False
     # It may have been rotated; but a flood of wrong secrets must cost nothing.
     if given and webhook.is_authentic(given, shared_secret.read(max_age=10, pause=10)):
-        return
+        return False
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    account, url = os.getenv("TASK_SERVICE_ACCOUNT"), os.getenv("FUNCTION_URL")
+    is_possible = scheme == "Bearer" and os.getenv("TASK_QUEUE")
+    if is_possible and account and url and task_queue.is_sender(token, account, url.rstrip("/")):
+        return True
     raise Unauthorized("The header x-bz-secret must hold the shared secret.")
 
 
-def act(request: flask.Request, log: Log) -> str:
-    """Read a custom action, do what it asks and return the answer."""
+def act(request: flask.Request, log: Log, is_queued: bool) -> str:
+    """Read a custom action, do what it asks or hand it to the queue, and return the answer."""
     if request.method != "POST":
         raise MethodNotAllowed("A custom action is sent with POST.")
     try:
@@ -94,6 +109,8 @@ def act(request: flask.Request, log: Log) -> str:
     if len(body) > webhook.MAX_BODY:
         raise BodyTooLarge("The body is over 1 MiB: select fewer objects.")
     selection = webhook.read_selection(body)
+    if not is_queued:
+        selection = replace(selection, job_id=None)
     query = read_query(request.args.to_dict(flat=False))
     action = webhook.read_action(request.path)
     settings = Settings.from_environment(os.environ).override(query)
@@ -105,11 +122,17 @@ def act(request: flask.Request, log: Log) -> str:
     rest = connect(deadline)
     # What the editor is told of a removal has a time of its own, lest it take the removal's.
     news = connect(Deadline(settings.timeout), attempts=2, read=3.0)
+    job = Job(Iconik(news), selection, settings.storage_name, log, is_queued)
     try:
+        if settings.task_queue and not is_queued:
+            log.figures["queue"] = "handed over"
+            return hand_over(request, action, selection, settings, job)
         if action == "add":
             log.figures["jobs"] = transfers.add(Iconik(rest), selection, settings)
             return "OK"
-        with progress.Job(Iconik(news), selection, settings.storage_name, log) as job:
+        if job.is_over():
+            return "OK"
+        with job:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             job.end = progress.outcome(removals, settings.storage_name, job.progress.is_aborted)
@@ -118,12 +141,34 @@ def act(request: flask.Request, log: Log) -> str:
         log.figures["iconik_calls"] = rest.calls + news.calls
 
 
-def refuse(error: PluginError, answer: str) -> NoReturn:
-    """Raise the HTTP exception that answers with an error's status and one plain line."""
-    response = flask.Response(answer, error.status, error.headers, mimetype="text/plain")
-    if error.status == 500:
+def hand_over(
+    request: flask.Request, action: str, selection: Selection, settings: Settings, job: Job
+) -> str:
+    """Hand an action to the queue and return the answer; a removal shows as a job at once."""
+    if action == "remove":
+        job.open()
+    query = f"?{request.query_string.decode()}" if request.query_string else ""
+    try:
+        task_queue.hand_over(
+            str(settings.task_queue),
+            settings.task_service_account,
+            settings.function_url,
+            f"/{action}{query}",
+            replace(selection, job_id=job.id).body(),
+        )
+    except QueueUnavailable as error:
+        if job.id:
+            job.close(progress.Outcome("FAILED", str(error)))
+        raise
+    return "OK"
+
+
+def refuse(error: PluginError, status: int, answer: str) -> NoReturn:
+    """Raise the HTTP exception that answers an error with one plain line."""
+    response = flask.Response(answer, status, error.headers, mimetype="text/plain")
+    if status == 500:
         raise PlainServerError(answer, response)
-    flask.abort(error.status, description=answer, response=response)
+    flask.abort(status, description=answer, response=response)
 
 
 class PlainServerError(InternalServerError):

@@ -1,10 +1,11 @@
 """The demo: real custom-action payloads through the function as Google runs it.
 
-python -m sandbox demo: add and remove, shown step by step.
+python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
 python -m sandbox run: sandbox and function stay, to be tried with curl.
 """
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -14,6 +15,7 @@ import requests
 
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
+from sandbox.tasks import Tasks
 from sandbox.world import Row, World, new_id
 
 SECRET = "let-me-in"
@@ -88,15 +90,17 @@ def main(command: str) -> None:
             "MASTER_STORAGE_NAME": B2,
             "BZ_SHARED_SECRET": SECRET,
         }
-        function = stack.enter_context(run_function(settings))
+        tasks = Tasks() if os.environ.get("QUEUE") else None
+        run = tasks.run_function if tasks else run_function
+        function = stack.enter_context(run(settings))
         print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
         if command == "run":
             wait(demo, function, iconik_url)
         else:
-            show(demo, function)
+            show(demo, function, tasks)
 
 
-def show(demo: Demo, function: Function) -> None:
+def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     """Right-click the selection twice, and print what becomes of the files."""
     payload = demo.payload()
     print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
@@ -109,6 +113,8 @@ def show(demo: Demo, function: Function) -> None:
             timeout=60,
         )
         print(f"\n> {title}: POST /{path}\n< {response.status_code} {response.text}")
+        if tasks:
+            print(f"> Cloud Tasks delivers it: POST /{path}\n< {tasks.deliver()[0]}")
         demo.show(f"After {title}:")
     print("\nWhat the editor sees in iconik:")
     for job in demo.world.jobs.values():

@@ -40,13 +40,16 @@ class Function:
 
 
 @contextmanager
-def run_function(settings: Mapping[str, str], folder: Path = ROOT) -> Iterator[Function]:
+def run_function(
+    settings: Mapping[str, str], folder: Path = ROOT, port: int = 0
+) -> Iterator[Function]:
     """Run the function with these settings, and nothing else, on loopback; stop it at the end.
 
     Args:
         folder: where its main.py is.
+        port: a free one by default.
     """
-    port = _free_port()
+    port = port or free_port()
     platform = {
         "PORT": str(port),
         "HOST": "127.0.0.1",
@@ -70,7 +73,8 @@ def run_function(settings: Mapping[str, str], folder: Path = ROOT) -> Iterator[F
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

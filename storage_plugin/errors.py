@@ -14,9 +14,15 @@ class PluginError(Exception):
     Args:
         message: what happened and what to do; the caller reads it.
         detail: what only the administrator may read, in the log.
+
+    Attributes:
+        status: of the HTTP answer.
+        can_retry: whether the same request may succeed later.
+        headers: of the HTTP answer.
     """
 
     status = 500
+    can_retry = False
     headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -68,6 +74,14 @@ class SecretUnavailable(AdministratorError):
     """A secret cannot be read: nobody is let in."""
 
     status = 503
+    can_retry = True
+
+
+class QueueUnavailable(PluginError):
+    """Cloud Tasks, or what it is recognised by, cannot be reached."""
+
+    status = 503
+    can_retry = True
 
 
 class IconikError(PluginError):
@@ -82,6 +96,8 @@ class NotFound(IconikError):
 
 class IconikUnavailable(IconikError):
     """iconik failed, or what it sent did not arrive whole; the same again may work."""
+
+    can_retry = True
 
 
 class IconikTimeout(IconikUnavailable):
@@ -98,6 +114,7 @@ class IconikBusy(IconikError):
     """
 
     status = 503
+    can_retry = True
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -108,3 +125,4 @@ class OutOfTime(PluginError):
     """The time for one request is used up; what is done is done."""
 
     status = 504
+    can_retry = True

@@ -182,10 +182,11 @@ class Iconik:
         The status is to be changed only at the end: an editor may have asked for an end meanwhile.
         """
         response = self._rest.send("PATCH", f"{JOBS}{job_id}/", "can_write_jobs", json=changes)
-        status = _text_or_none(json_object(response), "status")
-        return status or _text_or_none(
-            self._rest.get(f"{JOBS}{job_id}/", "can_read_jobs"), "status"
-        )
+        return _text_or_none(json_object(response), "status") or self.job_status(job_id)
+
+    def job_status(self, job_id: str) -> str | None:
+        """Return a job's status; None: iconik does not say."""
+        return _text_or_none(self._rest.get(f"{JOBS}{job_id}/", "can_read_jobs"), "status")
 
     def current_user(self) -> str:
         """Return the id of the token's user."""

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from storage_plugin.errors import AdministratorError, IconikError, OutOfTime, PluginError
+from storage_plugin.errors import (
+    AdministratorError,
+    IconikError,
+    IconikUnavailable,
+    OutOfTime,
+    PluginError,
+)
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.transfers import Progress, Removal
@@ -17,6 +23,9 @@ from storage_plugin.webhook import Selection
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
 """What the jobs are told apart from other plugins' by."""
+
+ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
+"""The states of a job that has come to its end."""
 
 NAMED = 10
 """Assets that a job names; the log names all."""
@@ -51,8 +60,14 @@ def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = F
     if left and is_aborted:
         return Outcome("ABORTED", f"Aborted: {counts}", failed + kept)
     if failed or left:
-        common = [type(item.error) for item in failed if isinstance(item.error, AdministratorError)]
-        kind = common[0] if common else OutOfTime if left else IconikError
+        errors = [removal.error for removal in failed if removal.error]
+        common = [error for error in errors if isinstance(error, AdministratorError)]
+        if common:
+            kind: type[PluginError] = type(common[0])
+        elif left:
+            kind = OutOfTime
+        else:
+            kind = IconikUnavailable if any(error.can_retry for error in errors) else IconikError
         return Outcome("FAILED", f"{counts} The action can be repeated.", failed + kept, kind)
     if kept:
         sentence = f"{len(kept)} of {len(removals)} assets stayed on {storage_name}."
@@ -107,13 +122,23 @@ class Job:
         selection: what is removed.
         storage_name: what it is removed from.
         log: takes the warning.
+        is_repeated: whether the queue repeats what does not come to its end.
 
     Attributes:
+        id: in iconik, None where there is no job.
         progress: how far the removal has come.
         end: how it ended.
     """
 
-    def __init__(self, iconik: Iconik, selection: Selection, storage_name: str, log: Log) -> None:
+    def __init__(
+        self,
+        iconik: Iconik,
+        selection: Selection,
+        storage_name: str,
+        log: Log,
+        is_repeated: bool = False,
+    ) -> None:
+        self.id = selection.job_id
         self.progress = Progress()
         self.end: Outcome | None = None
         self._iconik = iconik
@@ -125,7 +150,7 @@ class Job:
         ]
         self._storage_name = storage_name
         self._log = log
-        self._id: str | None = None
+        self._is_repeated = is_repeated
         self._error: PluginError | None = None
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._attend)
@@ -139,34 +164,51 @@ class Job:
     ) -> None:
         self._is_over.set()
         self._thread.join()
-        text = str(error) if isinstance(error, PluginError) else "It broke off: see the log."
+        if isinstance(error, PluginError):
+            self.end = self.end or Outcome("FAILED", str(error), kind=type(error))
+        self.close(self.end or Outcome("FAILED", "It broke off: see the log."))
+
+    def open(self) -> None:
+        """Create the job, unless there is one."""
+        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, "status": "STARTED"}
         try:
-            self._close(self.end or Outcome("FAILED", text))
-        except PluginError as problem:
-            self._error = self._error or problem
+            self.id = self.id or self._iconik.create_job(job | self._objects[0] | self._state())
+        except PluginError as error:
+            self._error = error
+
+    def is_over(self) -> bool:
+        """Whether the job has come to its end before: the queue may deliver twice."""
+        try:
+            status = self._iconik.job_status(self.id) if self.id else None
+        except PluginError as error:
+            self._error = error
+            return False
+        self.progress.is_aborted = status == "ABORT_PENDING"
+        return status in ENDED
+
+    def close(self, end: Outcome) -> None:
+        """Tell the end, to iconik or else to the log."""
+        try:
+            self._tell(end)
+        except PluginError as error:
+            self._error = self._error or error
         if self._error:
             self._log.write("WARNING", f"The editor may not see the end in iconik: {self._error}")
 
     def _attend(self) -> None:
         """Create the job, and update it until the removal is over."""
         started = time.monotonic()
-        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, "status": "STARTED"}
-        try:
-            self._id = self._iconik.create_job(job | self._objects[0] | self._state())
-            # Long removals are told of less often: the news must not take up iconik's limit.
-            while not self._is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
-                self._update(self._id)
-        except PluginError as error:
-            self._error = error
-
-    def _update(self, job_id: str) -> None:
-        """Tell the progress, and notice whether the editor has aborted the job."""
-        try:
-            status = self._iconik.update_job(job_id, self._state())
-        except PluginError as error:
-            self._error = error
-        else:
-            self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
+        self.open()
+        # Long removals are told of less often: the news must not take up iconik's limit.
+        while self.id and not self._is_over.wait(
+            min(10.0, max(1.0, (time.monotonic() - started) / 10))
+        ):
+            try:
+                status = self._iconik.update_job(self.id, self._state())
+            except PluginError as error:
+                self._error = error
+            else:
+                self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
 
     def _state(self) -> dict[str, object]:
         total = self.progress.total
@@ -177,19 +219,21 @@ class Job:
             "progress_processed": self.progress.processed,
         }
 
-    def _close(self, end: Outcome) -> None:
+    def _tell(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
+        if self._is_repeated and end.kind and end.kind.can_retry:
+            if self.id:
+                self._iconik.update_job(self.id, {"message": f"{end.sentence} It is tried again."})
+            return
         shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
         message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()
-        if self._id:
+        if self.id:
             changes = self._state() | {"status": end.status, "message": message}
             if end.status == "FAILED":
                 changes["error_message"] = message
-            self._iconik.update_job(self._id, changes)
+            self._iconik.update_job(self.id, changes)
         if self._user_id and end.status in ("FAILED", "FINISHED_WITH_WARNING"):
-            related = (
-                {"object_type": "jobs", "object_id": self._id} if self._id else self._objects[0]
-            )
+            related = {"object_type": "jobs", "object_id": self.id} if self.id else self._objects[0]
             self._iconik.notify(
                 {
                     "event_type": "finished",

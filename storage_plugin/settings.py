@@ -1,11 +1,14 @@
 """What the function works with, from its environment and from a custom action's URL."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from storage_plugin.errors import AdministratorError, CallerError
 
+REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
+WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
 ICONIK_URL = "https://app.iconik.io"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
 """What a custom action's URL may override: query parameter to setting."""
@@ -23,6 +26,9 @@ class Settings:
         master_storage_name: the one storage whose copies count as masters; None: any other.
         iconik_url: scheme and host of iconik, without a trailing slash.
         timeout: seconds after which the platform ends a request.
+        task_queue: full name of the Cloud Tasks queue that takes the work; None: there is none.
+        task_service_account: e-mail of the account that the queue's requests come from.
+        function_url: the function's own URL, without a trailing slash.
     """
 
     iconik_id: str
@@ -32,6 +38,9 @@ class Settings:
     master_storage_name: str | None = None
     iconik_url: str = ICONIK_URL
     timeout: float = 60.0
+    task_queue: str | None = None
+    task_service_account: str = ""
+    function_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
@@ -50,6 +59,9 @@ class Settings:
             master_storage_name=environ.get("MASTER_STORAGE_NAME"),
             iconik_url=environ.get("ICONIK_URL", ICONIK_URL).rstrip("/"),
             timeout=float(environ.get("CLOUD_RUN_TIMEOUT_SECONDS", cls.timeout)),
+            task_queue=environ.get("TASK_QUEUE"),
+            task_service_account=environ.get("TASK_SERVICE_ACCOUNT", ""),
+            function_url=environ.get("FUNCTION_URL", "").rstrip("/"),
         )
 
     def override(self, query: Mapping[str, str]) -> "Settings":
@@ -90,7 +102,7 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
         if variable in environ:
             if not _is_valid(variable, environ[variable]):
                 yield f"{variable} must be {rule}"
-        elif variable in ("ICONIK_ID", "STORAGE_NAME"):
+        elif variable in REQUIRED or ("TASK_QUEUE" in environ and variable in WITH_QUEUE):
             yield f"{variable} is missing, it must be {rule}"
 
 
@@ -108,7 +120,11 @@ def _is_path(value: str) -> bool:
 
 
 def _is_origin(value: str) -> bool:
-    """Whether a URL is scheme and host alone, and keeps the token secret on its way."""
+    return _is_url(value) and not urlsplit(value).path.strip("/")
+
+
+def _is_url(value: str) -> bool:
+    """Whether a URL is scheme, host and path alone, and keeps a token secret on its way."""
     try:
         url = urlsplit(value)
         _ = url.port  # Raises where it is no number.
@@ -119,8 +135,16 @@ def _is_origin(value: str) -> bool:
         (url.scheme == "https" or (url.scheme == "http" and on_this_machine))
         and bool(url.hostname)
         and "@" not in url.netloc
-        and value.rstrip("/") == f"{url.scheme}://{url.netloc}"
+        and value == f"{url.scheme}://{url.netloc}{url.path}"
     )
+
+
+def _is_queue(value: str) -> bool:
+    return re.fullmatch(r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+", value) is not None
+
+
+def _is_account(value: str) -> bool:
+    return re.fullmatch(r"[^@\s]+@[^@\s]+", value) is not None
 
 
 def _is_number(value: str) -> bool:
@@ -142,5 +166,8 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "MASTER_STORAGE_NAME": (bool, "the name of a storage"),
     "ICONIK_URL": (_is_origin, f"like {ICONIK_URL}, with https"),
     "CLOUD_RUN_TIMEOUT_SECONDS": (_is_number, "a number of seconds"),
+    "TASK_QUEUE": (_is_queue, "like projects/P/locations/L/queues/Q"),
+    "TASK_SERVICE_ACCOUNT": (_is_account, "the e-mail of a service account"),
+    "FUNCTION_URL": (_is_url, "the function's URL, with https"),
 }
 """For each variable, whether a value will do, and what it must be."""

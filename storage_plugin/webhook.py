@@ -24,18 +24,31 @@ class Selection:
 
     Attributes:
         user_id: the editor, where iconik says so.
+        job_id: the job in iconik that shows this, where the plugin's own queue says so.
     """
 
     assets: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     saved_searches: tuple[str, ...] = ()
     user_id: str | None = None
+    job_id: str | None = None
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield the `object_type` and the ids of each kind of which something is selected."""
         for object_type in ("assets", "collections", "saved_searches"):
             if ids := getattr(self, object_type):
                 yield object_type, ids
+
+    def body(self) -> bytes:
+        """Return the payload that selects the same; iconik's token is not in it."""
+        payload = {
+            "asset_ids": self.assets,
+            "collection_ids": self.collections,
+            "saved_search_ids": self.saved_searches,
+            "user_id": self.user_id,
+            "job_id": self.job_id,
+        }
+        return json.dumps(payload).encode()
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are selected."""
@@ -80,12 +93,13 @@ def read_selection(body: bytes) -> Selection:
         payload = None
     if not isinstance(payload, dict):
         raise CallerError("The body must be a JSON object as iconik's custom actions post it.")
-    user_id = payload.get("user_id")
+    user_id, job_id = payload.get("user_id"), payload.get("job_id")
     selected = Selection(
         assets=_ids(payload, "asset_ids"),
         collections=_ids(payload, "collection_ids"),
         saved_searches=_ids(payload, "saved_search_ids"),
         user_id=user_id if is_uuid(user_id) else None,
+        job_id=job_id if is_uuid(job_id) else None,
     )
     if not selected.counts():
         raise CallerError(

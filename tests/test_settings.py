@@ -65,12 +65,29 @@ def test_all_problems_are_told_at_once() -> None:
         ("ICONIK_URL", "https://user@app.iconik.io"),
         ("ICONIK_URL", "https://app.iconik.io:port"),
         ("ICONIK_URL", "https://[app"),
+        ("TASK_QUEUE", "iconik"),
+        ("TASK_SERVICE_ACCOUNT", "iconik"),
+        ("FUNCTION_URL", "http://function.example/"),
+        ("CLOUD_RUN_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_wrong_values_are_named(variable: str, value: str) -> None:
     """A value that cannot work is found before iconik is called."""
     with pytest.raises(AdministratorError, match=variable):
         Settings.from_environment(REQUIRED | {variable: value})
+
+
+def test_a_queue_needs_all_its_settings() -> None:
+    """A queue without its account, or without the function's URL, is told as a whole."""
+    queue = {"TASK_QUEUE": "projects/p/locations/l/queues/q"}
+    with pytest.raises(AdministratorError, match=r"TASK_SERVICE_ACCOUNT is missing.*FUNCTION_URL"):
+        Settings.from_environment(REQUIRED | queue)
+    queue |= {"TASK_SERVICE_ACCOUNT": "q@p.iam.gserviceaccount.com"}
+    queue |= {"FUNCTION_URL": "https://l-p.cloudfunctions.net/iconik_handler/"}
+    settings = Settings.from_environment(REQUIRED | queue)
+    assert settings.task_queue == "projects/p/locations/l/queues/q"
+    assert settings.task_service_account == "q@p.iam.gserviceaccount.com"
+    assert settings.function_url == "https://l-p.cloudfunctions.net/iconik_handler"
 
 
 def test_query_overrides() -> None:

@@ -1,0 +1,137 @@
+"""A Cloud Tasks on loopback: takes tasks over gRPC, delivers them over HTTP with OIDC tokens.
+
+https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
+"""
+
+import datetime
+import functools
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import flask
+import google.auth.crypt
+import google.auth.jwt
+import grpc
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.cloud.tasks_v2.types import CreateTaskRequest, Task
+
+from sandbox.function import ROOT, Function, free_port, run_function
+from sandbox.server import serve
+
+QUEUE = "projects/project/locations/us-central1/queues/iconik"
+ACCOUNT = "queue@project.iam.gserviceaccount.com"
+CERTIFICATES = "/oauth2/v1/certs"
+
+
+class Key:
+    """A key that OIDC tokens are signed with, as Google's own are."""
+
+    def __init__(self) -> None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        serial = x509.random_serial_number()
+        builder = x509.CertificateBuilder(name, name, key.public_key(), serial)
+        builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        encoding = serialization.Encoding.PEM
+        self.certificate = builder.sign(key, hashes.SHA256()).public_bytes(encoding).decode()
+        pem = key.private_bytes(
+            encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        jwt: Any = google.auth.jwt
+        signer: Any = google.auth.crypt.RSASigner
+        self._sign = functools.partial(jwt.encode, signer.from_string(pem, "key-1"))
+
+    def token(self, audience: str, **claims: object) -> str:
+        """Return a token for an audience, with Cloud Tasks' claims unless others are given."""
+        now = int(time.time())
+        usual = {
+            "iss": "https://accounts.google.com",
+            "aud": audience,
+            "iat": now,
+            "exp": now + 600,
+            "email": ACCOUNT,
+            "email_verified": True,
+        }
+        return str(self._sign(usual | claims).decode())
+
+
+class Tasks:
+    """A queue that delivers when it is told to.
+
+    Attributes:
+        created: the requests that created tasks.
+        is_away: whether it refuses new ones.
+    """
+
+    def __init__(self) -> None:
+        self.key = Key()
+        self.created: list[CreateTaskRequest] = []
+        self.is_away = False
+        self._waiting: list[Task] = []
+
+    def deliver(self, attempts: int = 1) -> list[int]:
+        """Deliver what waits, each task up to some times; return the statuses of the answers."""
+        statuses = []
+        for _ in range(attempts):
+            waiting, self._waiting = self._waiting, []
+            for task in waiting:
+                statuses.append(self.post(task))
+                if not 200 <= statuses[-1] < 300:
+                    self._waiting.append(task)
+        return statuses
+
+    def post(self, task: Task) -> int:
+        """Deliver a task once and return the status of the answer, 0 where none came."""
+        token = self.key.token(task.http_request.oidc_token.audience)
+        headers = {**task.http_request.headers, "Authorization": f"Bearer {token}"}
+        request = task.http_request
+        try:
+            return requests.post(
+                request.url, data=request.body, headers=headers, timeout=600
+            ).status_code
+        except requests.ConnectionError:
+            return 0
+
+    def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
+        """Take a task, or refuse it."""
+        if self.is_away:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        self.created.append(request)
+        self._waiting.append(request.task)
+        return request.task
+
+    @contextmanager
+    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
+        """Run the function with this queue."""
+        app = flask.Flask("certificates")
+        app.add_url_rule(CERTIFICATES, view_func=lambda: {"key-1": self.key.certificate})
+        server = grpc.server(ThreadPoolExecutor(2))
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.create_task,
+            request_deserializer=CreateTaskRequest.deserialize,
+            response_serializer=Task.serialize,
+        )
+        service = "google.cloud.tasks.v2.CloudTasks"
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {"CreateTask": handler}),)
+        )
+        grpc_port, port = server.add_insecure_port("127.0.0.1:0"), free_port()
+        server.start()
+        with ExitStack() as stack:
+            stack.callback(server.stop, None)
+            queue = {
+                "TASK_QUEUE": QUEUE,
+                "TASK_SERVICE_ACCOUNT": ACCOUNT,
+                "FUNCTION_URL": f"http://127.0.0.1:{port}",
+                "SANDBOX_TASKS": f"127.0.0.1:{grpc_port}",
+                "SANDBOX_CERTIFICATES": stack.enter_context(serve(app)) + CERTIFICATES,
+            }
+            folder = ROOT / "sandbox" / "queued"
+            yield stack.enter_context(run_function({**settings, **queue}, folder, port))

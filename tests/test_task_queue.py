@@ -1,0 +1,211 @@
+"""Work that goes through Cloud Tasks, with its own messages and real tokens."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psutil
+import pytest
+import requests
+
+from sandbox.faults import Faults
+from sandbox.function import Function
+from sandbox.server import create_app, serve
+from sandbox.tasks import ACCOUNT, QUEUE, Key, Tasks
+from sandbox.world import World, new_id
+from tests.test_transfers import CLIP, Site
+
+EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
+
+
+class Queued:
+    """A function with a queue, on a world with masters on B2."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.world, self.faults, self.tasks = World(), Faults(), Tasks()
+        settings = {
+            "ICONIK_URL": stack.enter_context(serve(create_app(self.world), self.faults)),
+            "ICONIK_ID": self.world.app_id,
+            "ICONIK_TOKEN": self.world.token,
+            "STORAGE_NAME": "LucidLink",
+            "MASTER_STORAGE_NAME": "B2",
+            "BZ_SHARED_SECRET": "first",
+        }
+        self.function: Function = stack.enter_context(self.tasks.run_function(settings))
+        self.site = Site(self.world)
+
+    def post(self, path: str = "/remove", **payload: object) -> requests.Response:
+        """Post a custom action as iconik does."""
+        body = {"user_id": EDITOR, "auth_token": "payload-token", **payload}
+        headers = {"x-bz-secret": "first"}
+        return requests.post(self.function.url + path, json=body, headers=headers, timeout=60)
+
+    def assets(self, number: int) -> list[str]:
+        """Add assets on both storages."""
+        return [self.site.asset([CLIP])[0] for _ in range(number)]
+
+    def copies(self) -> int:
+        """Return the number of files on LucidLink."""
+        return len(self.world.names_on(self.site.lucidlink))
+
+    @property
+    def job(self) -> dict[str, object]:
+        """The one job that there is."""
+        (job,) = self.world.jobs.values()
+        return job
+
+
+@pytest.fixture
+def queued() -> Iterator[Queued]:
+    """Run a function with a queue."""
+    with ExitStack() as stack:
+        yield Queued(stack)
+
+
+def test_a_removal_is_handed_over_and_comes_back(queued: Queued) -> None:
+    """The answer comes before the work; the task carries the selection and the job, no token."""
+    collection = queued.world.add_collection(*queued.assets(20))
+    response = queued.post("/remove?format=ORIGINAL", collection_ids=[collection])
+    assert (response.status_code, response.text) == (200, "OK")
+    assert (queued.copies(), queued.job["status"]) == (20, "STARTED")
+
+    (request,) = queued.tasks.created
+    assert request.parent == QUEUE
+    assert request.task.dispatch_deadline.seconds == 1800
+    sent = request.task.http_request
+    assert sent.url == f"{queued.function.url}/remove?format=ORIGINAL"
+    assert sent.oidc_token.service_account_email == ACCOUNT
+    assert json.loads(sent.body)["job_id"] == queued.job["id"]
+    assert b"payload-token" not in sent.body
+
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
+
+
+def test_an_add_is_handed_over_and_comes_back(queued: Queued) -> None:
+    """An Add goes the same way, without a job of its own."""
+    asset_id = queued.world.add_asset("Clip")
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP])
+    assert queued.post("/add", asset_ids=[asset_id]).text == "OK"
+    assert (queued.copies(), queued.world.jobs) == (0, {})
+    assert queued.tasks.deliver() == [200]
+    assert queued.copies() == 1
+
+
+def test_bad_requests_are_refused_at_once(queued: Queued) -> None:
+    """What can be seen to be wrong does not go to the queue."""
+    assert queued.post("/remove", asset_ids=["x"]).status_code == 400
+    assert queued.post("/nowhere", asset_ids=[new_id()]).status_code == 404
+    assert queued.tasks.created == []
+
+
+def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
+    """A queue that cannot be reached is a 503, and its job says that nothing is done."""
+    queued.tasks.is_away = True
+    response = queued.post(asset_ids=queued.assets(1))
+    assert response.status_code == 503
+    assert "nothing is done" in response.text
+    assert (queued.copies(), queued.job["status"]) == (1, "FAILED")
+
+
+@pytest.mark.parametrize(
+    ("key", "audience", "claims"),
+    [
+        (Key(), None, {}),
+        (None, "https://elsewhere.example", {}),
+        (None, None, {"email": "someone@project.iam.gserviceaccount.com"}),
+        (None, None, {"email_verified": False}),
+        (None, None, {"iss": "https://elsewhere.example"}),
+        (None, None, {"iat": int(time.time()) - 7200, "exp": int(time.time()) - 3600}),
+    ],
+)
+def test_other_tokens_are_refused(
+    queued: Queued, key: Key | None, audience: str | None, claims: dict[str, object]
+) -> None:
+    """Forged, expired, or made out for another function or to another account: 401."""
+    token = (key or queued.tasks.key).token(audience or queued.function.url, **claims)
+    headers = {"Authorization": f"Bearer {token}", "X-CloudTasks-QueueName": "iconik"}
+    body = {"asset_ids": queued.assets(1)}
+    response = requests.post(
+        f"{queued.function.url}/remove", json=body, headers=headers, timeout=60
+    )
+    assert (response.status_code, queued.copies()) == (401, 1)
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer x.y.z", "Bearer \xff", "Basic x"])
+def test_headers_of_a_queue_prove_nothing(queued: Queued, authorization: str) -> None:
+    """What says that it is Cloud Tasks is not let in for that."""
+    headers = {"Authorization": authorization, "X-CloudTasks-TaskName": "x"}
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    response = requests.post(f"{queued.function.url}/remove", headers=encoded, timeout=60)
+    assert response.status_code == 401
+
+
+def test_a_job_of_a_payload_is_not_believed(queued: Queued) -> None:
+    """Only the queue may name a job: an editor's payload makes a new one."""
+    other = queued.world.add_job({"status": "STARTED", "title": "Other", "type": "CUSTOM"})
+    queued.post(asset_ids=queued.assets(1), job_id=other["id"])
+    assert len(queued.world.jobs) == 2
+    queued.tasks.deliver()
+    assert other["status"] == "STARTED"
+
+
+def test_what_was_delivered_is_not_done_again(queued: Queued) -> None:
+    """A finished task that comes a second time costs one look at its job."""
+    queued.post(asset_ids=queued.assets(3))
+    assert queued.tasks.deliver() == [200]
+    queued.faults.requests.clear()
+    assert queued.tasks.post(queued.tasks.created[0].task) == 200
+    assert queued.faults.requests == {"jobs": 1}
+
+
+def test_what_may_work_later_is_repeated(queued: Queued) -> None:
+    """While iconik is down the task is answered 503 and its job stays open; then it is finished."""
+    queued.post(asset_ids=queued.assets(3))
+    queued.faults.services = ("files",)
+    queued.faults.probabilities = {"500": 1}
+    assert queued.tasks.deliver() == [503]
+    assert queued.job["status"] == "STARTED"
+    assert "It is tried again." in str(queued.job["message"])
+    queued.faults.probabilities = {}
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
+    assert queued.world.notifications == {}
+
+
+def test_what_can_never_work_is_not_repeated(queued: Queued) -> None:
+    """A removal from the masters' storage ends its job as failed, and is answered well."""
+    queued.post("/remove?storage=B2", asset_ids=queued.assets(1))
+    assert queued.tasks.deliver() == [200]
+    assert queued.job["status"] == "FAILED"
+    assert "Nothing is ever removed from B2" in str(queued.job["message"])
+    assert len(queued.world.notifications) == 1
+
+
+def test_an_abort_before_the_delivery(queued: Queued) -> None:
+    """A job that was aborted while it waited removes nothing."""
+    queued.post(asset_ids=queued.assets(3))
+    queued.job["status"] = "ABORT_PENDING"
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.job["status"]) == (3, "ABORTED")
+
+
+def test_a_killed_worker_does_not_matter(queued: Queued) -> None:
+    """What a dying process leaves is done by the next delivery, under the same job."""
+    queued.post(collection_ids=[queued.world.add_collection(*queued.assets(100))])
+    queued.faults.latency = 0.02
+    purge = queued.world.purge
+
+    def purge_and_kill(file_set_id: str) -> None:
+        purge(file_set_id)
+        if queued.copies() == 50:
+            (worker,) = psutil.Process(queued.function.pid).children()
+            worker.kill()
+
+    queued.world.purge = purge_and_kill  # type: ignore[method-assign]
+    assert queued.tasks.deliver() == [0]
+    assert 0 < queued.copies() <= 50
+    assert queued.job["status"] == "STARTED"
+    assert queued.tasks.deliver(attempts=2)[-1] == 200
+    assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
