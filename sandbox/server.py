@@ -5,11 +5,12 @@ https://app.iconik.io/docs/reference.html
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -242,6 +243,11 @@ class _Server(ThreadingHTTPServer):
         self.faults = faults
         self.lock = threading.Lock()
         self.is_over = threading.Event()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what goes wrong, but for clients that break off."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
