@@ -3,7 +3,7 @@
 https://app.iconik.io/docs/reference.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage_plugin.errors import IconikError, NotFound
@@ -116,23 +116,14 @@ class Iconik:
 
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; none where iconik knows none."""
-        path = f"{FILES}/assets/{asset_id}/formats/"
-        try:
-            return [
-                Format(_id(row), _text(row, "name"), _text_or_none(row, "status"))
-                for row in self._rest.pages(path, "can_read_formats", cursor=True)
-            ]
-        except NotFound:
-            return []
+        rows = self._of_asset(f"{FILES}/assets/{asset_id}/formats/", "can_read_formats", {})
+        return [Format(_id(row), _text(row, "name"), _text_or_none(row, "status")) for row in rows]
 
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; none where iconik knows none."""
-        path, query = f"{FILES}/assets/{asset_id}/files/", {"generate_signed_url": "false"}
-        try:
-            rows = self._rest.pages(path, "can_read_files", cursor=True, query=query)
-            return [_file(row, asset_id) for row in rows]
-        except NotFound:
-            return []
+        query = {"generate_signed_url": "false"}
+        rows = self._of_asset(f"{FILES}/assets/{asset_id}/files/", "can_read_files", query)
+        return [_file(row, asset_id) for row in rows]
 
     def file_status(self, asset_id: str, file_id: str) -> str | None:
         """Return a file's status; None: iconik does not say."""
@@ -196,6 +187,12 @@ class Iconik:
         """Send a notification to a user."""
         path = "/API/users-notifications/v1/notifications/"
         self._rest.send("POST", path, "no role", json=notification)
+
+    def _of_asset(self, path: str, role: str, query: Mapping[str, str]) -> list[Row]:
+        try:
+            return list(self._rest.pages(path, role, cursor=True, query=query))
+        except NotFound:
+            return []
 
     def _status(self, folder: str, object_id: str) -> str | None:
         try:

@@ -331,31 +331,30 @@ def _find_assets(
     """
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
     unknown: list[Removal] = []
+    read = {
+        "saved_searches": iconik.saved_search_results,
+        "collections": iconik.collection_contents,
+    }
 
-    def explore(read: Callable[[str], list[Item]], kind: str, ids: Sequence[str]) -> list[Item]:
-        """Collect the assets in some objects, and return all that is in them."""
+    def contents(container: tuple[str, str]) -> list[Item] | None:
+        object_type, object_id = container
+        try:
+            return read[object_type](object_id)
+        except NotFound:
+            return None
 
-        def contents(object_id: str) -> list[Item] | Removal:
-            try:
-                return read(object_id)
-            except NotFound:
-                return Removal(object_id, kept=[f"iconik knows no such {kind}"])
-
-        items: list[Item] = []
-        for found in _side_by_side(contents, ids):
-            if isinstance(found, Removal):
-                unknown.append(found)
-            else:
-                items += found
-        assets.update((item.id, item.title) for item in items if item.type == "assets")
-        return items
-
-    explore(iconik.saved_search_results, "saved search", selection.saved_searches)
-    level, walked = list(selection.collections), set(selection.collections)
+    level = [(kind, id) for kind, ids in selection.by_type() if kind in read for id in ids]
+    walked = set(level)
     while level:
-        items = explore(iconik.collection_contents, "collection", level)
-        found = dict.fromkeys(item.id for item in items if item.type == "collections")
-        level = [id for id in found if id not in walked]
+        below: list[tuple[str, str]] = []
+        for (kind, object_id), items in zip(level, _side_by_side(contents, level), strict=True):
+            if items is None:
+                unknown.append(Removal(object_id, kept=["iconik does not know it"]))
+                continue
+            assets.update((item.id, item.title) for item in items if item.type == "assets")
+            if kind == "collections":
+                below += [(item.type, item.id) for item in items if item.type == "collections"]
+        level = [container for container in dict.fromkeys(below) if container not in walked]
         walked.update(level)
     return assets, unknown
 

@@ -485,8 +485,8 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
     )
     result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert [removal.kept for removal in result if removal.kept] == [
-        ["iconik knows no such saved search"],
-        ["iconik knows no such collection"],
+        ["iconik does not know it"],
+        ["iconik does not know it"],
     ]
     assert site.world.names_on(site.lucidlink) == []
 
