@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import replace
 from typing import NoReturn
+from urllib.parse import urlencode
 
 import flask
 import functions_framework
@@ -126,7 +127,8 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
     try:
         if settings.task_queue and not is_queued:
             log.figures["queue"] = "handed over"
-            return hand_over(request, action, selection, settings, job)
+            path = f"/{action}?{urlencode(query)}"
+            return hand_over(path, selection, settings, job if action == "remove" else None)
         if action == "add":
             log.figures["jobs"] = transfers.add(Iconik(rest), selection, settings)
             return "OK"
@@ -141,23 +143,21 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
         log.figures["iconik_calls"] = rest.calls + news.calls
 
 
-def hand_over(
-    request: flask.Request, action: str, selection: Selection, settings: Settings, job: Job
-) -> str:
-    """Hand an action to the queue and return the answer; a removal shows as a job at once."""
-    if action == "remove":
+def hand_over(path: str, selection: Selection, settings: Settings, job: Job | None) -> str:
+    """Hand an action to the queue and return the answer; its job, if any, shows at once."""
+    if job:
         job.open()
-    query = f"?{request.query_string.decode()}" if request.query_string else ""
+        selection = replace(selection, job_id=job.id)
     try:
         task_queue.hand_over(
             str(settings.task_queue),
             settings.task_service_account,
             settings.function_url,
-            f"/{action}{query}",
-            replace(selection, job_id=job.id).body(),
+            path,
+            selection.body(),
         )
     except QueueUnavailable as error:
-        if job.id:
+        if job:
             job.close(progress.Outcome("FAILED", str(error)))
         raise
     return "OK"

@@ -66,7 +66,7 @@ def queued() -> Iterator[Queued]:
 def test_a_removal_is_handed_over_and_comes_back(queued: Queued) -> None:
     """The answer comes before the work; the task carries the selection and the job, no token."""
     collection = queued.world.add_collection(*queued.assets(20))
-    response = queued.post("/remove?format=ORIGINAL", collection_ids=[collection])
+    response = queued.post("/remove?format=ORIGINAL&path=/\xff", collection_ids=[collection])
     assert (response.status_code, response.text) == (200, "OK")
     assert (queued.copies(), queued.job["status"]) == (20, "STARTED")
 
@@ -74,7 +74,7 @@ def test_a_removal_is_handed_over_and_comes_back(queued: Queued) -> None:
     assert request.parent == QUEUE
     assert request.task.dispatch_deadline.seconds == 1800
     sent = request.task.http_request
-    assert sent.url == f"{queued.function.url}/remove?format=ORIGINAL"
+    assert sent.url == f"{queued.function.url}/remove?format=ORIGINAL&path=%2F%C3%BF"
     assert sent.oidc_token.service_account_email == ACCOUNT
     assert json.loads(sent.body)["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
