@@ -27,7 +27,7 @@ from storage_plugin.progress import Job
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
-from storage_plugin.task_queue import TaskQueue
+from storage_plugin.task_queue import ATTEMPTS, TaskQueue
 from storage_plugin.webhook import Selection
 
 # Shared by an instance's requests, which run side by side.
@@ -57,8 +57,8 @@ def iconik_handler(request: flask.Request) -> str:
         answer = act(request, log, is_queued)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
-        if is_queued:  # The queue repeats what is not answered with 200.
-            status = 503 if raised.can_retry else 200
+        if is_queued:  # It repeats what is not answered with 200.
+            status = 200 if raised.is_final else 503
 
     # One line that can be encoded, whatever iconik's names hold.
     answer = " ".join(answer.encode(errors="replace").decode().split())
@@ -117,13 +117,16 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(action=action, storage=settings.storage_name, selected=selection.counts())
     connect = functools.partial(
-        Rest, session, settings.iconik_url, settings.iconik_id, iconik_token.read, pace
+        Rest, session, settings.iconik_url, settings.iconik_id, iconik_token.read
     )
-    deadline = Deadline(settings.timeout)
-    rest = connect(deadline)
-    # What the editor is told of a removal has a time of its own, lest it take the removal's.
-    news = connect(Deadline(settings.timeout), attempts=2, read=3.0)
-    job = Job(Iconik(news), selection, settings.storage_name, log, is_queued)
+    # The last seconds are for telling the editor, who must not wait for the work's pauses either:
+    # the news are few. But they must not hold the work up, so they are given little patience.
+    deadline = Deadline(settings.timeout - min(6.0, 0.1 * settings.timeout))
+    rest = connect(pace, deadline)
+    news = connect(Pace(), Deadline(settings.timeout), attempts=2, read=3.0, is_vital=False)
+    retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")  # Only the queue's counts.
+    is_repeated = is_queued and not (retries.isdecimal() and int(retries) >= ATTEMPTS - 1)
+    job = Job(Iconik(news), selection, settings.storage_name, log, is_queued, is_repeated)
     try:
         if settings.task_queue and not is_queued:
             log.figures["queue"] = "handed over"
@@ -138,7 +141,15 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             job.end = progress.outcome(removals, settings.storage_name, job.progress.is_aborted)
-        return progress.answer(job.end)
+        answer = progress.answer(job.end)
+        if is_queued and not job.is_told:
+            raise QueueUnavailable(
+                "The job in iconik does not tell the end yet: the queue repeats."
+            )
+        return answer
+    except PluginError as error:
+        error.is_final = job.is_told or (action == "add" and not error.can_retry)
+        raise
     finally:
         log.figures["iconik_calls"] = rest.calls + news.calls
 

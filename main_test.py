@@ -373,8 +373,8 @@ def test_progress_moves_until_the_end(system: System) -> None:
     post(system.function, "/remove", collection_ids=[collection])
     changes = system.world.job_changes
     processed = [change["progress_processed"] for change in changes]
-    assert len(processed) > 1
-    assert processed == sorted(set(processed))
+    assert processed == sorted(processed)
+    assert 0 < processed[0] < processed[-1] == 300
     assert changes[-1]["status"] == "FINISHED"
     assert not any("status" in change for change in changes[:-1])
     assert 1 + len(changes) <= 0.05 * system.faults.requests["files"]
@@ -395,6 +395,35 @@ def test_trouble_with_jobs_does_not_hinder(system: System, trouble: str) -> None
     warning, _ = events(system.function, since)
     assert warning["severity"] == "WARNING"
     assert ("can_write_jobs" in warning["message"]) == (trouble == "denied")
+
+
+def test_a_short_trouble_with_jobs_is_over_some_time(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """News that hang once do not end the news: the job still tells its end."""
+    collection = system.world.add_collection(*(system.asset() for _ in range(300)))
+    system.faults.latency = 0.1
+    draw, jobs = system.faults.next, []
+
+    def hang_once(path: str) -> str | None:
+        fault = draw(path)
+        jobs.extend([path] if "/jobs/" in path else [])
+        return HANG if "/jobs/" in path and len(jobs) == 2 else fault
+
+    monkeypatch.setattr(system.faults, "next", hang_once)
+    assert post(system.function, "/remove", collection_ids=[collection]).text == "OK"
+    (job,) = system.world.jobs.values()
+    assert (job["status"], job["progress_processed"]) == ("FINISHED", 300)
+
+
+def test_out_of_time_is_told(system: System) -> None:
+    """A removal that runs out of time has some left to tell so."""
+    system.faults.services = ("files",)
+    system.faults.probabilities = {"429": 1}
+    function = system.run(CLOUD_RUN_TIMEOUT_SECONDS="8")
+    assert post(function, "/remove", asset_ids=[system.asset()]).status_code == 504
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FAILED"
 
 
 def test_a_user_who_is_gone_does_not_hinder(system: System) -> None:

@@ -131,6 +131,8 @@ def create_app(world: World) -> flask.Flask:
 
     @app.patch("/API/jobs/v1/jobs/<id:job_id>/")
     def update_job(job_id: str) -> Row:
+        if not world.jobs_work:
+            flask.abort(403)
         known(world.jobs.get(job_id))
         changed = world.change_job(job_id, request.get_json())
         return changed if world.jobs_tell else {}

@@ -68,6 +68,8 @@ class Tasks:
     Attributes:
         created: the requests that created tasks.
         is_away: whether it refuses new ones.
+        retries: the number of deliveries before, as the next one tells it.
+        fetches: how often the certificates were fetched.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,8 @@ class Tasks:
         self.created: list[CreateTaskRequest] = []
         self.is_away = False
         self._waiting: list[Task] = []
+        self.retries = 0
+        self.fetches = 0
 
     def deliver(self, attempts: int = 1) -> list[int]:
         """Deliver what waits, each task up to some times; return the statuses of the answers."""
@@ -90,14 +94,21 @@ class Tasks:
     def post(self, task: Task) -> int:
         """Deliver a task once and return the status of the answer, 0 where none came."""
         token = self.key.token(task.http_request.oidc_token.audience)
-        headers = {**task.http_request.headers, "Authorization": f"Bearer {token}"}
         request = task.http_request
+        headers = {**request.headers, "Authorization": f"Bearer {token}"}
+        headers["X-CloudTasks-TaskRetryCount"] = str(self.retries)
+        self.retries += 1
         try:
             return requests.post(
                 request.url, data=request.body, headers=headers, timeout=600
             ).status_code
         except requests.ConnectionError:
             return 0
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates of the keys, as Google publishes its own."""
+        self.fetches += 1
+        return {"key-1": self.key.certificate}
 
     def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
         """Take a task, or refuse it."""
@@ -111,7 +122,7 @@ class Tasks:
     def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
         """Run the function with this queue."""
         app = flask.Flask("certificates")
-        app.add_url_rule(CERTIFICATES, view_func=lambda: {"key-1": self.key.certificate})
+        app.add_url_rule(CERTIFICATES, view_func=self.certificates)
         server = grpc.server(ThreadPoolExecutor(2))
         handler = grpc.unary_unary_rpc_method_handler(
             self.create_task,

@@ -18,6 +18,7 @@ class PluginError(Exception):
     Attributes:
         status: of the HTTP answer.
         can_retry: whether the same request may succeed later.
+        is_final: whether the editor was told that this is the end.
         headers: of the HTTP answer.
     """
 
@@ -28,6 +29,7 @@ class PluginError(Exception):
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+        self.is_final = False
 
 
 class CallerError(PluginError):

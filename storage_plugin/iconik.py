@@ -61,6 +61,15 @@ class Item:
     title: str | None
 
 
+@dataclass(frozen=True)
+class JobState:
+    """How far a job is, in assets; a status of None: iconik did not say."""
+
+    status: str | None
+    processed: int
+    total: int
+
+
 class Iconik:
     """iconik, as the plugin needs it. What `Rest` raises, all methods raise.
 
@@ -173,11 +182,13 @@ class Iconik:
         The status is to be changed only at the end: an editor may have asked for an end meanwhile.
         """
         response = self._rest.send("PATCH", f"{JOBS}{job_id}/", "can_write_jobs", json=changes)
-        return _text_or_none(json_object(response), "status") or self.job_status(job_id)
+        return _text_or_none(json_object(response), "status") or self.job(job_id).status
 
-    def job_status(self, job_id: str) -> str | None:
-        """Return a job's status; None: iconik does not say."""
-        return _text_or_none(self._rest.get(f"{JOBS}{job_id}/", "can_read_jobs"), "status")
+    def job(self, job_id: str) -> JobState:
+        """Return how far a job is."""
+        row = self._rest.get(f"{JOBS}{job_id}/", "can_read_jobs")
+        processed, total = row.get("progress_processed"), row.get("progress_total")
+        return JobState(_text_or_none(row, "status"), _size(processed) or 0, _size(total) or 0)
 
     def current_user(self) -> str:
         """Return the id of the token's user."""
@@ -205,7 +216,6 @@ class Iconik:
 def _file(row: Row, asset_id: str) -> File:
     if row.get("asset_id") not in (None, asset_id):
         raise IconikError(f"iconik's answer holds a file of another asset than {asset_id}.")
-    size = row.get("size")
     return File(
         id=_id(row),
         file_set_id=_id(row, "file_set_id"),
@@ -216,9 +226,13 @@ def _file(row: Row, asset_id: str) -> File:
         status=_text_or_none(row, "status"),
         file_set_status=_text_or_none(row, "file_set_status"),
         format_status=_text_or_none(row, "format_status"),
-        size=size if type(size) is int and size >= 0 else None,
+        size=_size(row.get("size")),
         checksum=_text_or_none(row, "checksum"),
     )
+
+
+def _size(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _item(row: Row) -> Item:

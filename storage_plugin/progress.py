@@ -16,7 +16,7 @@ from storage_plugin.errors import (
     OutOfTime,
     PluginError,
 )
-from storage_plugin.iconik import Iconik
+from storage_plugin.iconik import Iconik, JobState
 from storage_plugin.logs import Log
 from storage_plugin.transfers import Progress, Removal
 from storage_plugin.webhook import Selection
@@ -122,12 +122,14 @@ class Job:
         selection: what is removed.
         storage_name: what it is removed from.
         log: takes the warning.
+        is_queued: whether the queue delivered it.
         is_repeated: whether the queue repeats what does not come to its end.
 
     Attributes:
         id: in iconik, None where there is no job.
         progress: how far the removal has come.
         end: how it ended.
+        is_told: whether the job in iconik, if there is one, tells the end.
     """
 
     def __init__(
@@ -136,11 +138,13 @@ class Job:
         selection: Selection,
         storage_name: str,
         log: Log,
+        is_queued: bool = False,
         is_repeated: bool = False,
     ) -> None:
         self.id = selection.job_id
         self.progress = Progress()
         self.end: Outcome | None = None
+        self.is_told = False
         self._iconik = iconik
         self._user_id = selection.user_id
         self._objects = [
@@ -150,7 +154,10 @@ class Job:
         ]
         self._storage_name = storage_name
         self._log = log
+        self._is_queued = is_queued
         self._is_repeated = is_repeated
+        self._before = JobState(None, 0, 0)
+        self._asks_for_titles = True
         self._error: PluginError | None = None
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._attend)
@@ -177,14 +184,24 @@ class Job:
             self._error = error
 
     def is_over(self) -> bool:
-        """Whether the job has come to its end before: the queue may deliver twice."""
-        try:
-            status = self._iconik.job_status(self.id) if self.id else None
-        except PluginError as error:
-            self._error = error
+        """Whether the job has come to its end before: the queue may deliver twice.
+
+        Raises:
+            PluginError: that is not known now, but may be later.
+        """
+        if not self.id:
             return False
-        self.progress.is_aborted = status == "ABORT_PENDING"
-        return status in ENDED
+        try:
+            self._before = self._iconik.job(self.id)
+        except PluginError as error:
+            if error.can_retry:
+                raise
+            self._error = error
+        if self._before.status == "ABORT_PENDING":
+            done = f"{self._before.processed} of {self._before.total} assets"
+            self.close(Outcome("ABORTED", f"Aborted: {done} were done before."))
+            return True
+        return self._before.status in ENDED
 
     def close(self, end: Outcome) -> None:
         """Tell the end, to iconik or else to the log."""
@@ -198,7 +215,8 @@ class Job:
     def _attend(self) -> None:
         """Create the job, and update it until the removal is over."""
         started = time.monotonic()
-        self.open()
+        if not self._is_queued:  # Else it was created when the work was handed over.
+            self.open()
         # Long removals are told of less often: the news must not take up iconik's limit.
         while self.id and not self._is_over.wait(
             min(10.0, max(1.0, (time.monotonic() - started) / 10))
@@ -209,21 +227,25 @@ class Job:
                 self._error = error
             else:
                 self.progress.is_aborted |= status in ("ABORT_PENDING", "ABORTED")
+                if status in ENDED:
+                    break
 
     def _state(self) -> dict[str, object]:
-        total = self.progress.total
+        total = self.progress.total or self._before.total or None
         what = "assets" if total is None else f"{total} asset{'' if total == 1 else 's'}"
         return {
             "title": f"Remove {what} from {self._storage_name}",
             "progress_total": total or 0,
-            "progress_processed": self.progress.processed,
+            "progress_processed": max(self.progress.processed, self._before.processed),
         }
 
     def _tell(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
         if self._is_repeated and end.kind and end.kind.can_retry:
             if self.id:
-                self._iconik.update_job(self.id, {"message": f"{end.sentence} It is tried again."})
+                self._iconik.update_job(
+                    self.id, {"message": f"{end.sentence} The queue repeats it."}
+                )
             return
         shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
         message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()
@@ -232,6 +254,7 @@ class Job:
             if end.status == "FAILED":
                 changes["error_message"] = message
             self._iconik.update_job(self.id, changes)
+        self.is_told = True
         if self._user_id and end.status in ("FAILED", "FINISHED_WITH_WARNING"):
             related = {"object_type": "jobs", "object_id": self.id} if self.id else self._objects[0]
             self._iconik.notify(
@@ -247,7 +270,10 @@ class Job:
 
     def _name(self, removal: Removal) -> str:
         """Return what editors call an asset, else its id."""
+        title = removal.title
         try:
-            return removal.title or self._iconik.asset_title(removal.object_id) or removal.object_id
-        except PluginError:
-            return removal.object_id
+            if self._asks_for_titles:
+                title = title or self._iconik.asset_title(removal.object_id)
+        except PluginError as error:
+            self._asks_for_titles = not error.can_retry  # Else each one would take its time.
+        return title or removal.object_id

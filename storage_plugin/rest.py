@@ -69,6 +69,7 @@ class Rest:
         deadline: of this request of the plugin.
         attempts: how often a request is sent at most, those refused as too many not counted.
         read: seconds to wait for an answer.
+        is_vital: whether an iconik that hangs ends it all.
 
     Attributes:
         calls: the number of requests sent.
@@ -84,6 +85,7 @@ class Rest:
         deadline: Deadline,
         attempts: int = 5,
         read: float = 10.0,
+        is_vital: bool = True,
     ) -> None:
         if pace.is_idle():
             session.close()  # The network may have dropped what was open, without a word.
@@ -98,6 +100,7 @@ class Rest:
         self._deadline = deadline
         self._attempts = attempts
         self._read = read
+        self._is_vital = is_vital
         self._answered = pace.now()
         self._lock = threading.Lock()
 
@@ -135,7 +138,7 @@ class Rest:
             except IconikUnavailable as error:
                 now = self._pace.now()
                 is_silent = now - self._answered >= 0.8 * (now - started)
-                if isinstance(error, IconikTimeout) and is_silent:
+                if isinstance(error, IconikTimeout) and is_silent and self._is_vital:
                     self._deadline.end()  # Nobody gets an answer any more: iconik hangs.
                     raise
                 if method == "POST" or attempts == self._attempts:

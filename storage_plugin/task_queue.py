@@ -3,12 +3,13 @@
 https://cloud.google.com/tasks/docs/creating-http-target-tasks
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from storage_plugin.errors import QueueUnavailable
+from storage_plugin.errors import BodyTooLarge, QueueUnavailable
 
 if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksClient
@@ -18,6 +19,18 @@ TIMEOUT = 3.0
 
 DISPATCH_DEADLINE = 1800
 """Seconds that Cloud Tasks waits for an answer, the most that it may."""
+
+ATTEMPTS = 20
+"""How often the queue delivers a task, as the README sets it up."""
+
+MAX_BODY = 900_000
+"""Bytes of the largest body that is handed over: a task may have 1 MB."""
+
+MAX_TOKEN = 4096
+"""Bytes of the longest token that is looked at."""
+
+PAUSE = 10.0
+"""Seconds after which Google's certificates are asked for again where they could not be read."""
 
 KEEP = 3600.0
 """Seconds for which Google's certificates are kept; it publishes new ones long before their use."""
@@ -33,8 +46,9 @@ class TaskQueue:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._client: CloudTasksClient | None = None
-        self._certificates: tuple[Any, float] = (None, float("-inf"))
-        self._lock = threading.Lock()
+        self._certificates: Any = None
+        self._ask_from = float("-inf")
+        self._client_lock, self._certificates_lock = threading.Lock(), threading.Lock()
 
     def hand_over(self, queue: str, account: str, audience: str, path: str, body: bytes) -> None:
         """Have a request sent to the function, until it is answered well.
@@ -47,8 +61,11 @@ class TaskQueue:
             body: of the request.
 
         Raises:
+            BodyTooLarge: no task may be so large.
             QueueUnavailable: the queue did not take it.
         """
+        if len(body) > MAX_BODY:
+            raise BodyTooLarge("The selection is too large for a task: select a collection.")
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import tasks_v2
@@ -65,13 +82,13 @@ class TaskQueue:
             http_request=request, dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE)
         )
         try:
-            with self._lock:
+            with self._client_lock:
                 self._client = self._client or tasks_v2.CloudTasksClient()
             self._client.create_task(parent=queue, task=task, timeout=TIMEOUT, retry=None)
         except (GoogleAPIError, GoogleAuthError) as error:
             raise QueueUnavailable(
-                f"The queue does not take the action ({type(error).__name__}), nothing is done: "
-                "try again, or see to TASK_QUEUE and to the roles of the function's account."
+                f"The queue did not take the action ({type(error).__name__}): try again, or see to "
+                "TASK_QUEUE and to the roles of the function's account."
             ) from None
 
     def is_sender(self, token: str, account: str, audience: str) -> bool:
@@ -82,28 +99,40 @@ class TaskQueue:
         Raises:
             QueueUnavailable: Google's certificates cannot be read.
         """
+        from google.auth import jwt
         from google.auth.exceptions import GoogleAuthError, TransportError
         from google.oauth2 import id_token
 
-        try:
-            claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
-                token, self._fetch, audience, clock_skew_in_seconds=10
+        def is_ours(claims: Any) -> bool:
+            return (claims["aud"], claims["email"], claims["email_verified"]) == (
+                audience,
+                account,
+                True,
             )
+
+        try:
+            # Looked at unverified first, so that strangers do not make it fetch certificates.
+            if len(token) > MAX_TOKEN or not is_ours(jwt.decode(token, verify=False)):  # type: ignore[no-untyped-call]
+                return False
+            verify: Any = id_token.verify_oauth2_token
+            return is_ours(verify(token, self._fetch, audience, clock_skew_in_seconds=10))
         except TransportError:
             raise QueueUnavailable("Google's certificates cannot be read: try again.") from None
-        except (GoogleAuthError, ValueError, KeyError):
+        except (GoogleAuthError, ValueError, KeyError, TypeError, RecursionError):
             return False
-        return claims.get("email_verified") is True and claims.get("email") == account
 
     def _fetch(self, url: str, method: str = "GET") -> Any:
         """Fetch Google's certificates, or return the kept ones."""
         import google.auth.transport.requests
+        from google.auth.exceptions import TransportError
 
-        with self._lock:
-            response, fetched = self._certificates
-            if fetched < self._clock() - KEEP:
-                fetch = google.auth.transport.requests.Request()
-                response = fetch(url, method, timeout=TIMEOUT)
-                if response.status == 200:
-                    self._certificates = (response, self._clock())
-            return response
+        with self._certificates_lock:
+            if self._clock() >= self._ask_from:
+                self._certificates, self._ask_from = None, self._clock() + PAUSE
+                response = google.auth.transport.requests.Request()(url, method, timeout=TIMEOUT)
+                keys = json.loads(response.data) if response.status == 200 else {}
+                if keys and all(isinstance(key, str) for key in keys.values()):
+                    self._certificates, self._ask_from = response, self._clock() + KEEP
+            if self._certificates is None:
+                raise TransportError("no certificates")  # type: ignore[no-untyped-call]
+            return self._certificates

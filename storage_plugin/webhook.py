@@ -48,7 +48,7 @@ class Selection:
             "user_id": self.user_id,
             "job_id": self.job_id,
         }
-        return json.dumps(payload).encode()
+        return json.dumps(payload, separators=(",", ":")).encode()
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are selected."""

@@ -1,5 +1,6 @@
 """Work that goes through Cloud Tasks, with its own messages and real tokens."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -105,7 +106,7 @@ def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
     queued.tasks.is_away = True
     response = queued.post(asset_ids=queued.assets(1))
     assert response.status_code == 503
-    assert "nothing is done" in response.text
+    assert "did not take the action" in response.text
     assert (queued.copies(), queued.job["status"]) == (1, "FAILED")
 
 
@@ -167,7 +168,7 @@ def test_what_may_work_later_is_repeated(queued: Queued) -> None:
     queued.faults.probabilities = {"500": 1}
     assert queued.tasks.deliver() == [503]
     assert queued.job["status"] == "STARTED"
-    assert "It is tried again." in str(queued.job["message"])
+    assert "The queue repeats it." in str(queued.job["message"])
     queued.faults.probabilities = {}
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
@@ -181,6 +182,60 @@ def test_what_can_never_work_is_not_repeated(queued: Queued) -> None:
     assert queued.job["status"] == "FAILED"
     assert "Nothing is ever removed from B2" in str(queued.job["message"])
     assert len(queued.world.notifications) == 1
+
+
+def test_the_last_delivery_ends_the_job(queued: Queued) -> None:
+    """When the queue gives up the job says so, and the editor is notified."""
+    queued.post(asset_ids=queued.assets(1))
+    queued.faults.services = ("files",)
+    queued.faults.probabilities = {"500": 1}
+    (request,) = queued.tasks.created
+    queued.tasks.retries = 18
+    assert queued.tasks.post(request.task) == 503
+    assert queued.tasks.post(request.task) == 200
+    assert queued.job["status"] == "FAILED"
+    assert len(queued.world.notifications) == 1
+
+
+def test_an_untold_end_is_told_later(queued: Queued) -> None:
+    """While the end cannot be written into the job the queue goes on, until it is."""
+    queued.post(asset_ids=queued.assets(2))
+    queued.world.jobs_work = False
+    assert queued.tasks.deliver() == [503]
+    assert (queued.copies(), queued.job["status"]) == (0, "STARTED")
+    queued.world.jobs_work = True
+    assert queued.tasks.deliver() == [200]
+    assert queued.job["status"] == "FINISHED"
+
+
+def test_without_a_job_none_is_made_later(queued: Queued) -> None:
+    """A removal that could not show as a job is done without one, however often it is delivered."""
+    queued.world.jobs_work = False
+    queued.post(asset_ids=queued.assets(2))
+    queued.world.jobs_work = True
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.world.jobs) == (0, {})
+
+
+def test_a_selection_too_large_for_a_task(queued: Queued) -> None:
+    """What no task can hold is refused at once."""
+    ids = [new_id() for _ in range(24_000)]
+    response = queued.post(asset_ids=ids)
+    assert (response.status_code, queued.tasks.created) == (413, [])
+
+
+def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:
+    """A token that is not made out for this function is refused without asking Google."""
+    token = Key().token("https://elsewhere.example")
+    nested = base64.urlsafe_b64encode(b"[" * 2500).decode()
+    for stranger in (token, f"{nested}.e30.e30", "x" * 5000):
+        response = requests.post(
+            f"{queued.function.url}/add",
+            headers={"Authorization": f"Bearer {stranger}"},
+            timeout=60,
+        )
+        assert response.status_code == 401
+    assert queued.tasks.fetches == 0
 
 
 def test_an_abort_before_the_delivery(queued: Queued) -> None:
