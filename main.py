@@ -167,7 +167,7 @@ def hand_over(path: str, selection: Selection, settings: Settings, job: Job | No
             path,
             selection.body(),
         )
-    except QueueUnavailable as error:
+    except PluginError as error:
         if job:
             job.close(progress.Outcome("FAILED", str(error)))
         raise

@@ -222,6 +222,7 @@ def test_a_selection_too_large_for_a_task(queued: Queued) -> None:
     ids = [new_id() for _ in range(24_000)]
     response = queued.post(asset_ids=ids)
     assert (response.status_code, queued.tasks.created) == (413, [])
+    assert queued.job["status"] == "FAILED"
 
 
 def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:
