@@ -25,15 +25,15 @@ from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.progress import Job
 from storage_plugin.rest import Rest, new_session
-from storage_plugin.secret_manager import Secret, SecretManager
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.task_queue import ATTEMPTS, TaskQueue
 from storage_plugin.webhook import Selection
 
 # Shared by an instance's requests, which run side by side.
 secret_manager = SecretManager()
-shared_secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", secret_manager.access)
-iconik_token = Secret("iconik-token", "ICONIK_TOKEN", secret_manager.access)
+shared_secret = Secret(*SHARED_SECRET, secret_manager.access)
+iconik_token = Secret(*ICONIK_TOKEN, secret_manager.access)
 session = new_session()
 pace = Pace()
 task_queue = TaskQueue()

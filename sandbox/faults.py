@@ -59,7 +59,7 @@ class Faults:
     def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""
         with self._lock:
-            service = path.split("/")[2]
+            service = path.removeprefix("/API/").split("/")[0]
             self.requests[service] += 1
             fault = self._draw(service) if self._is_within_limit() else "429"
         time.sleep(self.latency)

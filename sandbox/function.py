@@ -41,13 +41,17 @@ class Function:
 
 @contextmanager
 def run_function(
-    settings: Mapping[str, str], folder: Path = ROOT, port: int = 0
+    settings: Mapping[str, str],
+    folder: Path = ROOT,
+    port: int = 0,
+    python: str = sys.executable,
 ) -> Iterator[Function]:
     """Run the function with these settings, and nothing else, on loopback; stop it at the end.
 
     Args:
         folder: where its main.py is.
         port: a free one by default.
+        python: in whose environment it runs.
     """
     port = port or free_port()
     platform = {
@@ -58,7 +62,7 @@ def run_function(
         "PYTHONUNBUFFERED": "TRUE",
         "PATH": os.environ["PATH"],
     }
-    command = [str(Path(sys.executable).with_name("functions-framework"))]
+    command = [str(Path(python).with_name("functions-framework"))]
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "output")
         with log.open("wb") as output:

@@ -60,11 +60,19 @@ def create_app(world: World) -> flask.Flask:
     def of_asset(asset_id: str, row: Row | None) -> Row:
         return known(row if row and row["asset_id"] == asset_id else None)
 
+    def of_context(context: str, action_id: str) -> Row:
+        action = known(world.custom_actions.get(action_id))
+        return known(action if action["context"] == context else None)
+
     @app.get("/API/files/v1/storages/")
     def storages() -> Row:
         name = request.args.get("name", "").lower()
         rows = [row for row in world.storages.values() if name in row["name"].lower()]
         return numbered_page(world, rows)
+
+    @app.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
+    def permissions(storage_id: str) -> Row:
+        return known(world.permissions.get(storage_id))
 
     @app.post("/API/files/v1/storages/<id:storage_id>/bulk/")
     def bulk(storage_id: str) -> tuple[Row, int]:
@@ -139,7 +147,36 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/users/v1/users/current/")
     def current_user() -> Row:
-        return {"id": world.user_id, "first_name": "Plugin", "type": "STANDARD"}
+        return {"id": world.user_id, "email": "plugin@example.com", "type": "STANDARD"}
+
+    @app.get("/API/users/v1/users/current/roles/")
+    def current_roles() -> Row:
+        return {"objects": world.roles}
+
+    @app.get("/API/assets/v1/custom_actions/")
+    def custom_actions() -> Row:
+        return {"objects": list(world.custom_actions.values())}
+
+    @app.post("/API/assets/v1/custom_actions/<context>/")
+    def create_custom_action(context: str) -> tuple[Row, int]:
+        action = request.get_json()
+        if context != action["context"]:
+            flask.abort(400)
+        if "app_id" in action and not world.apps_work:
+            flask.abort(500)
+        return world.add_custom_action(action), 201
+
+    @app.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
+    def update_custom_action(context: str, action_id: str) -> Row:
+        action = of_context(context, action_id)
+        action.update(request.get_json())
+        return action
+
+    @app.delete("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
+    def delete_custom_action(context: str, action_id: str) -> tuple[str, int]:
+        of_context(context, action_id)
+        del world.custom_actions[action_id]
+        return "", 204
 
     @app.post("/API/users-notifications/v1/notifications/")
     def notify() -> tuple[Row, int]:

@@ -8,6 +8,24 @@ from typing import Any
 
 Row = dict[str, Any]
 
+ROLES = (
+    "can_delete_custom_actions",
+    "can_delete_files",
+    "can_read_assets",
+    "can_read_collections",
+    "can_read_custom_actions",
+    "can_read_files",
+    "can_read_formats",
+    "can_read_jobs",
+    "can_read_saved_searches",
+    "can_read_storages",
+    "can_search",
+    "can_write_custom_actions",
+    "can_write_jobs",
+    "can_write_transfers",
+)
+"""All that the plugin can use."""
+
 
 def new_id() -> str:
     """Return a new id as iconik makes them."""
@@ -42,10 +60,13 @@ class World:
         job_changes: of all jobs, in their order.
         jobs_work: whether the token's user may write jobs.
         jobs_tell: whether the answer to a change of a job holds the job.
+        apps_work: whether a custom action can be created with an App.
+        permissions: what iconik may do on each storage, as far as it tells.
         user_id: the token's user.
+        roles: of the token's user.
     """
 
-    app_id: str = "sandbox-app"
+    app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
     token: str = "sandbox-token"
     links_pages: bool = True
     knows_immediately: bool = True
@@ -53,6 +74,7 @@ class World:
     denied: set[str] = field(default_factory=set)
     jobs_work: bool = True
     jobs_tell: bool = True
+    apps_work: bool = True
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
     formats: Table = field(default_factory=Table)
@@ -63,7 +85,10 @@ class World:
     jobs: dict[str, Row] = field(default_factory=dict)
     job_changes: list[Row] = field(default_factory=list)
     notifications: dict[str, Row] = field(default_factory=dict)
+    custom_actions: dict[str, Row] = field(default_factory=dict)
+    permissions: dict[str, Row] = field(default_factory=dict)
     user_id: str = field(default_factory=new_id)
+    roles: list[str] = field(default_factory=lambda: list(ROLES))
 
     def add_storage(self, name: str, method: str = "FILE") -> str:
         """Add a storage and return its id."""
@@ -179,6 +204,10 @@ class World:
     def add_notification(self, notification: Row) -> Row:
         """Add a notification and return it."""
         return self.notifications[_insert(self.notifications, notification)]
+
+    def add_custom_action(self, action: Row) -> Row:
+        """Add a custom action, as healthy as a new one is, and return it."""
+        return self.custom_actions[_insert(self.custom_actions, {"status": "HEALTHY"} | action)]
 
     def delete(self, file_set_id: str) -> None:
         """Put a file set into the recycle bin."""

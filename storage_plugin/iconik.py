@@ -3,11 +3,13 @@
 https://app.iconik.io/docs/reference.html
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from storage_plugin.errors import IconikError, NotFound
-from storage_plugin.rest import Rest, Row, json_object
+from storage_plugin.rest import Rest, Row, json_object, rows_of
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
@@ -15,6 +17,8 @@ MAX_IDS = 500
 
 FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
+CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
+USER = "/API/users/v1/users/current/"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Storage:
     id: str
     name: str | None
     method: str | None
+    status: str | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,29 @@ class Item:
 
 
 @dataclass(frozen=True)
+class User:
+    """A user; the name is the e-mail address, where iconik says so."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class CustomAction:
+    """A custom action; `status`: HEALTHY or FAILING; `headers` hold a secret, so they stay out."""
+
+    id: str
+    context: str
+    title: str
+    url: str
+    type: str | None
+    headers: Mapping[str, str] = field(repr=False)
+    is_disabled: bool
+    status: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True)
 class JobState:
     """How far a job is, in assets; a status of None: iconik did not say."""
 
@@ -83,9 +111,18 @@ class Iconik:
     def storages(self) -> list[Storage]:
         """List all storages. The filter by name is not used: it need not be exact."""
         return [
-            Storage(_id(row), _text_or_none(row, "name"), _text_or_none(row, "method"))
+            Storage(_id(row), *(_text_or_none(row, name) for name in ("name", "method", "status")))
             for row in self._rest.pages(f"{FILES}/storages/", "can_read_storages")
         ]
+
+    def can_delete_on(self, storage_id: str) -> bool | None:
+        """Return whether iconik may delete files on a storage; None: it does not say."""
+        path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
+        try:
+            can_delete = self._rest.get(path, "can_read_storages").get("delete_access")
+        except IconikError:  # For which types of storages it can be asked is not documented.
+            return None
+        return can_delete if isinstance(can_delete, bool) else None
 
     def copy(
         self,
@@ -145,13 +182,11 @@ class Iconik:
     def delete_file_set(self, asset_id: str, file_set_id: str) -> None:
         """Delete a file set and its files for good; one that is gone already is fine."""
         path, role = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/", "can_delete_files"
-        try:
+        with suppress(NotFound):
             response = self._rest.send("DELETE", path, role, query={"immediately": "true"})
             # 200 instead of 204: the file set is only in the recycle bin.
             if response.status_code != 204:
                 self._rest.send("DELETE", f"{path}purge/", role)
-        except NotFound:
-            pass
 
     def collection_contents(self, collection_id: str) -> list[Item]:
         """List the assets and collections directly in a collection."""
@@ -190,9 +225,36 @@ class Iconik:
         processed, total = row.get("progress_processed"), row.get("progress_total")
         return JobState(_text_or_none(row, "status"), _size(processed) or 0, _size(total) or 0)
 
-    def current_user(self) -> str:
-        """Return the id of the token's user."""
-        return _id(self._rest.get("/API/users/v1/users/current/", "no role"))
+    def current_user(self) -> User:
+        """Return the token's user."""
+        row = self._rest.get(USER, "no role")
+        return User(_id(row), _text_or_none(row, "email") or _id(row))
+
+    def current_roles(self) -> list[str]:
+        """List the roles of the token's user."""
+        roles = self._rest.get(f"{USER}roles/", "no role").get("objects")
+        return [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+
+    def custom_actions(self) -> list[CustomAction]:
+        """List the custom actions of all contexts; iconik sends them on one page."""
+        answer = self._rest.get(CUSTOM_ACTIONS, "can_read_custom_actions")
+        return [_custom_action(row) for row in rows_of(answer)]
+
+    def create_custom_action(self, action: Row) -> None:
+        """Create a custom action."""
+        path = f"{CUSTOM_ACTIONS}{action['context']}/"
+        self._rest.send("POST", path, "can_write_custom_actions", json=action)
+
+    def update_custom_action(self, action_id: str, action: Row) -> None:
+        """Change a custom action; its context stays."""
+        path = f"{CUSTOM_ACTIONS}{action['context']}/{action_id}/"
+        self._rest.send("PATCH", path, "can_write_custom_actions", json=action)
+
+    def delete_custom_action(self, action: CustomAction) -> None:
+        """Delete a custom action; one that is gone already is fine."""
+        path = f"{CUSTOM_ACTIONS}{action.context}/{action.id}/"
+        with suppress(NotFound):
+            self._rest.send("DELETE", path, "can_delete_custom_actions")
 
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
@@ -228,6 +290,23 @@ def _file(row: Row, asset_id: str) -> File:
         format_status=_text_or_none(row, "format_status"),
         size=_size(row.get("size")),
         checksum=_text_or_none(row, "checksum"),
+    )
+
+
+def _custom_action(row: Row) -> CustomAction:
+    headers, context = row.get("headers"), _text(row, "context")
+    if not re.fullmatch(r"[A-Z_]+", context):
+        raise _lacking("a proper context")  # It enters URLs.
+    return CustomAction(
+        id=_id(row),
+        context=context,
+        title=_text(row, "title"),
+        url=_text(row, "url"),
+        type=_text_or_none(row, "type"),
+        headers=headers if isinstance(headers, dict) else {},
+        is_disabled=bool(row.get("disabled")),
+        status=_text_or_none(row, "status"),
+        last_error=_text_or_none(row, "last_error"),
     )
 
 

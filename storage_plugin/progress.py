@@ -263,7 +263,7 @@ class Job:
                     "message_short": f"{self._state()['title']}: {end.sentence}",
                     "message_long": message,
                     "recipient_id": self._user_id,
-                    "sender_id": self._iconik.current_user(),
+                    "sender_id": self._iconik.current_user().id,
                     **related,
                 }
             )

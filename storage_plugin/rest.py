@@ -162,7 +162,7 @@ class Rest:
         seen: dict[str, Row | None] = {}
         while True:
             answer = self._page(path, role, sent, is_optional=page > 1 and not is_linked)
-            rows = _rows(answer)
+            rows = rows_of(answer)
             yield from _unseen(rows, seen, path, is_strict=cursor)
             page += 1
             total = max(total, _number(answer, "total"))
@@ -301,8 +301,8 @@ def json_object(response: requests.Response) -> dict[str, Any]:
     return answer
 
 
-def _rows(answer: Row) -> list[Row]:
-    """Return the rows of a page."""
+def rows_of(answer: Row) -> list[Row]:
+    """Return the rows of a list, or of a page of one."""
     rows = answer.get("objects")
     if not isinstance(rows, list):
         raise IconikError("iconik's answer holds no list of objects: try again later.")

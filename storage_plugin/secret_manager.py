@@ -20,6 +20,10 @@ TIMEOUT = 3.0
 KEEP = 300.0
 """Seconds for which a secret is kept."""
 
+SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
+ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
+"""The two secrets: name in Secret Manager, and environment variable."""
+
 
 class SecretManager:
     """Google Secret Manager. Its library is slow to import, so that waits for the first use."""
@@ -88,13 +92,20 @@ class Secret:
         access: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name = name
+        self.name = name
         self._variable = variable
         self._access = access
         self._clock = clock
         self._lock = threading.Lock()
         self._kept = ("", float("-inf"))
         self._failure: tuple[SecretUnavailable | None, float] = (None, float("-inf"))
+
+    @property
+    def source(self) -> str:
+        """Where the secret is read from."""
+        return (
+            f"the variable {self._variable}" if self._variable in os.environ else "Secret Manager"
+        )
 
     def read(self, max_age: float = KEEP, pause: float = 0) -> str:
         """Return the secret, without one trailing newline.
@@ -111,7 +122,7 @@ class Secret:
             value = self._read(max_age, pause)
         value = value.removesuffix("\n").removesuffix("\r")
         if not value:
-            raise unavailable(self._name, f"It is empty: set it, here or in {self._variable}.")
+            raise unavailable(self.name, f"It is empty: set it, here or in {self._variable}.")
         return value
 
     def _read(self, max_age: float, pause: float) -> str:
@@ -127,7 +138,7 @@ class Secret:
             if failure and failed >= asked - pause:
                 raise SecretUnavailable(str(failure), failure.detail)
             try:
-                value = self._access(self._name)
+                value = self._access(self.name)
             except SecretUnavailable as error:
                 self._failure = (error, self._clock())
                 raise

@@ -120,10 +120,10 @@ def _is_path(value: str) -> bool:
 
 
 def _is_origin(value: str) -> bool:
-    return _is_url(value) and not urlsplit(value).path.strip("/")
+    return is_url(value) and not urlsplit(value).path.strip("/")
 
 
-def _is_url(value: str) -> bool:
+def is_url(value: str) -> bool:
     """Whether a URL is scheme, host and path alone, and keeps a token secret on its way."""
     try:
         url = urlsplit(value)
@@ -168,6 +168,6 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "CLOUD_RUN_TIMEOUT_SECONDS": (_is_number, "a number of seconds"),
     "TASK_QUEUE": (_is_queue, "like projects/P/locations/L/queues/Q"),
     "TASK_SERVICE_ACCOUNT": (_is_account, "the e-mail of a service account"),
-    "FUNCTION_URL": (_is_url, "the function's URL, with https"),
+    "FUNCTION_URL": (is_url, "the function's URL, with https"),
 }
 """For each variable, whether a value will do, and what it must be."""

@@ -141,7 +141,7 @@ def remove(
         AdministratorError: the storage is one for masters; nothing was touched.
     """
     storage, master = find_storages(iconik, settings)
-    if storage.method in ("B2", None) or storage == master:
+    if may_hold_masters(storage, master):
         raise AdministratorError(
             f"Nothing is ever removed from {storage.name}, for it may hold masters: let "
             "STORAGE_NAME, or storage= in the custom action's URL, name the one that is copied to."
@@ -306,20 +306,34 @@ def find_storages(iconik: Iconik, settings: Settings) -> tuple[Storage, Storage 
     Raises:
         AdministratorError: a name belongs to no storage, or to several.
     """
-    storages = list(iconik.storages())
+    storages, master = iconik.storages(), settings.master_storage_name
+    return (
+        find_storage(storages, "STORAGE_NAME, or storage= in the URL", settings.storage_name),
+        find_storage(storages, "MASTER_STORAGE_NAME", master) if master else None,
+    )
 
-    def find(variable: str, name: str) -> Storage:
-        found = [storage for storage in storages if storage.name == name]
-        if len(found) != 1:
-            raise AdministratorError(
-                f"{variable}: the token's user sees {len(found) or 'no'} storages named {name}; "
-                "it must be exactly one."
-            )
-        return found[0]
 
-    storage = find("STORAGE_NAME, or storage= in the custom action's URL", settings.storage_name)
-    master = settings.master_storage_name
-    return storage, find("MASTER_STORAGE_NAME", master) if master else None
+def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
+    """Return the storage of exactly this name.
+
+    Args:
+        setting: where the name is from.
+
+    Raises:
+        AdministratorError: the name belongs to no storage, or to several.
+    """
+    found = [storage for storage in storages if storage.name == name]
+    if len(found) != 1:
+        raise AdministratorError(
+            f"{setting}: the token's user sees {len(found) or 'no'} storages named {name}; "
+            "it must be exactly one."
+        )
+    return found[0]
+
+
+def may_hold_masters(storage: Storage, master: Storage | None) -> bool:
+    """Whether nothing is ever removed from a storage."""
+    return storage.method in ("B2", None) or storage == master
 
 
 def _find_assets(

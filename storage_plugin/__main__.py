@@ -1,0 +1,169 @@
+"""The administrator's commands: make custom actions in iconik, and find what is wrong.
+
+They work with the function's settings, from .env.yaml and the environment, which wins.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from storage_plugin import custom_actions
+from storage_plugin.doctor import FAILURE, Doctor
+from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.iconik import Iconik
+from storage_plugin.pace import Deadline, Pace
+from storage_plugin.rest import Rest, new_session
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
+from storage_plugin.settings import OVERRIDES, Settings, is_url, read_query
+
+FILE = Path(".env.yaml")
+
+secret_manager = SecretManager()
+shared_secret = Secret(*SHARED_SECRET, secret_manager.access)
+iconik_token = Secret(*ICONIK_TOKEN, secret_manager.access)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except PluginError as error:
+        print(f"{error} {error.detail}".rstrip(), file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m storage_plugin", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    actions = commands.add_parser("actions", help="custom actions in iconik's menus")
+    kinds = actions.add_subparsers(required=True, metavar="COMMAND")
+
+    create = kinds.add_parser("create", help="create them, or change those that differ")
+    create.add_argument("--url", type=_url, required=True, help="of the function")
+    create.add_argument("--contexts", type=_contexts, default=custom_actions.CONTEXTS[:3])
+    create.add_argument("--label", default="LucidLink", help="what the titles call the storage")
+    for name, variable in OVERRIDES.items():
+        create.add_argument(f"--{name}", help=f"another {variable} for these actions")
+    create.set_defaults(run=_create)
+
+    kinds.add_parser("list", help="show what stands").set_defaults(run=_list)
+
+    delete = kinds.add_parser("delete", help="delete those that call a function")
+    delete.add_argument("--url", type=_url, required=True, help="of the function")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.set_defaults(run=_delete)
+
+    doctor = commands.add_parser("doctor", help="find what is wrong, and what to do")
+    doctor.add_argument("--url", type=_url, help="of the function; FUNCTION_URL where it is set")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _url(text: str) -> str:
+    url = text.rstrip("/")
+    if not is_url(url) or url.endswith(("/add", "/remove")):
+        raise argparse.ArgumentTypeError("it must be the function's URL, with https, nothing after")
+    return url
+
+
+def _contexts(text: str) -> list[str]:
+    contexts = text.split(",")
+    if not set(contexts) <= set(custom_actions.CONTEXTS):
+        raise argparse.ArgumentTypeError(f"choose from {','.join(custom_actions.CONTEXTS)}")
+    return list(dict.fromkeys(contexts))
+
+
+def _create(options: argparse.Namespace) -> int:
+    settings = Settings.from_environment(_environment())
+    query = {name: value for name in OVERRIDES if (value := getattr(options, name)) is not None}
+    query = read_query({name: [value] for name, value in query.items()})
+    secret = shared_secret.read()
+    wanted = custom_actions.wanted(options.url, options.contexts, options.label, query, secret)
+    for sentence in custom_actions.create(_connect(settings), wanted, settings.iconik_id):
+        _print(sentence)
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    settings = Settings.from_environment(_environment())
+    for action in _connect(settings).custom_actions():
+        if custom_actions.target(action)[0]:
+            state = "disabled" if action.is_disabled else action.status or "of unknown health"
+            error = f", last error: {action.last_error}" if action.last_error else ""
+            _print(f"{action.title} ({action.context}) calls {action.url}: {state}{error}")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    iconik = _connect(Settings.from_environment(_environment()))
+    doomed = [
+        action
+        for action in iconik.custom_actions()
+        if custom_actions.target(action)[0] == options.url
+    ]
+    for action in doomed:
+        _print(f"{action.title} ({action.context}) calls {action.url}")
+    if not doomed:
+        _print(f"No custom action calls {options.url}.")
+    elif options.yes or input(f"Delete these {len(doomed)}? [y/N] ").lower() in ("y", "yes"):
+        for action in doomed:
+            iconik.delete_custom_action(action)
+            _print(f"Deleted {action.title} ({action.context}).")
+    else:
+        _print("Nothing is deleted.")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    doctor = Doctor(options.url, shared_secret, iconik_token, _connect)
+    doctor.examine(_environment)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in doctor.findings], indent=2))
+    else:
+        width = max(len(finding.check) for finding in doctor.findings)
+        for finding in doctor.findings:
+            _print(f"{finding.state:8}{finding.check:{width}}  {finding.text}")
+    return int(any(finding.state == FAILURE for finding in doctor.findings))
+
+
+def _environment() -> Mapping[str, str]:
+    """Return the environment, with what .env.yaml adds to it.
+
+    Raises:
+        AdministratorError: the file is none that gcloud would take.
+    """
+    try:
+        values = yaml.safe_load(FILE.read_text()) if FILE.exists() else {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise AdministratorError(f"{FILE} cannot be read ({type(error).__name__}).") from None
+    values = values or {}
+    if not isinstance(values, dict) or not all(
+        isinstance(text, str) for item in values.items() for text in item
+    ):
+        raise AdministratorError(f"{FILE} must name settings and their values, all in quotes.")
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+    return os.environ
+
+
+def _connect(settings: Settings) -> Iconik:
+    deadline = Deadline(3600)  # The answer to a question may take a while.
+    url, app_id = settings.iconik_url, settings.iconik_id
+    return Iconik(Rest(new_session(), url, app_id, iconik_token.read, Pace(), deadline))
+
+
+def _print(text: str) -> None:
+    """Print a line; what iconik sends may hold anything, but must not steer the terminal."""
+    print("".join(char if char.isprintable() else "?" for char in text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Looks whether all that the plugin needs is there, and says what to do where it is not."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from storage_plugin.custom_actions import HEADER, VERBS, secret_of, target
+from storage_plugin.errors import PluginError
+from storage_plugin.iconik import CustomAction, Iconik, Storage
+from storage_plugin.rest import new_session
+from storage_plugin.secret_manager import Secret
+from storage_plugin.settings import Settings, read_query
+from storage_plugin.task_queue import ATTEMPTS, TIMEOUT
+from storage_plugin.transfers import find_storage, may_hold_masters
+
+OK, WARNING, FAILURE = "ok", "warning", "failure"
+
+ROLES = {
+    "Both": ("can_read_storages",),
+    "Add": ("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"),
+    "Remove": ("can_read_files", "can_read_formats", "can_delete_files"),
+    "Remove, with collections": ("can_read_collections",),
+    "Remove, with saved searches": ("can_read_saved_searches", "can_search"),
+    "Remove, for the editor to see it": ("can_write_jobs", "can_read_jobs", "can_read_assets"),
+    "Custom actions by command": (
+        "can_read_custom_actions",
+        "can_write_custom_actions",
+        "can_delete_custom_actions",
+    ),
+}
+"""The roles that the token's user needs, by what for."""
+
+VITAL = ("Both", "Add", "Remove")
+
+PATIENCE = 60.0
+"""Seconds to wait for the function, which may have to start first."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; `state`: ok, warning or failure."""
+
+    check: str
+    state: str
+    text: str
+
+
+class Doctor:
+    """Checks everything. What cannot be checked because something else failed is left out.
+
+    Args:
+        url: of the function, without a trailing slash; None: as the settings say.
+        shared_secret: of the function.
+        iconik_token: of the function.
+        connect: returns a client of iconik that works with these settings.
+
+    Attributes:
+        findings: so far.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        shared_secret: Secret,
+        iconik_token: Secret,
+        connect: Callable[[Settings], Iconik],
+    ) -> None:
+        self.findings: list[Finding] = []
+        self._url = url
+        self._shared_secret = shared_secret
+        self._iconik_token = iconik_token
+        self._connect = connect
+
+    def examine(self, read: Callable[[], Mapping[str, str]]) -> None:
+        """Do all checks.
+
+        Args:
+            read: returns the settings' variables.
+        """
+        settings = None
+        with self._check("settings"):
+            settings = Settings.from_environment(read())
+            self._ok("settings", f"Complete. iconik is {settings.iconik_url}.")
+            self._url = self._url or settings.function_url or None
+        secret, token = self._read(self._shared_secret), self._read(self._iconik_token)
+        if settings and token:
+            with self._check("iconik"):
+                self._iconik(self._connect(settings), settings, secret)
+        if self._url:
+            self._function(self._url, secret)
+        else:
+            self._warn("function", "Not looked at: give its --url.")
+        if settings and settings.task_queue:
+            self._queue(settings.task_queue)
+
+    def _ok(self, check: str, text: str) -> None:
+        self.findings.append(Finding(check, OK, text))
+
+    def _warn(self, check: str, text: str) -> None:
+        self.findings.append(Finding(check, WARNING, text))
+
+    def _fail(self, check: str, text: str) -> None:
+        self.findings.append(Finding(check, FAILURE, text))
+
+    @contextmanager
+    def _check(self, check: str) -> Iterator[None]:
+        """Let what is raised be the check's failure."""
+        try:
+            yield
+        except PluginError as error:
+            self._fail(check, f"{error} {error.detail}".rstrip())
+
+    def _read(self, secret: Secret) -> str:
+        """Return a secret, an empty one where it cannot be read."""
+        value = ""
+        with self._check(secret.name):
+            value = secret.read()
+            self._ok(secret.name, f"Read from {secret.source}.")
+        return value
+
+    def _iconik(self, iconik: Iconik, settings: Settings, secret: str) -> None:
+        self._ok("iconik", f"The token is valid. It acts as {iconik.current_user().name}.")
+        with self._check("roles"):
+            self._roles(iconik.current_roles())
+        with self._check("storages"):
+            storages = iconik.storages()
+            self._storages(iconik, storages, settings)
+            with self._check("custom actions"):
+                self._custom_actions(iconik.custom_actions(), storages, settings, secret)
+
+    def _roles(self, roles: Sequence[str]) -> None:
+        for purpose, needed in ROLES.items():
+            check = f"roles: {purpose}"
+            missing = ", ".join(role for role in needed if role not in roles)
+            if not missing:
+                self._ok(check, "All are there.")
+            elif purpose in VITAL:
+                self._fail(check, f"Give the token's user {missing}.")
+            else:
+                self._warn(check, f"Give the token's user {missing}, if this is wanted.")
+
+    def _storages(self, iconik: Iconik, storages: Sequence[Storage], settings: Settings) -> None:
+        master = None
+        with self._check("master storage"):
+            if settings.master_storage_name:
+                master = find_storage(storages, "MASTER_STORAGE_NAME", settings.master_storage_name)
+                self._storage("master storage", master)
+            else:
+                self._warn("master storage", "Set MASTER_STORAGE_NAME, or any copy is a master.")
+        with self._check("storage"):
+            storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
+            if may_hold_masters(storage, master):
+                self._fail("storage", f"{storage.name} may hold masters: set STORAGE_NAME.")
+                return
+            self._storage("storage", storage)
+            can_delete = iconik.can_delete_on(storage.id)
+            if can_delete is False:
+                self._fail("deletion", f"Enable Delete in iconik's settings of {storage.name}.")
+            elif can_delete:
+                self._ok("deletion", "iconik may delete there.")
+            else:
+                self._ok("deletion", "iconik does not tell: see that its settings have Delete.")
+
+    def _storage(self, check: str, storage: Storage) -> None:
+        text = f"{storage.name} is {storage.status}, of type {storage.method}."
+        if storage.status == "ACTIVE":
+            self._ok(check, text)
+        else:
+            self._fail(check, f"{text} See iconik's settings of it, and whether its gateway runs.")
+
+    def _custom_actions(
+        self,
+        actions: Sequence[CustomAction],
+        storages: Sequence[Storage],
+        settings: Settings,
+        secret: str,
+    ) -> None:
+        verbs = set()
+        for action in actions:
+            url, verb = target(action)
+            check = f"{action.title} ({action.context})"
+            if url and url == (self._url or url):
+                verbs.add(verb)
+                with self._check(check):
+                    self._custom_action(check, action, storages, settings, secret)
+            elif url and secret_of(action) == secret:
+                self._warn(check, f"It calls {url}, not this function.")
+        for verb in VERBS.keys() - verbs:
+            remedy = f"python -m storage_plugin actions create --url {self._url or 'URL'}"
+            self._fail("custom actions", f"None calls the function to {verb}: {remedy}")
+
+    def _custom_action(
+        self,
+        check: str,
+        action: CustomAction,
+        storages: Sequence[Storage],
+        settings: Settings,
+        secret: str,
+    ) -> None:
+        query = read_query(parse_qs(urlsplit(action.url).query, keep_blank_values=True))
+        find_storage(storages, "Its URL", settings.override(query).storage_name)
+        again = "run `actions create` again"
+        if action.type != "POST":
+            self._fail(check, f"Its type is {action.type}, it must be POST: {again}.")
+        elif secret and secret_of(action) != secret:
+            self._fail(check, f"Its header {HEADER} holds another secret: {again}.")
+        elif action.is_disabled:
+            self._warn(check, "It is disabled in iconik.")
+        elif action.status == "FAILING":
+            self._warn(check, f"It failed last time: {action.last_error}")
+        else:
+            self._ok(check, f"It calls {action.url}.")
+
+    def _function(self, url: str, secret: str) -> None:
+        """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
+        session = new_session()
+        try:
+            stranger = session.post(f"{url}/remove", timeout=PATIENCE, allow_redirects=False)
+            if stranger.headers.get("WWW-Authenticate") != HEADER:
+                self._fail("function", _remedy(url, stranger.status_code))
+                return
+            self._ok("function", f"{url} lets no stranger in.")
+            if not secret:
+                return
+            headers = {HEADER: secret.encode()}
+            known = session.get(url, headers=headers, timeout=PATIENCE, allow_redirects=False)
+        except (requests.RequestException, ValueError) as error:
+            self._fail("function", f"{url} cannot be reached ({type(error).__name__}).")
+            return
+        if known.status_code == requests.codes.method_not_allowed:
+            self._ok("deployed secret", "It is this one.")
+        else:
+            self._fail("deployed secret", f"It is not this one (status {known.status_code}).")
+
+    def _queue(self, name: str) -> None:
+        from google.api_core.exceptions import GoogleAPIError, NotFound
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud import tasks_v2
+
+        try:
+            client = tasks_v2.CloudTasksClient()
+            queue = client.get_queue(name=name, timeout=TIMEOUT, retry=None)
+        except NotFound:
+            self._fail("queue", f"There is no {name}: create it as the README says.")
+        except (GoogleAPIError, GoogleAuthError) as error:
+            self._warn("queue", f"You may not look at it from here ({type(error).__name__}).")
+        else:
+            if queue.state != tasks_v2.Queue.State.RUNNING:
+                self._fail("queue", f"It is {queue.state.name}: `gcloud tasks queues resume` it.")
+            elif queue.retry_config.max_attempts != ATTEMPTS:
+                self._warn("queue", f"Set its --max-attempts to {ATTEMPTS}, as the README says.")
+            else:
+                self._ok("queue", "It is running.")
+
+
+def _remedy(url: str, status: int) -> str:
+    """Return what to do where something else than the plugin answers a stranger."""
+    return {
+        403: f"Google lets nobody to {url}: deploy with --allow-unauthenticated.",
+        404: f"There is nothing at {url}: `gcloud functions describe` shows the function's URL.",
+        503: "The function cannot read its secret: its log says why.",
+    }.get(status, f"{url} answers {status}: is it this function? Its log tells more.")

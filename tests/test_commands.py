@@ -1,0 +1,481 @@
+"""The administrator's commands, against an iconik in memory and the running function."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+
+from sandbox.function import run_function
+from sandbox.tasks import ACCOUNT, QUEUE
+from sandbox.world import World
+from storage_plugin import __main__ as commands
+
+URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
+SECRET = "shared-secret-for-tests"
+OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[str]:
+    """Run the function, whose settings nobody asks for here; return its URL."""
+    with run_function({"BZ_SHARED_SECRET": SECRET}) as function:
+        yield function.url
+
+
+@pytest.fixture
+def run(
+    world: World,
+    iconik_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Return what runs a command, as after the README's steps, and returns status and output."""
+    world.add_storage("LucidLink")
+    world.add_storage("B2", "B2")
+    settings = {
+        "ICONIK_ID": world.app_id,
+        "ICONIK_URL": iconik_url,
+        "STORAGE_NAME": "LucidLink",
+        "MASTER_STORAGE_NAME": "B2",
+    }
+    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": world.token}
+    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"], **secrets})
+    monkeypatch.chdir(tmp_path)
+    Path(".env.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = commands.main(arguments)
+        output = "".join(capsys.readouterr())
+        for secret in secrets.values():
+            assert secret not in output
+        return status, output
+
+    return run
+
+
+# actions
+
+
+def test_create(world: World, run: Run) -> None:
+    """Both actions stand in three contexts, with URL, type, secret and App."""
+    status, output = run("actions", "create", "--url", URL + "/")
+    assert status == 0
+    assert output.splitlines()[0] == "Created Add to LucidLink (ASSET)."
+    actions = [
+        (action["context"], action["title"], action["url"])
+        for action in world.custom_actions.values()
+    ]
+    assert actions == [
+        (context, title, URL + path)
+        for context in ("ASSET", "COLLECTION", "BULK")
+        for title, path in (("Add to LucidLink", "/add"), ("Remove from LucidLink", "/remove"))
+    ]
+    for action in world.custom_actions.values():
+        assert action["type"] == "POST"
+        assert action["headers"] == {"x-bz-secret": SECRET}
+        assert action["app_id"] == world.app_id
+
+
+def test_create_with_overrides(world: World, run: Run) -> None:
+    """Overrides are in the URL, encoded, and in the title, so that several can stand."""
+    options = ["--storage", "Dailies & more", "--format", "PPRO_PROXY,ORIGINAL", "--path", "/in"]
+    run("actions", "create", "--url", URL)
+    run("actions", "create", "--url", URL, "--contexts", "SAVED_SEARCH,BULK", *options)
+    assert len(world.custom_actions) == 6 + 4
+    action = list(world.custom_actions.values())[-1]
+    assert action["context"] == "BULK"
+    assert action["title"] == ("Remove from LucidLink (Dailies & more, PPRO_PROXY,ORIGINAL, /in)")
+    query = "storage=Dailies%20%26%20more&format=PPRO_PROXY,ORIGINAL&path=/in"
+    assert action["url"] == f"{URL}/remove?{query}"
+
+
+def test_create_again_changes_nothing(world: World, run: Run) -> None:
+    """What is right stays untouched, to the letter."""
+    run("actions", "create", "--url", URL)
+    for action in world.custom_actions.values():
+        action["headers"]["X-Team"] = "post"
+    before = json.dumps(world.custom_actions)
+    status, output = run("actions", "create", "--url", URL)
+    assert (status, output.count("is right already.")) == (0, 6)
+    assert json.dumps(world.custom_actions) == before
+
+
+@pytest.mark.parametrize(
+    ("differing", "changes"),
+    [
+        ("url", {"url": "https://old.example/add"}),
+        ("title", {"title": "Fetch"}),
+        ("headers", {"headers": {"X-BZ-Secret": "old", "X-Team": "post"}}),
+        ("headers", {"headers": None}),
+        ("type", {"type": "OPEN"}),
+    ],
+)
+def test_create_again_updates_what_differs(
+    world: World, run: Run, differing: str, changes: dict[str, object]
+) -> None:
+    """A new URL, secret or label goes into the action that stands; its other headers stay."""
+    run("actions", "create", "--url", URL, "--contexts", "BULK")
+    action = next(iter(world.custom_actions.values()))
+    right = dict(action)
+    action.update(changes)
+    status, output = run("actions", "create", "--url", URL, "--contexts", "BULK")
+    assert status == 0
+    assert output.splitlines()[0] == f"Updated Add to LucidLink (BULK): {differing}."
+    if changes.get("headers"):
+        right["headers"] = {"X-Team": "post", "x-bz-secret": SECRET}
+    assert action == right
+    assert len(world.custom_actions) == 2
+
+
+def test_create_refuses_to_choose(world: World, run: Run) -> None:
+    """Where two stand for one, nothing is changed and nothing made."""
+    for _ in range(2):
+        world.add_custom_action(OTHER | {"title": "Add to LucidLink"})
+    before = json.dumps(world.custom_actions)
+    status, output = run("actions", "create", "--url", URL, "--contexts", "BULK")
+    assert status == 1
+    assert "delete all but one" in output
+    assert json.dumps(world.custom_actions) == before
+
+
+def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
+    """An iconik that fails with the App named gets the actions without."""
+    world.apps_work = False
+    assert run("actions", "create", "--url", URL)[0] == 0
+    assert len(world.custom_actions) == 6
+    assert run("actions", "create", "--url", URL)[1].count("is right already.") == 6
+
+
+def test_create_whose_answer_is_lost(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An action that stands though iconik answered with an error is not made twice."""
+    add = world.add_custom_action
+
+    def add_and_fail(action: dict[str, object]) -> None:
+        add(action)
+        raise RuntimeError
+
+    monkeypatch.setattr(world, "add_custom_action", add_and_fail)
+    assert run("actions", "create", "--url", URL)[0] == 0
+    assert len(world.custom_actions) == 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--url", "http://example.com"],
+        ["--url", URL + "/add"],
+        ["--url", URL, "--contexts", "ASSET,SHARED_ASSET"],
+    ],
+)
+def test_create_refuses_wrong_options(
+    world: World, run: Run, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A URL without TLS, an action's URL, or a context that has no selection is refused."""
+    with pytest.raises(SystemExit) as raised:
+        run("actions", "create", *options)
+    assert raised.value.code == 2
+    assert options[-2] in capsys.readouterr().err
+    assert world.custom_actions == {}
+
+
+def test_create_refuses_wrong_overrides(world: World, run: Run) -> None:
+    """What the function would refuse at each click is refused here."""
+    status, output = run("actions", "create", "--url", URL, "--path", "in")
+    assert (status, "path" in output) == (1, True)
+    assert world.custom_actions == {}
+
+
+def test_list(world: World, run: Run) -> None:
+    """Health and the last error are shown of the plugin's actions, and nothing of others."""
+    run("actions", "create", "--url", URL, "--contexts", "BULK")
+    world.add_custom_action(OTHER)
+    failing, disabled = list(world.custom_actions.values())[:2]
+    failing.update(status="FAILING", last_error="timed\x1bout")
+    disabled.update(disabled=True)
+    assert run("actions", "list") == (
+        0,
+        f"Add to LucidLink (BULK) calls {URL}/add: FAILING, last error: timed?out\n"
+        f"Remove from LucidLink (BULK) calls {URL}/remove: disabled\n",
+    )
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 2), ("", 8)])
+def test_delete_asks(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+) -> None:
+    """What calls the function is shown, and deleted if that is wanted; the rest stays."""
+    world.add_custom_action(OTHER)
+    world.add_custom_action(OTHER | {"url": URL + "2/add"})
+    run("actions", "create", "--url", URL)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    status, output = run("actions", "delete", "--url", URL)
+    assert status == 0
+    assert asked == ["Delete these 6? [y/N] "]
+    assert output.count(f"calls {URL}/") == 6
+    assert len(world.custom_actions) == left
+
+
+def test_delete_without_asking(world: World, run: Run) -> None:
+    """With --yes nobody is asked, and what is gone is gone."""
+    run("actions", "create", "--url", URL)
+    assert run("actions", "delete", "--url", URL, "--yes")[1].count("Deleted ") == 6
+    assert world.custom_actions == {}
+    expected = f"No custom action calls {URL}.\n"
+    assert run("actions", "delete", "--url", URL, "--yes") == (0, expected)
+
+
+# doctor
+
+
+def examine(run: Run, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run the doctor; return its exit status, and state and text of each check."""
+    status, output = run("doctor", "--json", *options)
+    findings = json.loads(output)
+    return status, {row["check"]: (row["state"], row["text"]) for row in findings}
+
+
+def test_doctor_is_content(world: World, run: Run, function: str) -> None:
+    """After the README's steps every check is ok, and shown in a line of a table."""
+    run("actions", "create", "--url", function)
+    status, findings = examine(run, "--url", function)
+    assert {state for state, _ in findings.values()} == {"ok"}
+    assert status == 0
+    assert findings["iconik"][1] == "The token is valid. It acts as plugin@example.com."
+    assert findings["bz-shared-secret"][1] == "Read from the variable BZ_SHARED_SECRET."
+    assert findings["storage"][1] == "LucidLink is ACTIVE, of type FILE."
+    _, table = run("doctor", "--url", function)
+    assert len(table.splitlines()) == len(findings)
+
+
+def storage(world: World, name: str) -> dict[str, object]:
+    """Return a storage by its name."""
+    return next(row for row in world.storages.values() if row["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("check", "state", "text", "harm"),
+    [
+        ("iconik", "failure", "iconik-token", lambda world: setattr(world, "token", "new")),
+        (
+            "roles: Remove",
+            "failure",
+            "can_delete_files",
+            lambda world: world.roles.remove("can_delete_files"),
+        ),
+        (
+            "roles: Remove, for the editor to see it",
+            "warning",
+            "can_write_jobs",
+            lambda world: world.roles.remove("can_write_jobs"),
+        ),
+        ("storage", "failure", "2 storages", lambda world: world.add_storage("LucidLink")),
+        (
+            "storage",
+            "failure",
+            "FAILING",
+            lambda world: storage(world, "LucidLink").update(status="FAILING"),
+        ),
+        (
+            "storage",
+            "failure",
+            "may hold masters",
+            lambda world: storage(world, "LucidLink").update(method="B2"),
+        ),
+        (
+            "master storage",
+            "failure",
+            "MASTER_STORAGE_NAME",
+            lambda world: storage(world, "B2").update(name="b2"),
+        ),
+        (
+            "deletion",
+            "failure",
+            "Enable Delete",
+            lambda world: world.permissions.update(
+                {storage(world, "LucidLink")["id"]: {"delete_access": False}}
+            ),
+        ),
+    ],
+)
+def test_doctor_finds_what_iconik_lacks(
+    world: World,
+    run: Run,
+    check: str,
+    state: str,
+    text: str,
+    harm: Callable[[World], object],
+) -> None:
+    """A wrong token, role or storage is a finding with its remedy; failures are in the status."""
+    world.roles = list(world.roles)
+    harm(world)
+    status, findings = examine(run)
+    assert findings[check][0] == state
+    assert text in findings[check][1]
+    if state == "failure":
+        assert status == 1
+
+
+def test_doctor_tells_that_deletion_is_allowed(world: World, run: Run) -> None:
+    """Where iconik says that it may delete, the doctor does."""
+    world.permissions[str(storage(world, "LucidLink")["id"])] = {"delete_access": True}
+    assert examine(run)[1]["deletion"] == ("ok", "iconik may delete there.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "text"),
+    [
+        ({"headers": {"X-Bz-Secret": "old"}}, "failure", "another secret"),
+        ({"type": "OPEN"}, "failure", "must be POST"),
+        ({"url": f"{URL}/add?storage=Dailies"}, "failure", "no storages named Dailies"),
+        ({"url": f"{URL}/add?storage="}, "failure", "storage"),
+        ({"disabled": True}, "warning", "disabled"),
+        ({"status": "FAILING", "last_error": "timed out"}, "warning", "timed out"),
+        ({"url": "https://old.example/add"}, "warning", "calls https://old.example"),
+    ],
+)
+def test_doctor_finds_wrong_actions(
+    world: World, run: Run, changes: dict[str, object], state: str, text: str
+) -> None:
+    """An action that will not work is named, with the reason."""
+    run("actions", "create", "--url", URL)
+    next(iter(world.custom_actions.values())).update(changes)
+    _, findings = examine(run, "--url", URL)
+    assert findings["Add to LucidLink (ASSET)"][0] == state
+    assert text in findings["Add to LucidLink (ASSET)"][1]
+    assert findings["Remove from LucidLink (ASSET)"][0] == "ok"
+
+
+def test_doctor_finds_missing_actions(world: World, run: Run) -> None:
+    """Actions of other functions do not count."""
+    run("actions", "create", "--url", URL + "2")
+    _, findings = examine(run, "--url", URL)
+    assert findings["custom actions"][0] == "failure"
+    assert f"actions create --url {URL}" in findings["custom actions"][1]
+
+
+def test_doctor_knows_the_deployed_secret(
+    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that was deployed with another secret is a failure; strangers are kept out."""
+    monkeypatch.setitem(os.environ, "BZ_SHARED_SECRET", "another")
+    status, findings = examine(run, "--url", function)
+    assert findings["function"] == ("ok", f"{function} lets no stranger in.")
+    assert findings["deployed secret"][0] == "failure"
+    assert status == 1
+
+
+def test_doctor_knows_who_answers(run: Run, iconik_url: str) -> None:
+    """Something else than the function gets no secret, and is a failure."""
+    _, findings = examine(run, "--url", iconik_url)
+    assert findings["function"][0] == "failure"
+    assert "401" in findings["function"][1]
+    assert "deployed secret" not in findings
+
+
+def test_doctor_without_settings(run: Run) -> None:
+    """Every setting that is missing is named at once; what can be checked still is."""
+    Path(".env.yaml").unlink()
+    status, findings = examine(run)
+    assert status == 1
+    assert "ICONIK_ID" in findings["settings"][1]
+    assert "STORAGE_NAME" in findings["settings"][1]
+    assert findings["iconik-token"][0] == "ok"
+    assert findings["function"] == ("warning", "Not looked at: give its --url.")
+
+
+@pytest.mark.parametrize("text", ["ICONIK_ID: 1", "- x", "a: b: c", "1: x", "\0"])
+def test_doctor_reads_yaml_as_gcloud_does(run: Run, text: str) -> None:
+    """A file that gcloud would refuse is a failure, and a command says so too."""
+    Path(".env.yaml").write_text(text)
+    assert ".env.yaml" in examine(run)[1]["settings"][1]
+    status, output = run("actions", "list")
+    assert (status, output.startswith(".env.yaml")) == (1, True)
+
+
+def test_the_environment_wins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable is taken before the file's."""
+    monkeypatch.setitem(os.environ, "STORAGE_NAME", "Elsewhere")
+    assert "Elsewhere" in examine(run)[1]["storage"][1]
+
+
+@pytest.fixture
+def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tasks_v2.Queue]]:
+    """Let the real library find these queues on loopback, by their names."""
+    queues: dict[str, tasks_v2.Queue] = {}
+
+    def get_queue(
+        request: tasks_v2.GetQueueRequest, context: grpc.ServicerContext
+    ) -> tasks_v2.Queue:
+        if request.name not in queues:
+            context.abort(grpc.StatusCode.NOT_FOUND, "of no interest")
+        return queues[request.name]
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        get_queue,
+        request_deserializer=tasks_v2.GetQueueRequest.deserialize,
+        response_serializer=tasks_v2.Queue.serialize,
+    )
+    server = grpc.server(ThreadPoolExecutor(2))
+    service = "google.cloud.tasks.v2.CloudTasks"
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {"GetQueue": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        transport = CloudTasksGrpcTransport(channel=channel, credentials=AnonymousCredentials())
+        client = tasks_v2.CloudTasksClient(transport=transport)
+        monkeypatch.setattr(tasks_v2, "CloudTasksClient", lambda: client)
+        yield queues
+    server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("queue", "state", "text"),
+    [
+        (None, "failure", "create it"),
+        ({"state": "RUNNING", "retry_config": {"max_attempts": 20}}, "ok", "It is running."),
+        ({"state": "RUNNING", "retry_config": {"max_attempts": 100}}, "warning", "to 20"),
+        ({"state": "PAUSED", "retry_config": {"max_attempts": 20}}, "failure", "resume"),
+    ],
+)
+def test_doctor_looks_at_the_queue(
+    run: Run,
+    function: str,
+    queues: dict[str, tasks_v2.Queue],
+    queue: dict[str, object] | None,
+    state: str,
+    text: str,
+) -> None:
+    """A queue that is missing, paused or gives up at another time is told."""
+    settings = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": function}
+    os.environ.update(settings)
+    if queue:
+        queues[QUEUE] = tasks_v2.Queue(name=QUEUE, **queue)
+    _, findings = examine(run)
+    assert findings["queue"][0] == state
+    assert text in findings["queue"][1]
+    assert findings["function"][0] == "ok"
+
+
+def test_doctor_may_not_look_at_the_queue(
+    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials of Google's there is only a warning: the function has its own."""
+    settings = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": function}
+    os.environ.update(settings | {"HOME": "/nonexistent", "NO_GCE_CHECK": "true"})
+    state, text = examine(run)[1]["queue"]
+    assert (state, "DefaultCredentialsError" in text) == ("warning", True)

@@ -1,0 +1,100 @@
+"""What others get: the files that Google receives, and the README's words."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox.function import ROOT, run_function
+from sandbox.world import World
+from storage_plugin.doctor import ROLES
+from tests.test_transfers import CLIP, Site
+
+README = (ROOT / "README.md").read_text()
+SECRET = "shared-secret-for-tests"
+
+
+def run(*command: str, folder: Path, **environ: str) -> str:
+    """Run a command that must succeed, and return what it prints."""
+    result = subprocess.run(
+        command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def site(world: World) -> Site:
+    """Return a world with the storages of a site."""
+    return Site(world)
+
+
+@pytest.mark.skipif(
+    not shutil.which("gcloud"), reason="gcloud is not installed: what Google receives is NOT tested"
+)
+def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str) -> None:
+    """The uploaded files alone, with their requirements alone, serve a custom action."""
+    files = run("gcloud", "meta", "list-files-for-upload", folder=ROOT).split()
+    modules = [str(path.relative_to(ROOT)) for path in (ROOT / "storage_plugin").glob("*.py")]
+    assert sorted(files) == sorted(["main.py", "requirements.txt", *modules])
+
+    upload, python = tmp_path / "upload", str(tmp_path / "venv" / "bin" / "python")
+    for file in files:
+        target = upload / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, target)
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), folder=tmp_path)
+    run(python, "-m", "pip", "install", "--requirement", "requirements.txt", folder=upload)
+    run(python, "-m", "pip", "check", folder=upload)
+    run(python, "-m", "compileall", "-f", "-q", ".", folder=upload)
+
+    asset_id, _ = site.asset([CLIP])
+    settings = {
+        "ICONIK_URL": iconik_url,
+        "ICONIK_ID": site.world.app_id,
+        "ICONIK_TOKEN": site.world.token,
+        "STORAGE_NAME": "LucidLink",
+        "BZ_SHARED_SECRET": SECRET,
+    }
+    with run_function(settings, upload, python=python) as function:
+        response = requests.post(
+            f"{function.url}/remove",
+            json={"asset_ids": [asset_id]},
+            headers={"x-bz-secret": SECRET},
+            timeout=60,
+        )
+    assert (response.status_code, response.text) == (200, "OK")
+    assert site.world.names_on(site.lucidlink) == []
+
+
+def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
+    """The shell blocks that need no account run one after the other, in a copy of the project."""
+    blocks = re.findall(r"^```shell offline\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    folder = tmp_path / "project"
+    unwanted = shutil.ignore_patterns(".*_cache", ".git", ".venv*", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=unwanted)
+    (folder / ".venv").symlink_to(sys.prefix)
+    settings = {
+        "ICONIK_URL": iconik_url,
+        "ICONIK_ID": site.world.app_id,
+        "STORAGE_NAME": "LucidLink",
+        "MASTER_STORAGE_NAME": "B2",
+    }
+    secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
+    with run_function(secrets) as function:
+        environ = {**settings, **secrets, "URL": function.url}
+        output = run("bash", "-euxc", "".join(blocks), folder=folder, **environ)
+    assert output.count("After Remove from LucidLink:") == 2
+    assert output.count("Created ") == len(site.world.custom_actions) == 12
+    assert "failure " not in output
+
+
+def test_readme_names_the_roles() -> None:
+    """The table of roles is the one that the doctor goes by."""
+    rows = re.findall(r"^\| ([^|]+) \| (`can_[^|]+) \|$", README, re.MULTILINE)
+    assert {what: tuple(re.findall(r"\w+", roles)) for what, roles in rows} == ROLES
