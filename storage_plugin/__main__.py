@@ -47,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
 
     create = kinds.add_parser("create", help="create them, or change those that differ")
     create.add_argument("--url", type=_url, required=True, help="of the function")
-    create.add_argument("--contexts", type=_contexts, default=custom_actions.CONTEXTS[:3])
+    create.add_argument(
+        "--contexts",
+        type=_contexts,
+        default=custom_actions.CONTEXTS[:3],
+        help=f"some of {','.join(custom_actions.CONTEXTS)}; the first three by default",
+    )
     create.add_argument("--label", default="LucidLink", help="what the titles call the storage")
     for name, variable in OVERRIDES.items():
         create.add_argument(f"--{name}", help=f"another {variable} for these actions")
@@ -113,13 +118,20 @@ def _delete(options: argparse.Namespace) -> int:
         _print(f"{action.title} ({action.context}) calls {action.url}")
     if not doomed:
         _print(f"No custom action calls {options.url}.")
-    elif options.yes or input(f"Delete these {len(doomed)}? [y/N] ").lower() in ("y", "yes"):
+    elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
         for action in doomed:
             iconik.delete_custom_action(action)
             _print(f"Deleted {action.title} ({action.context}).")
     else:
         _print("Nothing is deleted.")
     return 0
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(question).lower() in ("y", "yes")
+    except EOFError:  # Nobody is there to be asked.
+        return False
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -111,7 +111,7 @@ class Doctor:
         try:
             yield
         except PluginError as error:
-            self._fail(check, f"{error} {error.detail}".rstrip())
+            self._fail(check, error.detail or str(error))
 
     def _read(self, secret: Secret) -> str:
         """Return a secret, an empty one where it cannot be read."""
@@ -132,15 +132,16 @@ class Doctor:
                 self._custom_actions(iconik.custom_actions(), storages, settings, secret)
 
     def _roles(self, roles: Sequence[str]) -> None:
+        enough = []
         for purpose, needed in ROLES.items():
-            check = f"roles: {purpose}"
             missing = ", ".join(role for role in needed if role not in roles)
             if not missing:
-                self._ok(check, "All are there.")
+                enough.append(purpose)
             elif purpose in VITAL:
-                self._fail(check, f"Give the token's user {missing}.")
+                self._fail(f"roles: {purpose}", f"Give the token's user {missing}.")
             else:
-                self._warn(check, f"Give the token's user {missing}, if this is wanted.")
+                self._warn(f"roles: {purpose}", f"For this the token's user needs {missing}.")
+        self._ok("roles", f"Enough for: {'; '.join(enough)}.")
 
     def _storages(self, iconik: Iconik, storages: Sequence[Storage], settings: Settings) -> None:
         master = None
@@ -149,7 +150,7 @@ class Doctor:
                 master = find_storage(storages, "MASTER_STORAGE_NAME", settings.master_storage_name)
                 self._storage("master storage", master)
             else:
-                self._warn("master storage", "Set MASTER_STORAGE_NAME, or any copy is a master.")
+                self._warn("master storage", "Set MASTER_STORAGE_NAME, or a copy anywhere counts.")
         with self._check("storage"):
             storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
             if may_hold_masters(storage, master):
@@ -188,9 +189,9 @@ class Doctor:
                     self._custom_action(check, action, storages, settings, secret)
             elif url and secret_of(action) == secret:
                 self._warn(check, f"It calls {url}, not this function.")
-        for verb in VERBS.keys() - verbs:
+        if missing := [verb for verb in VERBS if verb not in verbs]:
             remedy = f"python -m storage_plugin actions create --url {self._url or 'URL'}"
-            self._fail("custom actions", f"None calls the function to {verb}: {remedy}")
+            self._fail("custom actions", f"None is there to {' or to '.join(missing)}: {remedy}")
 
     def _custom_action(
         self,

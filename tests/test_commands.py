@@ -1,7 +1,9 @@
 """The administrator's commands, against an iconik in memory and the running function."""
 
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -211,7 +213,7 @@ def test_list(world: World, run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y", 2), ("", 8)])
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 2), ("\n", 8), ("", 8)])
 def test_delete_asks(
     world: World, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
@@ -219,11 +221,10 @@ def test_delete_asks(
     world.add_custom_action(OTHER)
     world.add_custom_action(OTHER | {"url": URL + "2/add"})
     run("actions", "create", "--url", URL)
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     status, output = run("actions", "delete", "--url", URL)
     assert status == 0
-    assert asked == ["Delete these 6? [y/N] "]
+    assert "Delete these 6? [y/N] " in output
     assert output.count(f"calls {URL}/") == 6
     assert len(world.custom_actions) == left
 
