@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ import functions_framework
 from werkzeug.exceptions import InternalServerError
 
 from storage_plugin import progress, transfers, webhook
+from storage_plugin.archive import next_wait
 from storage_plugin.errors import (
     BodyTooLarge,
     CallerError,
@@ -28,6 +30,7 @@ from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.task_queue import ATTEMPTS, TaskQueue
+from storage_plugin.transfers import Removal
 from storage_plugin.webhook import Selection
 
 # Shared by an instance's requests, which run side by side.
@@ -101,17 +104,9 @@ def let_in(request: flask.Request) -> bool:
 
 def act(request: flask.Request, log: Log, is_queued: bool) -> str:
     """Read a custom action, do what it asks or hand it to the queue, and return the answer."""
-    if request.method != "POST":
-        raise MethodNotAllowed("A custom action is sent with POST.")
-    try:
-        body = request.stream.read(webhook.MAX_BODY + 1)
-    except Exception:  # noqa: BLE001 - Each server has its own, with the body's words in it.
-        raise CallerError("The body cannot be read to its end.") from None
-    if len(body) > webhook.MAX_BODY:
-        raise BodyTooLarge("The body is over 1 MiB: select fewer objects.")
-    selection = webhook.read_selection(body)
+    selection = read_payload(request)
     if not is_queued:
-        selection = replace(selection, job_id=None)
+        selection = replace(selection, job_id=None, wait=None)
     query = read_query(request.args.to_dict(flat=False))
     action = webhook.read_action(request.path)
     settings = Settings.from_environment(os.environ).override(query)
@@ -127,11 +122,17 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
     retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")  # Only the queue's counts.
     is_repeated = is_queued and not (retries.isdecimal() and int(retries) >= ATTEMPTS - 1)
     job = Job(Iconik(news), selection, settings.storage_name, log, is_queued, is_repeated)
+    send = functools.partial(
+        task_queue.hand_over,
+        str(settings.task_queue),
+        settings.task_service_account,
+        settings.function_url,
+        f"/{action}?{urlencode(query)}",
+    )
     try:
         if settings.task_queue and not is_queued:
             log.figures["queue"] = "handed over"
-            path = f"/{action}?{urlencode(query)}"
-            return hand_over(path, selection, settings, job if action == "remove" else None)
+            return hand_over(send, selection, job if action == "remove" else None)
         if action == "add":
             log.figures["jobs"] = transfers.add(Iconik(rest), selection, settings)
             return "OK"
@@ -140,7 +141,10 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
         with job:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
-            job.end = progress.outcome(removals, settings.storage_name, job.progress.is_aborted)
+            end = progress.outcome(removals, settings.storage_name, job.progress)
+            if is_queued and end.waiting:
+                end = come_back(send, selection, settings, job, removals)
+            job.end = end
         answer = progress.answer(job.end)
         if is_queued and not job.is_told:
             raise QueueUnavailable(
@@ -154,24 +158,55 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
         log.figures["iconik_calls"] = rest.calls + news.calls
 
 
-def hand_over(path: str, selection: Selection, settings: Settings, job: Job | None) -> str:
+def read_payload(request: flask.Request) -> Selection:
+    """Read what a POST selects."""
+    if request.method != "POST":
+        raise MethodNotAllowed("A custom action is sent with POST.")
+    try:
+        body = request.stream.read(webhook.MAX_BODY + 1)
+    except Exception:  # noqa: BLE001 - Each server has its own, with the body's words in it.
+        raise CallerError("The body cannot be read to its end.") from None
+    if len(body) > webhook.MAX_BODY:
+        raise BodyTooLarge("The body is over 1 MiB: select fewer objects.")
+    return webhook.read_selection(body)
+
+
+def hand_over(send: Callable[..., None], selection: Selection, job: Job | None) -> str:
     """Hand an action to the queue and return the answer; its job, if any, shows at once."""
     if job:
         job.open()
         selection = replace(selection, job_id=job.id)
     try:
-        task_queue.hand_over(
-            str(settings.task_queue),
-            settings.task_service_account,
-            settings.function_url,
-            path,
-            selection.body(),
-        )
+        send(selection.body())
     except PluginError as error:
         if job:
             job.close(progress.Outcome("FAILED", str(error)))
         raise
     return "OK"
+
+
+def come_back(
+    send: Callable[..., None],
+    selection: Selection,
+    settings: Settings,
+    job: Job,
+    removals: Sequence[Removal],
+) -> progress.Outcome:
+    """Let the queue come back for all that is left, and return what the job tells meanwhile."""
+    left = {removal.object_id for removal in removals if removal.kept or removal.error}
+    collections = left.intersection(selection.collections)  # Those that iconik does not know.
+    searches = left.intersection(selection.saved_searches)
+    assets = left - collections - searches
+    total = job.progress.total or 0
+    wait, pause = next_wait(selection.wait, total - len(assets), job.progress.copy_jobs)
+    following = Selection(
+        tuple(assets), tuple(collections), tuple(searches), selection.user_id, job.id, wait
+    )
+    send(following.body(), name=f"{job.id}-{wait.times}" if job.id else "", pause=pause)
+    waiting = sum(removal.waits for removal in removals)
+    job.progress.processed = total - waiting
+    to = settings.master_storage_name
+    return progress.Outcome(None, f"{waiting} of {total} assets wait for their copies on {to}.")
 
 
 def refuse(error: PluginError, status: int, answer: str) -> NoReturn:

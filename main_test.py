@@ -202,6 +202,23 @@ def test_url_overrides_the_settings(system: System) -> None:
     assert system.world.names_on(other) == []
 
 
+def test_remove_archives_what_has_no_master(system: System) -> None:
+    """Where that is wanted, the answer and the job tell what is copied to B2 first."""
+    function = system.run(ARCHIVE_BEFORE_REMOVE="true")
+    asset_id = system.world.add_asset("Render")
+    system.world.add_file_set(asset_id, system.lucidlink, [CLIP])
+    response = post(function, "/remove", asset_ids=[asset_id])
+    assert response.text == (
+        f"OK: 1 of 1 assets stayed on LucidLink. {asset_id}: ORIGINAL: it is being copied to B2 "
+        "first; the same action removes it then."
+    )
+    (job,) = (job for job in system.world.jobs.values() if job["type"] == "CUSTOM")
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Render: ORIGINAL: it is being copied to B2 first" in job["message"]
+    assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
+    assert (system.copies(), system.world.names_on(system.b2)) == (0, ["clip.mov"])
+
+
 @pytest.mark.parametrize("storage", ["B2", "Second%20B2"])
 def test_masters_are_never_removed(system: System, storage: str) -> None:
     """Removal from a B2 storage is refused outright."""

@@ -86,6 +86,22 @@ def create_app(world: World) -> flask.Flask:
     def formats(asset_id: str) -> Row:
         return cursor_page(world, known(world.formats_of(asset_id) or None))
 
+    @app.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
+    def transfers_to(storage_id: str) -> Row:
+        if "can_read_transfers" not in world.roles:
+            flask.abort(403)
+        rows = [{"id": id, **row} for id, row in world.transfers_to[storage_id].items()]
+        return cursor_page(world, rows)
+
+    @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
+    def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:
+        rows = [
+            row
+            for row in world.file_sets.of_asset[asset_id].values()
+            if (row["format_id"], row["storage_id"]) == (format_id, storage_id)
+        ]
+        return cursor_page(world, known(rows or None))
+
     @app.get(f"{ASSET}/files/")
     def files(asset_id: str) -> Row:
         rows = [as_sent(row) for row in world.files.of_asset[asset_id].values()]
@@ -132,6 +148,13 @@ def create_app(world: World) -> flask.Flask:
         if not world.jobs_work:
             flask.abort(403)
         return world.add_job(request.get_json()), 201
+
+    @app.get("/API/jobs/v1/jobs/")
+    def jobs() -> Row:
+        parent = request.args.get("parent_id")
+        return numbered_page(
+            world, [job for job in world.jobs.values() if job.get("parent_id") == parent]
+        )
 
     @app.get("/API/jobs/v1/jobs/<id:job_id>/")
     def job(job_id: str) -> Row:

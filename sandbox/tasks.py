@@ -114,6 +114,8 @@ class Tasks:
         """Take a task, or refuse it."""
         if self.is_away:
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        if request.task.name in {earlier.task.name for earlier in self.created} - {""}:
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
         self.created.append(request)
         self._waiting.append(request.task)
         return request.task

@@ -19,6 +19,7 @@ ROLES = (
     "can_read_jobs",
     "can_read_saved_searches",
     "can_read_storages",
+    "can_read_transfers",
     "can_search",
     "can_write_custom_actions",
     "can_write_jobs",
@@ -50,7 +51,7 @@ class Table(dict[str, Row]):
 
 @dataclass
 class World:
-    """An iconik system: tables of rows by their ids, and a Storage Gateway that copies at once.
+    """An iconik system: tables of rows by their ids, and a Storage Gateway.
 
     Attributes:
         links_pages: whether a page links to the next one.
@@ -60,6 +61,8 @@ class World:
         job_changes: of all jobs, in their order.
         jobs_work: whether the token's user may write jobs.
         jobs_tell: whether the answer to a change of a job holds the job.
+        copies_take_time: whether they last until `finish_copies` is called.
+        transfers_to: each storage, by their ids.
         apps_work: whether a custom action can be created with an App.
         permissions: what iconik may do on each storage, as far as it tells.
         user_id: the token's user.
@@ -75,6 +78,8 @@ class World:
     jobs_work: bool = True
     jobs_tell: bool = True
     apps_work: bool = True
+    copies_take_time: bool = False
+    transfers_to: dict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
     formats: Table = field(default_factory=Table)
@@ -174,6 +179,7 @@ class World:
 
         What stands there already is not copied again, nor what has no source.
         """
+        bulk = self.add_job({"type": "TRANSFER", "status": "STARTED", "title": "Bulk copy"})
         for asset_id in self._assets_of(request["object_type"], request["object_ids"]):
             for format in self.formats_of(asset_id, request.get("format_name", "ORIGINAL")):
                 if any(
@@ -182,14 +188,51 @@ class World:
                 ):
                     continue
                 if source := self._source(format, request):
-                    files = [
-                        {key: file[key] for key in ("original_name", "size", "checksum")}
-                        for file in self.files.of_asset[asset_id].values()
-                        if file["file_set_id"] == source["id"]
-                    ]
-                    path = request.get("file_path") or "/"
-                    self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=path)
-        return str(self.add_job({"type": "TRANSFER", "status": "FINISHED", "title": "Copy"})["id"])
+                    self._transfer(bulk, source, storage_id, request.get("file_path") or "/")
+        if not self.copies_take_time:
+            self.finish_copies()
+            bulk["status"] = "FINISHED"
+        return str(bulk["id"])
+
+    @property
+    def bulk_jobs(self) -> list[str]:
+        """The ids of the jobs that copy, without those below them."""
+        rows = self.jobs.values()
+        return [row["id"] for row in rows if row["type"] == "TRANSFER" and "parent_id" not in row]
+
+    def _transfer(self, bulk: Row, source: Row, storage_id: str, folder: str) -> None:
+        """Begin a transfer, below the job of a bulk copy."""
+        job = {"type": "TRANSFER", "status": "STARTED", "title": "Copy", "parent_id": bulk["id"]}
+        common = {"asset_id": source["asset_id"], "format_id": source["format_id"]}
+        transfer = {
+            "job_id": self.add_job(job | {"object_id": source["asset_id"]})["id"],
+            "parent_job_id": bulk["id"],
+            "original_storage_id": source["storage_id"],
+            "file_set_id": source["id"],
+            "destination_directory_path": folder,
+            "destination_file_set_name": source["name"],
+        }
+        self.transfers_to[storage_id][new_id()] = common | transfer
+
+    def finish_copies(self, error: str | None = None) -> None:
+        """Bring all transfers to their end; with an error they break off half-way."""
+        for storage_id, transfers in self.transfers_to.items():
+            for transfer in transfers.values():
+                files = [
+                    {name: file[name] for name in ("original_name", "size", "checksum", "type")}
+                    for file in self.files.of_asset[transfer["asset_id"]].values()
+                    if file["file_set_id"] == transfer["file_set_id"]
+                ]
+                if error:
+                    files = [file | {"status": "AWAITED"} for file in files]
+                name = self.formats[transfer["format_id"]]["name"]
+                folder = transfer["destination_directory_path"]
+                self.add_file_set(transfer["asset_id"], storage_id, files, name, base_dir=folder)
+                end = {"status": "FAILED", "error_message": error} if error else {}
+                self.jobs[transfer["job_id"]].update({"status": "FINISHED"} | end)
+                # A bulk copy is finished however its transfers end.
+                self.jobs[transfer["parent_job_id"]]["status"] = "FINISHED"
+            transfers.clear()
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""

@@ -12,7 +12,7 @@ from storage_plugin.errors import PluginError
 from storage_plugin.iconik import CustomAction, Iconik, Storage
 from storage_plugin.rest import new_session
 from storage_plugin.secret_manager import Secret
-from storage_plugin.settings import Settings, read_query
+from storage_plugin.settings import ARCHIVE, Settings, read_query
 from storage_plugin.task_queue import ATTEMPTS, TIMEOUT
 from storage_plugin.transfers import find_storage, may_hold_masters
 
@@ -25,6 +25,11 @@ ROLES = {
     "Remove, with collections": ("can_read_collections",),
     "Remove, with saved searches": ("can_read_saved_searches", "can_search"),
     "Remove, for the editor to see it": ("can_write_jobs", "can_read_jobs", "can_read_assets"),
+    f"Remove, with {ARCHIVE}": (
+        "can_read_transfers",
+        "can_write_transfers",
+        "can_read_jobs",
+    ),
     "Custom actions by command": (
         "can_read_custom_actions",
         "can_write_custom_actions",
@@ -33,7 +38,7 @@ ROLES = {
 }
 """The roles that the token's user needs, by what for."""
 
-VITAL = ("Both", "Add", "Remove")
+VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
 PATIENCE = 60.0
 """Seconds to wait for the function, which may have to start first."""
@@ -124,16 +129,18 @@ class Doctor:
     def _iconik(self, iconik: Iconik, settings: Settings, secret: str) -> None:
         self._ok("iconik", f"The token is valid. It acts as {iconik.current_user().name}.")
         with self._check("roles"):
-            self._roles(iconik.current_roles())
+            self._roles(iconik.current_roles(), settings)
         with self._check("storages"):
             storages = iconik.storages()
             self._storages(iconik, storages, settings)
             with self._check("custom actions"):
                 self._custom_actions(iconik.custom_actions(), storages, settings, secret)
 
-    def _roles(self, roles: Sequence[str]) -> None:
+    def _roles(self, roles: Sequence[str], settings: Settings) -> None:
         enough = []
         for purpose, needed in ROLES.items():
+            if ARCHIVE in purpose and not settings.archive_before_remove:
+                continue
             missing = ", ".join(role for role in needed if role not in roles)
             if not missing:
                 enough.append(purpose)

@@ -4,7 +4,7 @@ https://app.iconik.io/docs/reference.html
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,6 +14,18 @@ from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
 """Ids that one bulk call takes."""
+
+UNFINISHED = frozenset({"OPEN", "GROWING", "AWAITED"})
+"""States of a file that is still being written.
+
+https://app.iconik.io/help/pages/entities/files
+"""
+
+ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
+"""The states of a job that has come to its end."""
+
+BROKEN = frozenset({"FAILED", "ABORTED"})
+"""Those in which it has not done its work."""
 
 FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
@@ -55,6 +67,11 @@ class File:
     format_status: str | None
     size: int | None
     checksum: str | None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it is still being written."""
+        return self.status in UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -131,14 +148,14 @@ class Iconik:
         object_ids: Sequence[str],
         *,
         format_name: str,
-        file_path: str,
+        file_path: str | None,
         preferred_source: str | None,
     ) -> str | None:
         """Have one format of up to 500 objects copied to a storage.
 
         Args:
             object_type: `assets`, `collections` (with all that is below) or `saved_searches`.
-            file_path: the folder on the storage.
+            file_path: the folder on the storage; None: iconik chooses.
             preferred_source: the id of the storage to copy from, where there is a choice.
 
         Returns:
@@ -148,8 +165,9 @@ class Iconik:
             "object_type": object_type,
             "object_ids": list(object_ids),
             "format_name": format_name,
-            "file_path": file_path,
         }
+        if file_path:
+            body["file_path"] = file_path
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
         role = "can_read_files and can_write_transfers"
@@ -170,6 +188,19 @@ class Iconik:
         query = {"generate_signed_url": "false"}
         rows = self._of_asset(f"{FILES}/assets/{asset_id}/files/", "can_read_files", query)
         return [_file(row, asset_id) for row in rows]
+
+    def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
+        """Whether a format has a file set on a storage, in whatever state, even without files."""
+        of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
+        path = f"{of_format}/storages/{storage_id}/file_sets/"
+        return bool(self._of_asset(path, "can_read_files", {}))
+
+    def transfers_to(self, storage_id: str) -> set[tuple[str, str]]:
+        """Return what is being copied to a storage: pairs of an asset's and a format's id."""
+        path = f"{FILES}/storages/{storage_id}/transfers_to/"
+        rows = self._rest.pages(path, "can_read_transfers", cursor=True)
+        ids = ([str(row.get(field)).lower() for field in ("asset_id", "format_id")] for row in rows)
+        return {(asset_id, format_id) for asset_id, format_id in ids}
 
     def file_status(self, asset_id: str, file_id: str) -> str | None:
         """Return a file's status; None: iconik does not say."""
@@ -225,6 +256,16 @@ class Iconik:
         processed, total = row.get("progress_processed"), row.get("progress_total")
         return JobState(_text_or_none(row, "status"), _size(processed) or 0, _size(total) or 0)
 
+    def failed_below(self, job_id: str) -> dict[str, str]:
+        """Return what went wrong in the jobs below a bulk copy's job, by their assets' ids."""
+        rows = self._rest.pages(JOBS, "can_read_jobs", query={"parent_id": job_id})
+        return {
+            str(row.get("object_id")).lower(): _text_or_none(row, "error_message")
+            or "iconik says no more"
+            for row in rows
+            if row.get("status") in BROKEN
+        }
+
     def current_user(self) -> User:
         """Return the token's user."""
         row = self._rest.get(USER, "no role")
@@ -273,6 +314,12 @@ class Iconik:
         except NotFound:
             return "DELETED"
         return _text_or_none(row, "status") if _id(row) == object_id else None
+
+
+def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield ids, as many at a time as one bulk call takes."""
+    for start in range(0, len(ids), MAX_IDS):
+        yield ids[start : start + MAX_IDS]
 
 
 def _file(row: Row, asset_id: str) -> File:

@@ -16,16 +16,13 @@ from storage_plugin.errors import (
     OutOfTime,
     PluginError,
 )
-from storage_plugin.iconik import Iconik, JobState
+from storage_plugin.iconik import ENDED, Iconik, JobState
 from storage_plugin.logs import Log
 from storage_plugin.transfers import Progress, Removal
 from storage_plugin.webhook import Selection
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
 """What the jobs are told apart from other plugins' by."""
-
-ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
-"""The states of a job that has come to its end."""
 
 NAMED = 10
 """Assets that a job names; the log names all."""
@@ -36,28 +33,32 @@ class Outcome:
     """How a removal ended.
 
     Attributes:
-        status: of the job.
+        status: of the job; None: it goes on later.
         sentence: how many assets came to which end.
         told: those to be told of: kept or failed.
         kind: the error to answer with, None where the action did what it could.
+        waiting: the number of assets for which it is worth to come back later.
     """
 
-    status: str
+    status: str | None
     sentence: str
     told: Sequence[Removal] = ()
     kind: type[PluginError] | None = None
+    waiting: int = 0
 
 
-def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = False) -> Outcome:
+def outcome(removals: Sequence[Removal], storage_name: str, progress: Progress) -> Outcome:
     """Sum up what became of the assets."""
+    total = progress.before + len(removals)
     kept = [removal for removal in removals if removal.kept]
     failed = [removal for removal in removals if removal.error and not removal.is_left]
     left = sum(removal.is_left for removal in removals)
+    waiting = sum(removal.waits for removal in removals)
     counts = (
-        f"{len(removals) - len(failed) - left} of {len(removals)} assets are done, "
+        f"{total - len(failed) - left} of {total} assets are done, "
         f"{len(failed)} failed and {left} are left."
     )
-    if left and is_aborted:
+    if left and progress.is_aborted:
         return Outcome("ABORTED", f"Aborted: {counts}", failed + kept)
     if failed or left:
         errors = [removal.error for removal in failed if removal.error]
@@ -68,11 +69,12 @@ def outcome(removals: Sequence[Removal], storage_name: str, is_aborted: bool = F
             kind = OutOfTime
         else:
             kind = IconikUnavailable if any(error.can_retry for error in errors) else IconikError
-        return Outcome("FAILED", f"{counts} The action can be repeated.", failed + kept, kind)
+        sentence = f"{counts} The action can be repeated."
+        return Outcome("FAILED", sentence, failed + kept, kind, 0 if kind.can_retry else waiting)
     if kept:
-        sentence = f"{len(kept)} of {len(removals)} assets stayed on {storage_name}."
-        return Outcome("FINISHED_WITH_WARNING", sentence, kept)
-    return Outcome("FINISHED", f"{len(removals)} of {len(removals)} assets are done.")
+        sentence = f"{len(kept)} of {total} assets stayed on {storage_name}."
+        return Outcome("FINISHED_WITH_WARNING", sentence, kept, None, waiting)
+    return Outcome("FINISHED", f"{total} of {total} assets are done.")
 
 
 def answer(end: Outcome) -> str:
@@ -102,6 +104,7 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
         kept=sum(bool(removal.kept) for removal in removals),
         failed=sum(bool(removal.error) and not removal.is_left for removal in removals),
         left=sum(removal.is_left for removal in removals),
+        waiting=sum(removal.waits for removal in removals),
     )
 
 
@@ -246,6 +249,11 @@ class Job:
                 self._iconik.update_job(
                     self.id, {"message": f"{end.sentence} The queue repeats it."}
                 )
+            return
+        if not end.status:
+            self.is_told = True
+            if self.id:
+                self._iconik.update_job(self.id, self._state() | {"message": end.sentence})
             return
         shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
         message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()

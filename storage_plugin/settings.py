@@ -9,6 +9,7 @@ from storage_plugin.errors import AdministratorError, CallerError
 
 REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
 WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
+ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
 ICONIK_URL = "https://app.iconik.io"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
 """What a custom action's URL may override: query parameter to setting."""
@@ -24,6 +25,7 @@ class Settings:
         format_names: the formats that are copied and deleted.
         storage_path: the folder on the storage that files are copied into.
         master_storage_name: the one storage whose copies count as masters; None: any other.
+        archive_before_remove: whether what has no master is copied to the masters' storage first.
         iconik_url: scheme and host of iconik, without a trailing slash.
         timeout: seconds after which the platform ends a request.
         task_queue: full name of the Cloud Tasks queue that takes the work; None: there is none.
@@ -36,6 +38,7 @@ class Settings:
     format_names: tuple[str, ...] = ("ORIGINAL",)
     storage_path: str = "/"
     master_storage_name: str | None = None
+    archive_before_remove: bool = False
     iconik_url: str = ICONIK_URL
     timeout: float = 60.0
     task_queue: str | None = None
@@ -56,7 +59,8 @@ class Settings:
             storage_name=environ["STORAGE_NAME"],
             format_names=_names(environ.get("FORMAT_NAME", "ORIGINAL")),
             storage_path=environ.get("STORAGE_PATH", "/"),
-            master_storage_name=environ.get("MASTER_STORAGE_NAME"),
+            master_storage_name=environ.get(MASTER),
+            archive_before_remove=environ.get(ARCHIVE) == "true",
             iconik_url=environ.get("ICONIK_URL", ICONIK_URL).rstrip("/"),
             timeout=float(environ.get("CLOUD_RUN_TIMEOUT_SECONDS", cls.timeout)),
             task_queue=environ.get("TASK_QUEUE"),
@@ -104,6 +108,8 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
                 yield f"{variable} must be {rule}"
         elif variable in REQUIRED or ("TASK_QUEUE" in environ and variable in WITH_QUEUE):
             yield f"{variable} is missing, it must be {rule}"
+        elif variable == MASTER and environ.get(ARCHIVE) == "true":
+            yield f"{ARCHIVE} needs {MASTER}, which is missing"
 
 
 def _is_valid(variable: str, value: str) -> bool:
@@ -163,7 +169,8 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
         "the name of a format, or several with commas between them",
     ),
     "STORAGE_PATH": (_is_path, "a folder that begins with / and has no .. in it"),
-    "MASTER_STORAGE_NAME": (bool, "the name of a storage"),
+    MASTER: (bool, "the name of a storage"),
+    ARCHIVE: (lambda value: value in ("true", "false"), "true or false"),
     "ICONIK_URL": (_is_origin, f"like {ICONIK_URL}, with https"),
     "CLOUD_RUN_TIMEOUT_SECONDS": (_is_number, "a number of seconds"),
     "TASK_QUEUE": (_is_queue, "like projects/P/locations/L/queues/Q"),

@@ -50,7 +50,17 @@ class TaskQueue:
         self._ask_from = float("-inf")
         self._client_lock, self._certificates_lock = threading.Lock(), threading.Lock()
 
-    def hand_over(self, queue: str, account: str, audience: str, path: str, body: bytes) -> None:
+    def hand_over(
+        self,
+        queue: str,
+        account: str,
+        audience: str,
+        path: str,
+        body: bytes,
+        *,
+        name: str = "",
+        pause: float = 0,
+    ) -> None:
         """Have a request sent to the function, until it is answered well.
 
         Args:
@@ -59,6 +69,8 @@ class TaskQueue:
             audience: the function's URL, for which the token is made out.
             path: what follows the function's URL.
             body: of the request.
+            name: by which the queue knows the task, so that it takes it once; empty: none.
+            pause: seconds that pass before it is sent.
 
         Raises:
             BodyTooLarge: no task may be so large.
@@ -66,10 +78,11 @@ class TaskQueue:
         """
         if len(body) > MAX_BODY:
             raise BodyTooLarge("The selection is too large for a task: select a collection.")
-        from google.api_core.exceptions import GoogleAPIError
+        from google.api_core.exceptions import AlreadyExists, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import tasks_v2
         from google.protobuf.duration_pb2 import Duration
+        from google.protobuf.timestamp_pb2 import Timestamp
 
         request = tasks_v2.HttpRequest(
             http_method=tasks_v2.HttpMethod.POST,
@@ -79,12 +92,17 @@ class TaskQueue:
             oidc_token=tasks_v2.OidcToken(service_account_email=account, audience=audience),
         )
         task = tasks_v2.Task(
-            http_request=request, dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE)
+            name=f"{queue}/tasks/{name}" if name else None,
+            http_request=request,
+            schedule_time=Timestamp(seconds=int(time.time() + pause)) if pause else None,
+            dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE),
         )
         try:
             with self._client_lock:
                 self._client = self._client or tasks_v2.CloudTasksClient()
             self._client.create_task(parent=queue, task=task, timeout=TIMEOUT, retry=None)
+        except AlreadyExists:
+            return  # The same was handed over by an earlier delivery of the same task.
         except (GoogleAPIError, GoogleAuthError) as error:
             raise QueueUnavailable(
                 f"The queue did not take the action ({type(error).__name__}): try again, or see to "

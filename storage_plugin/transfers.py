@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from storage_plugin.archive import Archive
 from storage_plugin.errors import (
     AdministratorError,
     IconikError,
@@ -18,19 +19,13 @@ from storage_plugin.errors import (
     OutOfTime,
     PluginError,
 )
-from storage_plugin.iconik import MAX_IDS, File, Format, Iconik, Item, Storage
+from storage_plugin.iconik import File, Format, Iconik, Item, Storage, chunks
 from storage_plugin.pace import Deadline
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
 
 WORKERS = 16
 """Threads of one action. At 0.1 s a call they send 160 requests a second, more than is allowed."""
-
-UNFINISHED = frozenset({"OPEN", "GROWING", "AWAITED"})
-"""States of a file that is still being written: nothing is lost with it where a master stands.
-
-https://app.iconik.io/help/pages/entities/files
-"""
 
 
 T = TypeVar("T")
@@ -57,6 +52,7 @@ class Removal:
         title: what editors call it, if that is known.
         removed: the number of file sets deleted.
         kept: for each file set left alone, the reason.
+        waits: whether some of them wait for their copies.
         error: what went wrong, if something did; OutOfTime: it is not done.
     """
 
@@ -64,6 +60,7 @@ class Removal:
     title: str | None = None
     removed: int = 0
     kept: list[str] = field(default_factory=list)
+    waits: bool = False
     error: PluginError | None = None
 
     @property
@@ -82,14 +79,17 @@ class Progress:
 
     Attributes:
         total: the number of assets, None before it is known.
+        before: the number of those that were done with when it began.
         processed: the number of those that are done.
         is_aborted: to be set when no other asset shall be begun.
+        copy_jobs: the ids of iconik's jobs that copy masters first.
     """
 
     def __init__(self) -> None:
         self.total: int | None = None
-        self.processed = 0
+        self.before = self.processed = 0
         self.is_aborted = False
+        self.copy_jobs: list[str] = []
         self._lock = threading.Lock()
 
     def count(self) -> None:
@@ -118,10 +118,10 @@ def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
         )
 
     requests = [
-        (object_type, format_name, ids[start : start + MAX_IDS])
+        (object_type, format_name, some)
         for object_type, ids in selection.by_type()
         for format_name in settings.format_names
-        for start in range(0, len(ids), MAX_IDS)
+        for some in chunks(ids)
     ]
     return [job for job in _side_by_side(copy, requests) if job]
 
@@ -147,15 +147,19 @@ def remove(
             "STORAGE_NAME, or storage= in the custom action's URL, name the one that is copied to."
         )
     assets, unknown = _find_assets(iconik, selection)
+    archive = None
+    if settings.archive_before_remove and master:
+        archive = Archive(iconik, storage, master, selection.wait)
 
-    progress.total = len(assets)
+    progress.before = progress.processed = selection.wait.done if selection.wait else 0
+    progress.total = progress.before + len(assets)
 
     def remove_asset(asset: tuple[str, str | None]) -> Removal:
         removal = Removal(*asset)
         if deadline.is_near or progress.is_aborted:
             removal.error = OutOfTime("Not begun.")
             return removal
-        _remove_asset(iconik, removal, settings.format_names, storage, master)
+        _remove_asset(iconik, removal, settings.format_names, storage, master, archive)
         if isinstance(removal.error, AdministratorError):
             deadline.end()  # It would be the same with every other asset.
         progress.count()
@@ -164,6 +168,10 @@ def remove(
     # In an order that differs each time: what is done already must not take a repeat all its time.
     order = random.sample(list(assets.items()), len(assets))
     removals = {removal.object_id: removal for removal in _side_by_side(remove_asset, order)}
+    if archive:
+        for asset_id, error in archive.ask(progress.is_aborted).items():
+            removals[asset_id] = replace(removals[asset_id], kept=[], waits=False, error=error)
+        progress.copy_jobs = archive.jobs
     return unknown + [removals[asset_id] for asset_id in assets]
 
 
@@ -173,6 +181,7 @@ def _remove_asset(
     format_names: Sequence[str],
     storage: Storage,
     master: Storage | None,
+    archive: Archive | None,
 ) -> None:
     """Delete an asset's file sets from the storage, each only if `why_keep` knows no reason."""
     asset_id = removal.object_id
@@ -190,38 +199,66 @@ def _remove_asset(
             doomed = _with_statuses(iconik, asset_id, file_set)
             if doomed.status in ("ARCHIVED", "DELETED"):
                 continue
-            candidates = (  # Asked for their statuses one by one, until a complete copy is found.
-                _with_statuses(iconik, asset_id, candidate)
+            masters = [
+                candidate
                 for candidate in file_sets
                 if candidate.format_id == doomed.format_id
                 and candidate.storage_id != storage.id
                 and (master is None or candidate.storage_id == master.id)
-            )
+            ]
+            # Asked for their statuses one by one, until a complete copy is found.
+            candidates = (_with_statuses(iconik, asset_id, candidate) for candidate in masters)
             format = formats[doomed.format_id]
-            if reason := why_keep(doomed, format, candidates):
-                removal.kept.append(f"{format.name}: {reason}")
-            else:
+            reason = why_keep(doomed, format, candidates)
+            if not reason:
                 iconik.delete_file_set(asset_id, doomed.id)
                 removal.removed += 1
+                continue
+            if archive:
+                files = [file for candidate in masters for file in candidate.files]
+                if is_whole(doomed, format) and archive.brings(asset_id, format, files):
+                    removal.waits = True
+                    to = archive.master.name
+                    reason = f"it is being copied to {to} first; the same action removes it then"
+                elif trouble := archive.trouble(asset_id):
+                    reason = f"{reason}; {trouble}"
+            removal.kept.append(f"{format.name}: {reason}")
     except PluginError as error:
         removal.error = error
 
 
 def why_keep(doomed: FileSet, of: Format, candidates: Iterable[FileSet]) -> str | None:
     """Return why a file set must stay on its storage; None where a candidate is a complete copy."""
-    if doomed.status != "ACTIVE":
-        return "iconik does not say that it is active"
-    # The rule does not rest on the format's status, so it need not be told; but masters of a
-    # format in the recycle bin may not last.
-    for status in {of.status, *(file.format_status for file in doomed.files)}:
-        if status not in ("ACTIVE", None):
-            return f"the format is {status}"
+    if reason := _why_untouchable(doomed, of):
+        return reason
     flaws = []
     for candidate in candidates:
         if not (found := flaw(candidate, doomed)):
             return None
         flaws.append(found)
     return "; ".join(flaws) or "no master stands elsewhere"
+
+
+def _why_untouchable(file_set: FileSet, of: Format) -> str | None:
+    """Return why nothing at all is done with a file set; None where something may be."""
+    if file_set.status != "ACTIVE":
+        return "iconik does not say that it is active"
+    # The rule does not rest on the format's status, so it need not be told; but masters of a
+    # format in the recycle bin may not last.
+    for status in {of.status, *(file.format_status for file in file_set.files)}:
+        if status not in ("ACTIVE", None):
+            return f"the format is {status}"
+    return None
+
+
+def is_whole(file_set: FileSet, of: Format) -> bool:
+    """Whether a file set is worth a copy, and the copy could be known as complete."""
+    files = [file for file in file_set.files if file.type != "DIRECTORY"]
+    return (
+        not _why_untouchable(file_set, of)
+        and bool(files)
+        and all(file.status == "CLOSED" and file.size is not None for file in files)
+    )
 
 
 def flaw(copy: FileSet, doomed: FileSet) -> str | None:
@@ -241,7 +278,7 @@ def flaw(copy: FileSet, doomed: FileSet) -> str | None:
     for file in copy.files:
         spare[file.original_name].append(file)
     # Files that few others can stand in for choose first.
-    for file in sorted(doomed.files, key=lambda file: (_is_unfinished(file), not file.checksum)):
+    for file in sorted(doomed.files, key=lambda file: (file.is_unfinished, not file.checksum)):
         twins = [twin for twin in spare[file.original_name] if _is_twin(twin, file)]
         if not twins:
             return f"its master has no {file.original_name} of the same size and checksum"
@@ -252,18 +289,17 @@ def flaw(copy: FileSet, doomed: FileSet) -> str | None:
 
 
 def _is_twin(twin: File, file: File) -> bool:
-    """Whether a file of the same name stands in for a doomed one."""
-    if twin.type != file.type or _is_unfinished(file):
+    """Whether a file of the same name stands in for a doomed one.
+
+    Of one that is still being written nothing is lost that is worth more than the master.
+    """
+    if twin.type != file.type or file.is_unfinished:
         return twin.type == file.type
     return (
         twin.size == file.size
         and (file.size is not None or file.type == "DIRECTORY")
         and (twin.checksum == file.checksum or not twin.checksum or not file.checksum)
     )
-
-
-def _is_unfinished(file: File) -> bool:
-    return file.status in UNFINISHED
 
 
 def _group(files: Sequence[File]) -> list[FileSet]:

@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from storage_plugin.errors import CallerError, UnknownPath
 
@@ -19,12 +19,30 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 
 @dataclass(frozen=True)
+class Wait:
+    """What the plugin's own queue says of a removal that waits for copies of masters.
+
+    Attributes:
+        since: when the copies were asked for, in seconds since 1970.
+        times: how often it has been looked since.
+        done: the number of assets that are done with.
+        jobs: the ids of iconik's copy jobs, as far as it tells them.
+    """
+
+    since: float
+    times: int
+    done: int
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Selection:
     """What an editor selected: ids, each once, by the `object_type` of iconik's bulk calls.
 
     Attributes:
         user_id: the editor, where iconik says so.
         job_id: the job in iconik that shows this, where the plugin's own queue says so.
+        wait: what this has waited for, where the plugin's own queue says so.
     """
 
     assets: tuple[str, ...] = ()
@@ -32,6 +50,7 @@ class Selection:
     saved_searches: tuple[str, ...] = ()
     user_id: str | None = None
     job_id: str | None = None
+    wait: Wait | None = None
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield the `object_type` and the ids of each kind of which something is selected."""
@@ -47,6 +66,7 @@ class Selection:
             "saved_search_ids": self.saved_searches,
             "user_id": self.user_id,
             "job_id": self.job_id,
+            "wait": asdict(self.wait) if self.wait else None,
         }
         return json.dumps(payload, separators=(",", ":")).encode()
 
@@ -100,6 +120,7 @@ def read_selection(body: bytes) -> Selection:
         saved_searches=_ids(payload, "saved_search_ids"),
         user_id=user_id if is_uuid(user_id) else None,
         job_id=job_id if is_uuid(job_id) else None,
+        wait=_wait(payload.get("wait")),
     )
     if not selected.counts():
         raise CallerError(
@@ -120,3 +141,10 @@ def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
     if not isinstance(ids, list) or not all(map(is_uuid, ids)):
         raise CallerError(f"{field} must be a list of UUIDs.")
     return tuple(dict.fromkeys(id.lower() for id in ids))
+
+
+def _wait(value: object) -> Wait | None:
+    match value:
+        case {"since": float(since), "times": int(times), "done": int(done), "jobs": list(jobs)}:
+            return Wait(since, times, done, tuple(job for job in jobs if is_uuid(job)))
+    return None

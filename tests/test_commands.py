@@ -282,6 +282,15 @@ def storage(world: World, name: str) -> dict[str, object]:
             "can_write_jobs",
             lambda world: world.roles.remove("can_write_jobs"),
         ),
+        (
+            "roles: Remove, with ARCHIVE_BEFORE_REMOVE",
+            "failure",
+            "can_read_transfers",
+            lambda world: [
+                world.roles.remove("can_read_transfers"),
+                os.environ.update(ARCHIVE_BEFORE_REMOVE="true"),
+            ],
+        ),
         ("storage", "failure", "2 storages", lambda world: world.add_storage("LucidLink")),
         (
             "storage",

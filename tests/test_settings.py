@@ -119,3 +119,15 @@ def test_wrong_queries_are_refused(query: dict[str, list[str]], named: str) -> N
     """A parameter that is unknown, double or wrong is refused by its name."""
     with pytest.raises(CallerError, match=named):
         read_query(query)
+
+
+def test_archiving_needs_the_masters_storage() -> None:
+    """Where to archive to must be said, and true and false are the only words."""
+    archive = REQUIRED | {"ARCHIVE_BEFORE_REMOVE": "true"}
+    with pytest.raises(AdministratorError, match="ARCHIVE_BEFORE_REMOVE needs MASTER_STORAGE_NAME"):
+        Settings.from_environment(archive)
+    assert Settings.from_environment(archive | {"MASTER_STORAGE_NAME": "B2"}).archive_before_remove
+    off = REQUIRED | {"ARCHIVE_BEFORE_REMOVE": "false"}
+    assert not Settings.from_environment(off).archive_before_remove
+    with pytest.raises(AdministratorError, match="must be true or false"):
+        Settings.from_environment(REQUIRED | {"ARCHIVE_BEFORE_REMOVE": "yes"})

@@ -23,7 +23,7 @@ EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
 class Queued:
     """A function with a queue, on a world with masters on B2."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, **others: str) -> None:
         self.world, self.faults, self.tasks = World(), Faults(), Tasks()
         settings = {
             "ICONIK_URL": stack.enter_context(serve(create_app(self.world), self.faults)),
@@ -33,7 +33,7 @@ class Queued:
             "MASTER_STORAGE_NAME": "B2",
             "BZ_SHARED_SECRET": "first",
         }
-        self.function: Function = stack.enter_context(self.tasks.run_function(settings))
+        self.function: Function = stack.enter_context(self.tasks.run_function(settings | others))
         self.site = Site(self.world)
 
     def post(self, path: str = "/remove", **payload: object) -> requests.Response:

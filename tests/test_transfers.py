@@ -77,7 +77,7 @@ def test_add_copies_every_kind_of_object(site: Site, iconik: Iconik) -> None:
     jobs = transfers.add(iconik, selection, SETTINGS)
     assert site.world.names_on(site.lucidlink) == ["a", "b", "c"]
     assert site.world.names_on(site.b2) == ["a", "b", "c", "d"]
-    assert sorted(jobs) == sorted(site.world.jobs)
+    assert sorted(jobs) == sorted(site.world.bulk_jobs)
 
 
 def test_add_copies_the_formats_to_the_folder(site: Site, iconik: Iconik) -> None:
@@ -111,7 +111,7 @@ def test_add_sends_at_most_500_ids(site: Site, iconik: Iconik, assets: int, call
         site.world.add_file_set(asset_id, site.b2, [CLIP])
     add(iconik, *ids)
     assert len(site.world.names_on(site.lucidlink)) == assets
-    assert len(site.world.jobs) == calls
+    assert len(site.world.bulk_jobs) == calls
 
 
 def test_add_twice_copies_once(site: Site, iconik: Iconik) -> None:
@@ -564,7 +564,7 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     assert sum(removal.removed for removal in removals) == 100 - len(left)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
     assert 100 - 10 - transfers.WORKERS <= len(left) <= 100 - 10
-    end = progress.outcome(removals, "LucidLink")
+    end = progress.outcome(removals, "LucidLink", transfers.Progress())
     assert end.kind is OutOfTime
     assert f"{100 - len(left)} of 100 assets are done, 0 failed and {len(left)} are left" in (
         end.sentence
