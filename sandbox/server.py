@@ -170,7 +170,8 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/users/v1/users/current/")
     def current_user() -> Row:
-        return {"id": world.user_id, "email": "plugin@example.com", "type": "STANDARD"}
+        user = {"id": world.user_id, "email": "plugin@example.com", "type": "STANDARD"}
+        return user | {"is_admin": world.is_admin}
 
     @app.get("/API/users/v1/users/current/roles/")
     def current_roles() -> Row:

@@ -67,6 +67,7 @@ class World:
         permissions: what iconik may do on each storage, as far as it tells.
         user_id: the token's user.
         roles: of the token's user.
+        is_admin: whether the token's user is an administrator.
     """
 
     app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
@@ -94,6 +95,7 @@ class World:
     permissions: dict[str, Row] = field(default_factory=dict)
     user_id: str = field(default_factory=new_id)
     roles: list[str] = field(default_factory=lambda: list(ROLES))
+    is_admin: bool = True
 
     def add_storage(self, name: str, method: str = "FILE") -> str:
         """Add a storage and return its id."""

@@ -24,10 +24,6 @@ from storage_plugin.settings import OVERRIDES, Settings, is_url, read_query
 
 FILE = Path(".env.yaml")
 
-secret_manager = SecretManager()
-shared_secret = Secret(*SHARED_SECRET, secret_manager.access)
-iconik_token = Secret(*ICONIK_TOKEN, secret_manager.access)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
@@ -90,35 +86,36 @@ def _create(options: argparse.Namespace) -> int:
     settings = Settings.from_environment(_environment())
     query = {name: value for name in OVERRIDES if (value := getattr(options, name)) is not None}
     query = read_query({name: [value] for name, value in query.items()})
+    shared_secret, token = _secrets()
     secret = shared_secret.read()
     wanted = custom_actions.wanted(options.url, options.contexts, options.label, query, secret)
-    for sentence in custom_actions.create(_connect(settings), wanted, settings.iconik_id):
+    for sentence in custom_actions.create(_connect(settings, token), wanted, settings.iconik_id):
         _print(sentence)
     return 0
 
 
 def _list(_: argparse.Namespace) -> int:
-    settings = Settings.from_environment(_environment())
-    for action in _connect(settings).custom_actions():
-        if custom_actions.target(action)[0]:
-            state = "disabled" if action.is_disabled else action.status or "of unknown health"
-            error = f", last error: {action.last_error}" if action.last_error else ""
-            _print(f"{action.title} ({action.context}) calls {action.url}: {state}{error}")
+    iconik = _connect(Settings.from_environment(_environment()), _secrets()[1])
+    actions = [action for action in iconik.custom_actions() if custom_actions.target(action)[0]]
+    for action in actions:
+        state = "disabled" if action.is_disabled else action.status or "of unknown health"
+        error = f", last error: {action.last_error}" if action.last_error else ""
+        _print(f"{action.title} ({action.context}) calls {action.url}: {state}{error}")
+    if not actions:
+        _print("iconik has no custom actions of the plugin.")
     return 0
 
 
 def _delete(options: argparse.Namespace) -> int:
-    iconik = _connect(Settings.from_environment(_environment()))
-    doomed = [
-        action
-        for action in iconik.custom_actions()
-        if custom_actions.target(action)[0] == options.url
-    ]
+    settings, token = Settings.from_environment(_environment()), _secrets()[1]
+    standing = _connect(settings, token).custom_actions()
+    doomed = [action for action in standing if custom_actions.target(action)[0] == options.url]
     for action in doomed:
         _print(f"{action.title} ({action.context}) calls {action.url}")
     if not doomed:
         _print(f"No custom action calls {options.url}.")
     elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
+        iconik = _connect(settings, token)  # Anew, for the answer may have taken a while.
         for action in doomed:
             iconik.delete_custom_action(action)
             _print(f"Deleted {action.title} ({action.context}).")
@@ -135,7 +132,8 @@ def _agrees(question: str) -> bool:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    doctor = Doctor(options.url, shared_secret, iconik_token, _connect)
+    shared_secret, token = _secrets()
+    doctor = Doctor(options.url, shared_secret, token, lambda settings: _connect(settings, token))
     doctor.examine(_environment)
     if options.json:
         print(json.dumps([asdict(finding) for finding in doctor.findings], indent=2))
@@ -147,29 +145,31 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _environment() -> Mapping[str, str]:
-    """Return the environment, with what .env.yaml adds to it.
+    """Add the settings of .env.yaml to the environment, and return it.
 
     Raises:
         AdministratorError: the file is none that gcloud would take.
     """
     try:
-        values = yaml.safe_load(FILE.read_text()) if FILE.exists() else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise AdministratorError(f"{FILE} cannot be read ({type(error).__name__}).") from None
-    values = values or {}
-    if not isinstance(values, dict) or not all(
-        isinstance(text, str) for item in values.items() for text in item
-    ):
-        raise AdministratorError(f"{FILE} must name settings and their values, all in quotes.")
-    for name, value in values.items():
-        os.environ.setdefault(name, value)
+        values = (yaml.safe_load(FILE.read_text()) if FILE.exists() else None) or {}
+        for name, value in values.items():
+            os.environ.setdefault(name, value)
+    except (AttributeError, OSError, TypeError, ValueError, yaml.YAMLError):
+        raise AdministratorError(
+            f"{FILE} must name settings and their values, as in .env.yaml.example, all in quotes."
+        ) from None
     return os.environ
 
 
-def _connect(settings: Settings) -> Iconik:
-    deadline = Deadline(3600)  # The answer to a question may take a while.
-    url, app_id = settings.iconik_url, settings.iconik_id
-    return Iconik(Rest(new_session(), url, app_id, iconik_token.read, Pace(), deadline))
+def _secrets() -> tuple[Secret, Secret]:
+    """Return the shared secret and the application token, not yet read."""
+    access = SecretManager().access
+    return Secret(*SHARED_SECRET, access), Secret(*ICONIK_TOKEN, access)
+
+
+def _connect(settings: Settings, token: Secret) -> Iconik:
+    session, url, app_id = new_session(), settings.iconik_url, settings.iconik_id
+    return Iconik(Rest(session, url, app_id, token.read, Pace(), Deadline(120)))
 
 
 def _print(text: str) -> None:

@@ -63,8 +63,7 @@ def create(iconik: Iconik, actions: Sequence[Row], app_id: str) -> Iterator[str]
                 "settings, and run this again."
             )
         if not found:
-            _create(iconik, action, app_id)
-            yield f"Created {name}."
+            yield f"Created {name}{_create(iconik, action, app_id)}."
             continue
         others = {key: value for key, value in found[0].headers.items() if key.lower() != HEADER}
         whole = {**action, "headers": others | action["headers"]}
@@ -75,8 +74,8 @@ def create(iconik: Iconik, actions: Sequence[Row], app_id: str) -> Iterator[str]
             yield f"{name} is right already."
 
 
-def _create(iconik: Iconik, action: Row, app_id: str) -> None:
-    """Create a custom action with the App named, and if iconik fails at that, without.
+def _create(iconik: Iconik, action: Row, app_id: str) -> str:
+    """Create a custom action with the App named, and if iconik fails at that, without; tell which.
 
     Public sources contradict each other on whether a custom action can be created with an App. The
     plugin does not use the token that iconik sends for it.
@@ -86,6 +85,8 @@ def _create(iconik: Iconik, action: Row, app_id: str) -> None:
     except IconikError:
         if not _find(iconik.custom_actions(), action):  # It may stand all the same.
             iconik.create_custom_action(action)
+            return ", without an App"
+    return ""
 
 
 def _find(standing: Sequence[CustomAction], action: Row) -> list[CustomAction]:

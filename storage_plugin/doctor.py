@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qs
 
 import requests
 
@@ -89,7 +90,9 @@ class Doctor:
         with self._check("settings"):
             settings = Settings.from_environment(read())
             self._ok("settings", f"Complete. iconik is {settings.iconik_url}.")
-            self._url = self._url or settings.function_url or None
+            self._url = self._url or settings.function_url
+            if settings.task_queue and settings.function_url != self._url:
+                self._warn("settings", f"FUNCTION_URL is another than {self._url}.")
         secret, token = self._read(self._shared_secret), self._read(self._iconik_token)
         if settings and token:
             with self._check("iconik"):
@@ -127,14 +130,17 @@ class Doctor:
         return value
 
     def _iconik(self, iconik: Iconik, settings: Settings, secret: str) -> None:
-        self._ok("iconik", f"The token is valid. It acts as {iconik.current_user().name}.")
+        user = iconik.current_user()
+        self._ok("iconik", f"The token is valid. It acts as {user.name}.")
+        if user.is_admin is False:
+            self._warn("administrator", "That user is none: custom actions cannot be made.")
         with self._check("roles"):
             self._roles(iconik.current_roles(), settings)
         with self._check("storages"):
             storages = iconik.storages()
             self._storages(iconik, storages, settings)
             with self._check("custom actions"):
-                self._custom_actions(iconik.custom_actions(), storages, settings, secret)
+                self._custom_actions(iconik.custom_actions(), storages, secret)
 
     def _roles(self, roles: Sequence[str], settings: Settings) -> None:
         enough = []
@@ -148,7 +154,8 @@ class Doctor:
                 self._fail(f"roles: {purpose}", f"Give the token's user {missing}.")
             else:
                 self._warn(f"roles: {purpose}", f"For this the token's user needs {missing}.")
-        self._ok("roles", f"Enough for: {'; '.join(enough)}.")
+        if enough:
+            self._ok("roles", f"Enough for: {'; '.join(enough)}.")
 
     def _storages(self, iconik: Iconik, storages: Sequence[Storage], settings: Settings) -> None:
         master = None
@@ -183,17 +190,17 @@ class Doctor:
         self,
         actions: Sequence[CustomAction],
         storages: Sequence[Storage],
-        settings: Settings,
         secret: str,
     ) -> None:
         verbs = set()
         for action in actions:
             url, verb = target(action)
             check = f"{action.title} ({action.context})"
-            if url and url == (self._url or url):
+            is_ours = url == self._url if self._url else url and secret_of(action)
+            if is_ours:
                 verbs.add(verb)
                 with self._check(check):
-                    self._custom_action(check, action, storages, settings, secret)
+                    self._custom_action(check, action, storages, secret)
             elif url and secret_of(action) == secret:
                 self._warn(check, f"It calls {url}, not this function.")
         if missing := [verb for verb in VERBS if verb not in verbs]:
@@ -205,43 +212,46 @@ class Doctor:
         check: str,
         action: CustomAction,
         storages: Sequence[Storage],
-        settings: Settings,
         secret: str,
     ) -> None:
-        query = read_query(parse_qs(urlsplit(action.url).query, keep_blank_values=True))
-        find_storage(storages, "Its URL", settings.override(query).storage_name)
+        query = read_query(parse_qs(action.url.partition("?")[2], keep_blank_values=True))
+        if "storage" in query:
+            find_storage(storages, "Its URL", query["storage"])
         again = "run `actions create` again"
         if action.type != "POST":
             self._fail(check, f"Its type is {action.type}, it must be POST: {again}.")
         elif secret and secret_of(action) != secret:
             self._fail(check, f"Its header {HEADER} holds another secret: {again}.")
         elif action.is_disabled:
-            self._warn(check, "It is disabled in iconik.")
+            self._warn(check, "It is disabled in iconik: enable it there if it is wanted.")
         elif action.status == "FAILING":
-            self._warn(check, f"It failed last time: {action.last_error}")
+            self._warn(check, f"It failed last time, see the function's log: {action.last_error}")
         else:
             self._ok(check, f"It calls {action.url}.")
 
     def _function(self, url: str, secret: str) -> None:
         """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
         session = new_session()
+        # Nothing of the answers' bodies is read: they may be of anybody's.
+        options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
         try:
-            stranger = session.post(f"{url}/remove", timeout=PATIENCE, allow_redirects=False)
-            if stranger.headers.get("WWW-Authenticate") != HEADER:
+            stranger = session.post(f"{url}/remove", **options)
+            if (stranger.status_code, stranger.headers.get("WWW-Authenticate")) != (401, HEADER):
                 self._fail("function", _remedy(url, stranger.status_code))
                 return
             self._ok("function", f"{url} lets no stranger in.")
             if not secret:
                 return
-            headers = {HEADER: secret.encode()}
-            known = session.get(url, headers=headers, timeout=PATIENCE, allow_redirects=False)
+            known = session.get(url, headers={HEADER: secret.encode()}, **options)
         except (requests.RequestException, ValueError) as error:
-            self._fail("function", f"{url} cannot be reached ({type(error).__name__}).")
+            self._fail("function", f"{url} cannot be asked ({type(error).__name__}): is it right?")
             return
         if known.status_code == requests.codes.method_not_allowed:
             self._ok("deployed secret", "It is this one.")
+        elif known.status_code == requests.codes.unavailable:
+            self._fail("deployed secret", "The function cannot read it: its log says why.")
         else:
-            self._fail("deployed secret", f"It is not this one (status {known.status_code}).")
+            self._fail("deployed secret", "It is another: was it deployed with a fixed version?")
 
     def _queue(self, name: str) -> None:
         from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -269,5 +279,4 @@ def _remedy(url: str, status: int) -> str:
     return {
         403: f"Google lets nobody to {url}: deploy with --allow-unauthenticated.",
         404: f"There is nothing at {url}: `gcloud functions describe` shows the function's URL.",
-        503: "The function cannot read its secret: its log says why.",
     }.get(status, f"{url} answers {status}: is it this function? Its log tells more.")

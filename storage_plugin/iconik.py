@@ -85,10 +85,11 @@ class Item:
 
 @dataclass(frozen=True)
 class User:
-    """A user; the name is the e-mail address, where iconik says so."""
+    """A user; the name is the e-mail address, where iconik says so; None: it does not say."""
 
     id: str
     name: str
+    is_admin: bool | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class CustomAction:
     headers: Mapping[str, str] = field(repr=False)
     is_disabled: bool
     status: str | None
-    last_error: str | None
+    last_error: str
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class Iconik:
     def current_user(self) -> User:
         """Return the token's user."""
         row = self._rest.get(USER, "no role")
-        return User(_id(row), _text_or_none(row, "email") or _id(row))
+        return User(_id(row), _text_or_none(row, "email") or _id(row), row.get("is_admin"))
 
     def current_roles(self) -> list[str]:
         """List the roles of the token's user."""
@@ -342,18 +343,22 @@ def _file(row: Row, asset_id: str) -> File:
 
 def _custom_action(row: Row) -> CustomAction:
     headers, context = row.get("headers"), _text(row, "context")
+    headers = headers if isinstance(headers, dict) else {}
+    last_error = _text_or_none(row, "last_error") or ""
+    for value in headers.values():  # It may quote what was sent, and that is a secret.
+        last_error = last_error.replace(str(value), "***") if value else last_error
     if not re.fullmatch(r"[A-Z_]+", context):
         raise _lacking("a proper context")  # It enters URLs.
     return CustomAction(
         id=_id(row),
         context=context,
-        title=_text(row, "title"),
-        url=_text(row, "url"),
+        title=_text_or_none(row, "title") or "",
+        url=_text_or_none(row, "url") or "",
         type=_text_or_none(row, "type"),
-        headers=headers if isinstance(headers, dict) else {},
+        headers=headers,
         is_disabled=bool(row.get("disabled")),
         status=_text_or_none(row, "status"),
-        last_error=_text_or_none(row, "last_error"),
+        last_error=last_error,
     )
 
 

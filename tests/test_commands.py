@@ -4,9 +4,12 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import grpc
 import pytest
@@ -40,7 +43,7 @@ def run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Run:
+) -> Iterator[Run]:
     """Return what runs a command, as after the README's steps, and returns status and output."""
     world.add_storage("LucidLink")
     world.add_storage("B2", "B2")
@@ -51,7 +54,6 @@ def run(
         "MASTER_STORAGE_NAME": "B2",
     }
     secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": world.token}
-    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"], **secrets})
     monkeypatch.chdir(tmp_path)
     Path(".env.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
 
@@ -62,7 +64,8 @@ def run(
             assert secret not in output
         return status, output
 
-    return run
+    with patch.dict(os.environ, {"PATH": os.environ["PATH"], **secrets}, clear=True):
+        yield run
 
 
 # actions
@@ -153,7 +156,7 @@ def test_create_refuses_to_choose(world: World, run: Run) -> None:
 def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
     """An iconik that fails with the App named gets the actions without."""
     world.apps_work = False
-    assert run("actions", "create", "--url", URL)[0] == 0
+    assert run("actions", "create", "--url", URL)[1].count(", without an App.\n") == 6
     assert len(world.custom_actions) == 6
     assert run("actions", "create", "--url", URL)[1].count("is right already.") == 6
 
@@ -192,6 +195,12 @@ def test_create_refuses_wrong_options(
     assert world.custom_actions == {}
 
 
+def test_create_takes_each_context_once(world: World, run: Run) -> None:
+    """A context that is named twice gets one pair of actions."""
+    run("actions", "create", "--url", URL, "--contexts", "BULK,BULK")
+    assert len(world.custom_actions) == 2
+
+
 def test_create_refuses_wrong_overrides(world: World, run: Run) -> None:
     """What the function would refuse at each click is refused here."""
     status, output = run("actions", "create", "--url", URL, "--path", "in")
@@ -204,11 +213,11 @@ def test_list(world: World, run: Run) -> None:
     run("actions", "create", "--url", URL, "--contexts", "BULK")
     world.add_custom_action(OTHER)
     failing, disabled = list(world.custom_actions.values())[:2]
-    failing.update(status="FAILING", last_error="timed\x1bout")
+    failing.update(status="FAILING", last_error=f"timed\x1bout, sent {SECRET}")
     disabled.update(disabled=True)
     assert run("actions", "list") == (
         0,
-        f"Add to LucidLink (BULK) calls {URL}/add: FAILING, last error: timed?out\n"
+        f"Add to LucidLink (BULK) calls {URL}/add: FAILING, last error: timed?out, sent ***\n"
         f"Remove from LucidLink (BULK) calls {URL}/remove: disabled\n",
     )
 
@@ -234,6 +243,7 @@ def test_delete_without_asking(world: World, run: Run) -> None:
     run("actions", "create", "--url", URL)
     assert run("actions", "delete", "--url", URL, "--yes")[1].count("Deleted ") == 6
     assert world.custom_actions == {}
+    assert run("actions", "list") == (0, "iconik has no custom actions of the plugin.\n")
     expected = f"No custom action calls {URL}.\n"
     assert run("actions", "delete", "--url", URL, "--yes") == (0, expected)
 
@@ -261,6 +271,12 @@ def test_doctor_is_content(world: World, run: Run, function: str) -> None:
     assert len(table.splitlines()) == len(findings)
 
 
+def unset(name: str) -> None:
+    """Take a setting out of .env.yaml."""
+    lines = Path(".env.yaml").read_text().splitlines()
+    Path(".env.yaml").write_text("\n".join(line for line in lines if not line.startswith(name)))
+
+
 def storage(world: World, name: str) -> dict[str, object]:
     """Return a storage by its name."""
     return next(row for row in world.storages.values() if row["name"] == name)
@@ -281,6 +297,24 @@ def storage(world: World, name: str) -> dict[str, object]:
             "warning",
             "can_write_jobs",
             lambda world: world.roles.remove("can_write_jobs"),
+        ),
+        (
+            "roles: Add",
+            "failure",
+            "can_write_transfers",
+            lambda world: world.roles.remove("can_write_transfers"),
+        ),
+        (
+            "administrator",
+            "warning",
+            "custom actions",
+            lambda world: setattr(world, "is_admin", False),
+        ),
+        (
+            "master storage",
+            "warning",
+            "MASTER_STORAGE_NAME",
+            lambda _: unset("MASTER_STORAGE_NAME"),
         ),
         (
             "roles: Remove, with ARCHIVE_BEFORE_REMOVE",
@@ -331,11 +365,15 @@ def test_doctor_finds_what_iconik_lacks(
     """A wrong token, role or storage is a finding with its remedy; failures are in the status."""
     world.roles = list(world.roles)
     harm(world)
+    for action in ("add", "remove"):
+        world.add_custom_action(
+            {"context": "BULK", "title": action, "url": f"{URL}/{action}", "type": "POST"}
+            | {"headers": {"x-bz-secret": SECRET}}
+        )
     status, findings = examine(run)
     assert findings[check][0] == state
     assert text in findings[check][1]
-    if state == "failure":
-        assert status == 1
+    assert status == (state == "failure")
 
 
 def test_doctor_tells_that_deletion_is_allowed(world: World, run: Run) -> None:
@@ -387,12 +425,59 @@ def test_doctor_knows_the_deployed_secret(
     assert status == 1
 
 
-def test_doctor_knows_who_answers(run: Run, iconik_url: str) -> None:
-    """Something else than the function gets no secret, and is a failure."""
-    _, findings = examine(run, "--url", iconik_url)
+@pytest.mark.parametrize(
+    ("status", "headers", "text"),
+    [
+        (401, {}, "is it this function?"),
+        (200, {"WWW-Authenticate": "x-bz-secret"}, "is it this function?"),
+        (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}, "answers 307"),
+        (403, {}, "--allow-unauthenticated"),
+        (404, {}, "gcloud functions describe"),
+    ],
+)
+def test_doctor_knows_who_answers(
+    run: Run, status: int, headers: dict[str, str], text: str
+) -> None:
+    """Something else than the function gets no secret, and is a failure with a remedy."""
+    asked = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append((self.path, self.headers.get("x-bz-secret")))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        _, findings = examine(run, "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
     assert findings["function"][0] == "failure"
-    assert "401" in findings["function"][1]
+    assert text in findings["function"][1]
+    assert asked == [("/remove", None)]
     assert "deployed secret" not in findings
+
+
+def test_doctor_knows_a_function_without_its_secret(run: Run) -> None:
+    """A function that cannot read its secret is told apart from one that has another."""
+    with run_function({"NO_GCE_CHECK": "true", "HOME": "/nonexistent"}) as function:
+        _, findings = examine(run, "--url", function.url)
+    assert findings["function"][0] == "ok"
+    assert findings["deployed secret"][0] == "failure"
+    assert "cannot read it" in findings["deployed secret"][1]
+
+
+def test_doctor_compares_function_url(world: World, run: Run, function: str) -> None:
+    """The queue's tasks would go elsewhere; what the command names is looked at."""
+    queue = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": URL}
+    os.environ.update(queue | {"NO_GCE_CHECK": "true", "HOME": "/nonexistent"})
+    _, output = run("doctor", "--url", function)
+    assert f"FUNCTION_URL is another than {function}." in output
+    assert f"{function} lets no stranger in." in output
 
 
 def test_doctor_without_settings(run: Run) -> None:
@@ -406,9 +491,12 @@ def test_doctor_without_settings(run: Run) -> None:
     assert findings["function"] == ("warning", "Not looked at: give its --url.")
 
 
-@pytest.mark.parametrize("text", ["ICONIK_ID: 1", "- x", "a: b: c", "1: x", "\0"])
+@pytest.mark.parametrize(
+    "text", ["ICONIK_URL: 1", "- x", "a: b: c", "1: x", "\0", "'A=B': x", "A: !!python/name:os.sep"]
+)
 def test_doctor_reads_yaml_as_gcloud_does(run: Run, text: str) -> None:
     """A file that gcloud would refuse is a failure, and a command says so too."""
+    os.environ.pop("ICONIK_URL", None)
     Path(".env.yaml").write_text(text)
     assert ".env.yaml" in examine(run)[1]["settings"][1]
     status, output = run("actions", "list")
