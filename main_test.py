@@ -74,7 +74,7 @@ class System:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[System]:
-    """Start the function once for all tests; each of its requests must be one iconik describes."""
+    """Start the function once for all tests; requests and answers must be as iconik describes."""
     with ExitStack() as stack:
         system = System(stack)
         yield system

@@ -166,12 +166,12 @@ def create_app(world: World) -> flask.Flask:
             flask.abort(403)
         known(world.jobs.get(job_id))
         changed = world.change_job(job_id, request.get_json())
-        return changed if world.jobs_tell else {}
+        return changed if world.jobs_tell else changed | {"status": None}
 
     @app.get("/API/users/v1/users/current/")
     def current_user() -> Row:
-        user = {"id": world.user_id, "email": "plugin@example.com", "type": "STANDARD"}
-        return user | {"is_admin": world.is_admin}
+        user = {"id": world.user_id, "first_name": "Plugin", "email": "plugin@example.com"}
+        return user | {"type": "STANDARD", "is_admin": world.is_admin}
 
     @app.get("/API/users/v1/users/current/roles/")
     def current_roles() -> Row:
@@ -218,7 +218,7 @@ def known(found: T | None) -> T:
 
 def numbered_page(world: World, rows: Sequence[Row]) -> Row:
     """Return the page of a list that `page` and `per_page` ask for."""
-    page, per_page = flask.request.args.get("page", 1, int), _per_page()
+    page, per_page = flask.request.args.get("page", 1, int), _per_page(world)
     pages = max(1, -(-len(rows) // per_page))
     answer = {"page": page, "pages": pages, "per_page": per_page, "total": len(rows)}
     shown = rows[(page - 1) * per_page : page * per_page]
@@ -227,7 +227,7 @@ def numbered_page(world: World, rows: Sequence[Row]) -> Row:
 
 def cursor_page(world: World, rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    per_page = _per_page()
+    per_page = _per_page(world)
     ids = [row["id"] for row in rows]
     start = ids.index(flask.request.args["last_id"]) + 1 if "last_id" in flask.request.args else 0
     shown = rows[start : start + per_page]
@@ -236,15 +236,15 @@ def cursor_page(world: World, rows: Sequence[Row]) -> Row:
     return answer | _objects(world, shown, None if is_last else f"last_id={shown[-1]['id']}")
 
 
-def _per_page() -> int:
-    return min(flask.request.args.get("per_page", PAGE, int), 100)
+def _per_page(world: World) -> int:
+    return world.rows_per_page or min(flask.request.args.get("per_page", PAGE, int), 100)
 
 
 def _objects(world: World, rows: Sequence[Row], following: str | None) -> Row:
     """Return rows and, where this world has it so, the link to the rows that follow."""
     if not world.links_pages:
         return {"objects": rows}
-    link = f"{flask.request.path}?per_page={_per_page()}&{following}" if following else None
+    link = f"{flask.request.path}?per_page={_per_page(world)}&{following}" if following else None
     return {"objects": rows, "next_url": link}
 
 

@@ -55,12 +55,13 @@ class World:
 
     Attributes:
         links_pages: whether a page links to the next one.
+        rows_per_page: rows on a page, whatever is asked for; None: as many as are asked for.
         knows_immediately: whether a file set can be deleted past the recycle bin.
         unsaid: fields of files, and what their lists say in the place of the truth.
         denied: assets that the token's user has no access to.
         job_changes: of all jobs, in their order.
         jobs_work: whether the token's user may write jobs.
-        jobs_tell: whether the answer to a change of a job holds the job.
+        jobs_tell: whether the answer to a change of a job tells its status.
         copies_take_time: whether they last until `finish_copies` is called.
         transfers_to: each storage, by their ids.
         apps_work: whether a custom action can be created with an App.
@@ -73,6 +74,7 @@ class World:
     app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
     token: str = "sandbox-token"
     links_pages: bool = True
+    rows_per_page: int | None = None
     knows_immediately: bool = True
     unsaid: Row = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
@@ -104,7 +106,7 @@ class World:
 
     def add_asset(self, title: str, formats: Sequence[str] = ("ORIGINAL",)) -> str:
         """Add an asset with formats that have no files yet, and return its id."""
-        asset_id = _insert(self.assets, {"title": title, "object_type": "assets"})
+        asset_id = _insert(self.assets, {"title": title})
         version_id = new_id()
         for name in formats:
             row = {"asset_id": asset_id, "version_id": version_id, "name": name, "status": "ACTIVE"}

@@ -20,7 +20,7 @@ def world() -> World:
 
 @pytest.fixture
 def iconik_url(world: World) -> Iterator[str]:
-    """Serve the world; each request must be one that iconik describes."""
+    """Serve the world; requests and answers must be as iconik describes them."""
     app = create_app(world)
     mistakes = contract.enforce(app) if contract.DESCRIPTION.is_file() else []
     with serve(app) as url:

@@ -1,28 +1,32 @@
-"""Holds the requests that the sandbox gets in tests against iconik's description of its API.
+"""Holds what the sandbox gets and answers in tests against iconik's description of its API.
 
 The description is iconik's and not part of this project: the environment variable ICONIK_OPENAPI
 names the file. Without it these checks are skipped.
 """
 
 import functools
+import itertools
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import flask
 from openapi_core import OpenAPI
-from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest
+from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 
 DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_faultless: set[tuple[object, ...]] = set()
+"""What was checked before, whatever its ids: a check takes some milliseconds, and most repeat."""
 
 
 @functools.cache
 def api() -> OpenAPI:
     """Return the description; what it does not name counts as a mistake, unlike at iconik."""
-    description = json.loads(DESCRIPTION.read_text())
-    description["servers"] = [{"url": "/"}]
-    for schema in description["components"]["schemas"].values():
-        schema.setdefault("additionalProperties", False)
+    description = _description()
     # Here the description is stricter than iconik: in practice a PATCH names what changes alone.
     job = description["components"]["schemas"]["JobSchema"]
     patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
@@ -31,15 +35,67 @@ def api() -> OpenAPI:
     return OpenAPI.from_dict(description)
 
 
+@functools.cache
+def api_of_answers() -> OpenAPI:
+    """Return the description as answers are held against it."""
+    description = _description()
+    # The description rarely says what may be null, and in practice much is.
+    for schema in description["components"]["schemas"].values():
+        for field in schema.get("properties", {}).values():
+            field["nullable"] = True
+            if "enum" in field:
+                field["enum"].append(None)
+    # It describes a body where by the status there is none, and errors as the default, which would
+    # allow any status; here a good one must be named, and all errors must look as described.
+    for path in description["paths"].values():
+        for operation in [value for value in path.values() if "responses" in value]:
+            named = operation["responses"]
+            good = {status: answer for status, answer in named.items() if status.startswith("2")}
+            good |= {"204": {"description": "no content"}} if "204" in good else {}
+            operation["responses"] = good | {"4XX": named["default"], "5XX": named["default"]}
+    return OpenAPI.from_dict(description)
+
+
 def enforce(app: flask.Flask) -> list[str]:
-    """Check the requests that an application gets, and return the list that mistakes go to."""
+    """Check what an application gets and answers, and return the list that mistakes go to."""
     mistakes: list[str] = []
 
-    @app.before_request
-    def check() -> None:
-        result = api().unmarshal_request(WerkzeugOpenAPIRequest(flask.request))
-        unknown = flask.request.args.keys() - result.parameters.query.keys()
-        request = f"{flask.request.method} {flask.request.url}"
-        mistakes.extend(f"{request}: {mistake!r}" for mistake in [*result.errors, *unknown])
+    @app.after_request
+    def check(answer: flask.Response) -> flask.Response:
+        request = flask.request
+        texts = (request.full_path, request.get_data(as_text=True), answer.get_data(as_text=True))
+        ids = tuple(_ID.sub("id", text) for text in texts)
+        exchange = (request.method, *request.headers.keys(), *ids, answer.status, answer.mimetype)
+        if exchange not in _faultless:
+            what = f"{request.method} {request.url}: {answer.status}"
+            found = [f"{what}: {mistake}" for mistake in _mistakes(request, answer)]
+            mistakes.extend(found)
+            _faultless.update([] if found else [exchange])
+        return answer
 
     return mistakes
+
+
+def _description() -> dict[str, Any]:
+    description: dict[str, Any] = json.loads(DESCRIPTION.read_text())
+    description["servers"] = [{"url": "/"}]
+    for schema in description["components"]["schemas"].values():
+        schema.setdefault("additionalProperties", False)
+    return description
+
+
+def _mistakes(request: flask.Request, answer: flask.Response) -> dict[str, None]:
+    """Return what is wrong with a request and its answer, each mistake once."""
+    asked = WerkzeugOpenAPIRequest(request)
+    result = api().unmarshal_request(asked)
+    unknown = request.args.keys() - result.parameters.query.keys()
+    answered = api_of_answers().iter_response_errors(asked, WerkzeugOpenAPIResponse(answer))
+    texts = [_texts(error) for error in (*result.errors, *answered)]
+    return dict.fromkeys(itertools.chain(unknown, *texts))
+
+
+def _texts(error: Exception) -> list[str]:
+    """Return what is wrong, field by field where it is a body."""
+    schema_errors = getattr(error.__cause__, "schema_errors", ())
+    fields = [f"{wrong.json_path}: {wrong.message}" for wrong in schema_errors]
+    return fields or [f"{error!r} {error.__cause__ or error}"]

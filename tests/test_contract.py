@@ -1,14 +1,53 @@
-"""Whether the suite was held against iconik's description."""
+"""Whether the suite is held against iconik's description, and finds what is not as described."""
 
+import flask
 import pytest
 
 from tests import contract
 
-
-@pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     not contract.DESCRIPTION.is_file(),
     reason="iconik's OpenAPI file is not part of the project; ICONIK_OPENAPI may name it",
 )
+
+STORAGES = "/API/files/v1/storages/"
+HEADERS = {"App-ID": "app", "Auth-Token": "token"}
+STORAGE = {"name": "B2", "method": "B2", "purpose": "FILES", "settings": {}}
+
+
+def mistakes(url: str, answer: object, status: int = 200) -> list[str]:
+    """Return the mistakes in a request for storages, and in an answer to it."""
+    app = flask.Flask("wrong")
+    app.add_url_rule(STORAGES, view_func=lambda: (answer, status))
+    found = contract.enforce(app)
+    app.test_client().get(url, headers=HEADERS)
+    return found
+
+
 def test_description_is_used() -> None:
     """Requests are held against a description that knows the bulk copy."""
     assert "/API/files/v1/storages/{storage_id}/bulk/" in contract.api().spec["paths"]
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "status", "mistake"),
+    [
+        ("/API/files/v1/storage/", {"errors": []}, 404, "PathNotFound"),
+        (f"{STORAGES}?page=x", {}, 200, "integer"),
+        (f"{STORAGES}?per_page=101", {}, 200, "the maximum of 100"),
+        (f"{STORAGES}?pages=1", {}, 200, "pages"),
+        (STORAGES, {"objects": {}}, 200, "$.objects"),
+        (STORAGES, {"objects": [STORAGE | {"id": "x"}]}, 200, "$.objects[0].id"),
+        (STORAGES, {"rows": []}, 200, "'rows' was unexpected"),
+        (STORAGES, {"objects": []}, 201, "ResponseNotFound"),
+        (STORAGES, {"error": "x"}, 404, "valid under each"),
+        (STORAGES, "text", 200, "text/html"),
+    ],
+)
+def test_what_is_not_described_is_a_mistake(
+    url: str, answer: object, status: int, mistake: str
+) -> None:
+    """A wrong path, parameter, status, field, value or type is told, each time anew."""
+    assert mistakes(STORAGES, {"objects": [], "next_url": None}) == []
+    for _ in range(2):
+        assert any(mistake in text for text in mistakes(url, answer, status))
