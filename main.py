@@ -1,8 +1,10 @@
 """The Cloud Function that iconik's custom actions call: let in, read, act, answer."""
 
 import functools
+import hashlib
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -142,8 +144,14 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             end = progress.outcome(removals, settings.storage_name, job.progress)
-            if is_queued and end.waiting:
-                end = come_back(send, selection, settings, job, removals)
+            will_repeat = is_repeated and end.kind is not None and end.kind.can_retry
+            if is_queued and end.waiting and not will_repeat:
+                try:
+                    name = request.headers.get("X-CloudTasks-TaskName", "")
+                    end = come_back(send, name, selection, settings, job, removals)
+                except PluginError as error:
+                    if is_repeated and error.can_retry:
+                        raise
             job.end = end
         answer = progress.answer(job.end)
         if is_queued and not job.is_told:
@@ -187,23 +195,31 @@ def hand_over(send: Callable[..., None], selection: Selection, job: Job | None) 
 
 def come_back(
     send: Callable[..., None],
+    task: str,
     selection: Selection,
     settings: Settings,
     job: Job,
     removals: Sequence[Removal],
 ) -> progress.Outcome:
     """Let the queue come back for all that is left, and return what the job tells meanwhile."""
-    left = {removal.object_id for removal in removals if removal.kept or removal.error}
-    collections = left.intersection(selection.collections)  # Those that iconik does not know.
-    searches = left.intersection(selection.saved_searches)
-    assets = left - collections - searches
-    total = job.progress.total or 0
-    wait, pause = next_wait(selection.wait, total - len(assets), job.progress.copy_jobs)
+    left: defaultdict[str, list[str]] = defaultdict(list)
+    for removal in sorted(removals, key=lambda removal: not removal.waits):
+        if removal.stays or removal.error:
+            left[removal.object_type].append(removal.object_id)
+    total, waiting = job.progress.total or 0, sum(bool(removal.waits) for removal in removals)
+    done, jobs = total - len(left["assets"]), job.progress.copy_jobs
+    wait, pause = next_wait(selection.wait, waiting, done, jobs)
     following = Selection(
-        tuple(assets), tuple(collections), tuple(searches), selection.user_id, job.id, wait
+        tuple(left["assets"]),
+        tuple(left["collections"]),
+        tuple(left["saved_searches"]),
+        selection.user_id,
+        job.id,
+        wait,
     )
-    send(following.body(), name=f"{job.id}-{wait.times}" if job.id else "", pause=pause)
-    waiting = sum(removal.waits for removal in removals)
+    # By its name a task that is delivered twice has the queue come back once.
+    name = hashlib.sha256(task.encode()).hexdigest() if task else ""
+    send(following.body(), name=name, pause=pause)
     job.progress.processed = total - waiting
     to = settings.master_storage_name
     return progress.Outcome(None, f"{waiting} of {total} assets wait for their copies on {to}.")

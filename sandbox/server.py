@@ -88,10 +88,24 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
     def transfers_to(storage_id: str) -> Row:
+        return transfers("destination_storage_id", storage_id, not world.lists_transfers_from)
+
+    @app.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
+    def transfers_from(storage_id: str) -> Row:
+        return transfers("original_storage_id", storage_id, world.lists_transfers_from)
+
+    def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
         if "can_read_transfers" not in world.roles:
             flask.abort(403)
-        rows = [{"id": id, **row} for id, row in world.transfers_to[storage_id].items()]
-        return cursor_page(world, rows)
+        found = [row for row in world.transfers.values() if are_listed and row[field] == storage_id]
+        if field == "original_storage_id":
+            return cursor_page(world, found)
+        # Transfers to a storage have some fields that others have not, and lack some.
+        own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
+        unknown = {"destination_storage_id", "original_file_set_id"}
+        return cursor_page(
+            world, [{key: row[key] for key in row.keys() - unknown} | own for row in found]
+        )
 
     @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
     def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:

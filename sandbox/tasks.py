@@ -97,6 +97,7 @@ class Tasks:
         request = task.http_request
         headers = {**request.headers, "Authorization": f"Bearer {token}"}
         headers["X-CloudTasks-TaskRetryCount"] = str(self.retries)
+        headers["X-CloudTasks-TaskName"] = task.name.rpartition("/")[2]
         self.retries += 1
         try:
             return requests.post(
@@ -114,8 +115,9 @@ class Tasks:
         """Take a task, or refuse it."""
         if self.is_away:
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-        if request.task.name in {earlier.task.name for earlier in self.created} - {""}:
+        if request.task.name in [earlier.task.name for earlier in self.created]:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
+        request.task.name = request.task.name or f"{request.parent}/tasks/{len(self.created)}"
         self.created.append(request)
         self._waiting.append(request.task)
         return request.task

@@ -63,7 +63,7 @@ class World:
         jobs_work: whether the token's user may write jobs.
         jobs_tell: whether the answer to a change of a job tells its status.
         copies_take_time: whether they last until `finish_copies` is called.
-        transfers_to: each storage, by their ids.
+        lists_transfers_from: whether transfers are listed where they come from, or where they go.
         apps_work: whether a custom action can be created with an App.
         permissions: what iconik may do on each storage, as far as it tells.
         user_id: the token's user.
@@ -82,7 +82,8 @@ class World:
     jobs_tell: bool = True
     apps_work: bool = True
     copies_take_time: bool = False
-    transfers_to: dict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
+    lists_transfers_from: bool = True
+    transfers: dict[str, Row] = field(default_factory=dict)
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
     formats: Table = field(default_factory=Table)
@@ -207,36 +208,37 @@ class World:
     def _transfer(self, bulk: Row, source: Row, storage_id: str, folder: str) -> None:
         """Begin a transfer, below the job of a bulk copy."""
         job = {"type": "TRANSFER", "status": "STARTED", "title": "Copy", "parent_id": bulk["id"]}
-        common = {"asset_id": source["asset_id"], "format_id": source["format_id"]}
         transfer = {
+            "asset_id": source["asset_id"],
+            "format_id": source["format_id"],
             "job_id": self.add_job(job | {"object_id": source["asset_id"]})["id"],
             "parent_job_id": bulk["id"],
             "original_storage_id": source["storage_id"],
-            "file_set_id": source["id"],
+            "original_file_set_id": source["id"],
+            "destination_storage_id": storage_id,
             "destination_directory_path": folder,
-            "destination_file_set_name": source["name"],
         }
-        self.transfers_to[storage_id][new_id()] = common | transfer
+        _insert(self.transfers, transfer)
 
     def finish_copies(self, error: str | None = None) -> None:
         """Bring all transfers to their end; with an error they break off half-way."""
-        for storage_id, transfers in self.transfers_to.items():
-            for transfer in transfers.values():
-                files = [
-                    {name: file[name] for name in ("original_name", "size", "checksum", "type")}
-                    for file in self.files.of_asset[transfer["asset_id"]].values()
-                    if file["file_set_id"] == transfer["file_set_id"]
-                ]
-                if error:
-                    files = [file | {"status": "AWAITED"} for file in files]
-                name = self.formats[transfer["format_id"]]["name"]
-                folder = transfer["destination_directory_path"]
-                self.add_file_set(transfer["asset_id"], storage_id, files, name, base_dir=folder)
-                end = {"status": "FAILED", "error_message": error} if error else {}
-                self.jobs[transfer["job_id"]].update({"status": "FINISHED"} | end)
-                # A bulk copy is finished however its transfers end.
-                self.jobs[transfer["parent_job_id"]]["status"] = "FINISHED"
-            transfers.clear()
+        for transfer in self.transfers.values():
+            asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
+            files = [
+                {name: file[name] for name in ("original_name", "size", "checksum", "type")}
+                for file in self.files.of_asset[asset_id].values()
+                if file["file_set_id"] == transfer["original_file_set_id"]
+            ]
+            if error:
+                files = [file | {"status": "AWAITED"} for file in files]
+            name = self.formats[transfer["format_id"]]["name"]
+            folder = transfer["destination_directory_path"]
+            self.add_file_set(asset_id, storage_id, files, name, base_dir=folder)
+            end = {"status": "FAILED", "error_message": error} if error else {}
+            self.jobs[transfer["job_id"]].update({"status": "FINISHED"} | end)
+            # A bulk copy is finished however its transfers end.
+            self.jobs[transfer["parent_job_id"]]["status"] = "FINISHED"
+        self.transfers.clear()
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""

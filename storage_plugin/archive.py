@@ -3,20 +3,21 @@
 No word of a job is taken for a copy: what is removed is decided by `transfers.why_keep` alone.
 """
 
+import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from storage_plugin.errors import NotFound, OutOfTime, PluginError
-from storage_plugin.iconik import BROKEN, ENDED, File, Format, Iconik, Storage, chunks
-from storage_plugin.webhook import Wait
+from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
+from storage_plugin.iconik import BROKEN, ENDED, File, Format, Iconik, Storage, Transfer, chunks
+from storage_plugin.webhook import Selection, Wait
 
-PATIENCE = 24 * 3600.0
+PATIENCE = 24 * 3600
 """Seconds for which copies are waited for."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
 """Seconds between two looks: each pause is twice as long as the one before, up to an hour."""
 
 
@@ -26,99 +27,104 @@ class Archive:
     Args:
         storage: what is copied from.
         master: what is copied to.
-        wait: how long the removal has waited for copies; then no other is asked for.
-        clock: returns seconds since 1970.
+        selection: tells which copies were asked for before.
 
     Attributes:
-        master: what is copied to.
-        jobs: the ids of iconik's copy jobs, as far as it tells them.
+        jobs: the ids of iconik's jobs that copy, as far as it tells them.
     """
 
     def __init__(
-        self,
-        iconik: Iconik,
-        storage: Storage,
-        master: Storage,
-        wait: Wait | None,
-        clock: Callable[[], float] = time.time,
+        self, iconik: Iconik, storage: Storage, master: Storage, selection: Selection
     ) -> None:
-        self.jobs: list[str] = []
+        wait = selection.wait
+        self.jobs = set(wait.jobs if wait else ())
         self._iconik = iconik
         self._storage = storage
-        self.master = master
-        self._wait = wait
-        self._is_late = wait is not None and clock() >= wait.since + PATIENCE
-        self._wanted: defaultdict[str, list[str]] = defaultdict(list)
-        self._under_way: set[tuple[str, str]] | None = None
-        self._failures: dict[str, str] | None = None
-        self._common_failure: str | None = None
+        self._master = master
+        self._asked = frozenset(selection.assets[: wait.asked] if wait else ())
+        self._is_late = wait is not None and time.time() >= wait.since + PATIENCE
+        self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._transfers: dict[str, list[Transfer]] | None = None
+        self._failures: defaultdict[str, str | None] | None = None
         self._lock = threading.Lock()
 
-    def brings(self, asset_id: str, of: Format, master_files: Sequence[File]) -> bool:
-        """Whether a whole file set's copy is under way, or will be once `ask` has been called.
+    def tell(
+        self, asset_id: str, of: Format, masters: Sequence[File], reason: str
+    ) -> tuple[str, bool]:
+        """Return why a whole file set stays, and whether it waits for its copy.
 
-        It is asked for where the masters' storage has nothing at all of the format: what is
-        incomplete or different there is never copied over.
+        A copy that is to be asked for is noted for `ask`: only where the masters' storage has
+        nothing at all of the format. What is incomplete or different there is not copied over.
 
         Args:
-            master_files: what the masters' storage has of the format.
+            masters: the files that the masters' storage has of the format.
+            reason: why it cannot be removed now.
         """
-        if self._is_late:
-            return False
-        if (asset_id, of.id) in self._transfers():
-            return True
-        if self._wait:  # It was asked for, but iconik may not have begun, or be at its end.
-            is_final = master_files and not any(
-                file.is_unfinished or file.status is None for file in master_files
-            )
-            return not is_final and not self._failure(asset_id, self._wait)
-        if master_files or self._iconik.has_file_set(asset_id, of.id, self.master.id):
-            return False
+        to = self._master.name
+        coming = f"it is being copied to {to} first; the same action removes it then"
+        if asset_id in self._asked:
+            if masters and not any(file.is_unfinished for file in masters):
+                return reason, False
+            if failure := self._failure(asset_id):
+                return f"{reason}; its copy to {to} failed: {failure}", False
+            late = f"{reason}; its copy to {to} took over 24 hours"
+            return (late, False) if self._is_late else (coming, True)
+        if self._is_under_way(asset_id, of.id):
+            return coming, True
+        if masters or self._iconik.has_file_set(asset_id, of.id, self._master.id):
+            return reason, False
         with self._lock:
-            self._wanted[of.name].append(asset_id)
-        return True
+            self._wanted[of.name][asset_id] = of.id
+        return coming, True
 
     def ask(self, is_aborted: bool) -> dict[str, PluginError]:
-        """Ask iconik for the copies, unless the removal is aborted.
+        """Ask iconik for the copies that were noted, unless the removal is aborted.
 
         Returns:
             What went wrong, by the assets' ids.
         """
         errors: dict[str, PluginError] = {}
-        if is_aborted:
-            return {id: OutOfTime("Not begun.") for ids in self._wanted.values() for id in ids}
-        for format_name, asset_ids in self._wanted.items():
-            for ids in chunks(list(dict.fromkeys(asset_ids))):
+        self._transfers = None  # Somebody else may have asked meanwhile.
+        for format_name, wanted in self._wanted.items():
+            for ids in chunks(list(wanted)):
                 try:
-                    job_id = self._iconik.copy(
-                        self.master.id,
-                        "assets",
-                        ids,
-                        format_name=format_name,
-                        file_path=None,
-                        preferred_source=self._storage.id,
+                    if is_aborted:
+                        raise OutOfTime("Not begun.")
+                    self._copy(
+                        format_name, [i for i in ids if not self._is_under_way(i, wanted[i])]
                     )
                 except PluginError as error:
                     errors |= dict.fromkeys(ids, error)
-                else:
-                    self.jobs += [job_id] if job_id else []
         return errors
 
-    def trouble(self, asset_id: str) -> str | None:
-        """Return why a copy that was asked for did not come."""
-        if not self._wait:
-            return None
-        if failure := self._failure(asset_id, self._wait):
-            return f"its copy to {self.master.name} failed: {failure}"
-        return f"its copy to {self.master.name} took over 24 hours" if self._is_late else None
+    def _copy(self, format_name: str, asset_ids: Sequence[str]) -> None:
+        if asset_ids:
+            job_id = self._iconik.copy(
+                self._master.id,
+                "assets",
+                asset_ids,
+                format_name=format_name,
+                file_path=None,
+                preferred_source=self._storage.id,
+            )
+            self.jobs |= {job_id} if job_id else set()
 
-    def _transfers(self) -> set[tuple[str, str]]:
+    def _is_under_way(self, asset_id: str, format_id: str) -> bool:
+        """Whether iconik is copying a format of an asset; its job is noted."""
         with self._lock:
-            if self._under_way is None:
-                self._under_way = self._iconik.transfers_to(self.master.id)
-            return self._under_way
+            if self._transfers is None:
+                self._transfers = defaultdict(list)
+                for transfer in self._iconik.transfers(self._storage.id, self._master.id):
+                    self._transfers[transfer.asset_id].append(transfer)
+            found = [
+                transfer
+                for transfer in self._transfers.get(asset_id, [])
+                if transfer.format_id in (format_id, None)
+            ]
+            self.jobs |= {transfer.job_id for transfer in found if transfer.job_id}
+            return bool(found)
 
-    def _failure(self, asset_id: str, wait: Wait) -> str | None:
+    def _failure(self, asset_id: str) -> str | None:
         """Return why iconik says that a copy failed.
 
         The job of a bulk copy has one below it for each asset, and is finished though those fail.
@@ -127,32 +133,27 @@ class Archive:
             if self._failures is None:
                 failures: dict[str, str] = {}
                 states: list[str | None] = []
-                for job_id in wait.jobs:
-                    with suppress(NotFound):  # Somebody may have tidied up.
+                for job_id in self.jobs:
+                    with suppress(AccessDenied, NotFound):  # Somebody may have tidied up.
                         states.append(self._iconik.job(job_id).status)
                         failures |= self._iconik.failed_below(job_id)
                 # Which assets a job was for is not known here, so all must have come to an end.
-                if ENDED.issuperset(states) and BROKEN.intersection(states):
-                    self._common_failure = "iconik's job has failed"
-                self._failures = failures
-            return self._failures.get(asset_id, self._common_failure)
+                has_failed = ENDED.issuperset(states) and BROKEN.intersection(states)
+                common = "iconik's job has failed" if has_failed else None
+                self._failures = defaultdict(lambda: common, failures)
+            return self._failures[asset_id]
 
 
-def next_wait(
-    wait: Wait | None, done: int, jobs: Sequence[str], clock: Callable[[], float] = time.time
-) -> tuple[Wait, float]:
+def next_wait(wait: Wait | None, asked: int, done: int, jobs: Iterable[str]) -> tuple[Wait, int]:
     """Return what a removal that waits is to know next time, and the seconds until then.
 
     Args:
         wait: what it knew this time.
+        asked: how many of its assets, the first ones, wait for copies.
         done: the number of assets that are done with.
-        jobs: the ids of the copy jobs that iconik told this time.
-        clock: returns seconds since 1970.
+        jobs: the ids of the jobs that copy.
     """
-    now = clock()
-    if wait:
-        wait = Wait(wait.since, wait.times + 1, done, wait.jobs)
-    else:
-        wait = Wait(now, 0, done, tuple(jobs))
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**wait.times)
-    return wait, min(pause, max(0.0, wait.since + PATIENCE - now))
+    now = time.time()
+    since, times = (wait.since, wait.times + 1) if wait else (now, 0)
+    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**times, max(0, math.ceil(since + PATIENCE - now)))
+    return Wait(since, times, asked, done, tuple(jobs)), pause

@@ -75,6 +75,15 @@ class File:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A copy that is under way; None: iconik did not say."""
+
+    asset_id: str
+    format_id: str | None
+    job_id: str | None
+
+
+@dataclass(frozen=True)
 class Item:
     """An object in a collection or a search result; `type` as in `object_type` of bulk calls."""
 
@@ -181,27 +190,38 @@ class Iconik:
 
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; none where iconik knows none."""
-        rows = self._of_asset(f"{FILES}/assets/{asset_id}/formats/", "can_read_formats", {})
+        rows = self._all(f"{FILES}/assets/{asset_id}/formats/", "can_read_formats", {})
         return [Format(_id(row), _text(row, "name"), _text_or_none(row, "status")) for row in rows]
 
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; none where iconik knows none."""
         query = {"generate_signed_url": "false"}
-        rows = self._of_asset(f"{FILES}/assets/{asset_id}/files/", "can_read_files", query)
+        rows = self._all(f"{FILES}/assets/{asset_id}/files/", "can_read_files", query)
         return [_file(row, asset_id) for row in rows]
 
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
         """Whether a format has a file set on a storage, in whatever state, even without files."""
         of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
         path = f"{of_format}/storages/{storage_id}/file_sets/"
-        return bool(self._of_asset(path, "can_read_files", {}))
+        return bool(self._all(path, "can_read_files", {}))
 
-    def transfers_to(self, storage_id: str) -> set[tuple[str, str]]:
-        """Return what is being copied to a storage: pairs of an asset's and a format's id."""
-        path = f"{FILES}/storages/{storage_id}/transfers_to/"
-        rows = self._rest.pages(path, "can_read_transfers", cursor=True)
-        ids = ([str(row.get(field)).lower() for field in ("asset_id", "format_id")] for row in rows)
-        return {(asset_id, format_id) for asset_id, format_id in ids}
+    def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
+        """List what is being copied from a storage to another, and perhaps more.
+
+        iconik lists transfers to, and from, what it calls a local storage. Which one that is here
+        is not documented, so both lists are read.
+        """
+        lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
+        return [
+            Transfer(
+                asset_id=(_text_or_none(row, "asset_id") or "").lower(),
+                format_id=(_text_or_none(row, "format_id") or "").lower() or None,
+                job_id=_text_or_none(row, "parent_job_id") or _text_or_none(row, "job_id"),
+            )
+            for path in lists
+            for row in self._all(f"{FILES}/storages/{path}", "can_read_transfers", {})
+            if row.get("destination_storage_id") in (None, destination_id)
+        ]
 
     def file_status(self, asset_id: str, file_id: str) -> str | None:
         """Return a file's status; None: iconik does not say."""
@@ -264,7 +284,7 @@ class Iconik:
             str(row.get("object_id")).lower(): _text_or_none(row, "error_message")
             or "iconik says no more"
             for row in rows
-            if row.get("status") in BROKEN
+            if _text_or_none(row, "status") in BROKEN
         }
 
     def current_user(self) -> User:
@@ -303,7 +323,7 @@ class Iconik:
         path = "/API/users-notifications/v1/notifications/"
         self._rest.send("POST", path, "no role", json=notification)
 
-    def _of_asset(self, path: str, role: str, query: Mapping[str, str]) -> list[Row]:
+    def _all(self, path: str, role: str, query: Mapping[str, str]) -> list[Row]:
         try:
             return list(self._rest.pages(path, role, cursor=True, query=query))
         except NotFound:

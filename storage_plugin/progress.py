@@ -46,14 +46,19 @@ class Outcome:
     kind: type[PluginError] | None = None
     waiting: int = 0
 
+    @property
+    def can_retry(self) -> bool:
+        """Whether the same removal may end better later."""
+        return self.kind is not None and self.kind.can_retry
+
 
 def outcome(removals: Sequence[Removal], storage_name: str, progress: Progress) -> Outcome:
     """Sum up what became of the assets."""
     total = progress.before + len(removals)
-    kept = [removal for removal in removals if removal.kept]
+    kept = [removal for removal in removals if removal.stays]
     failed = [removal for removal in removals if removal.error and not removal.is_left]
     left = sum(removal.is_left for removal in removals)
-    waiting = sum(removal.waits for removal in removals)
+    waiting = sum(bool(removal.waits) for removal in removals)
     counts = (
         f"{total - len(failed) - left} of {total} assets are done, "
         f"{len(failed)} failed and {left} are left."
@@ -70,7 +75,7 @@ def outcome(removals: Sequence[Removal], storage_name: str, progress: Progress) 
         else:
             kind = IconikUnavailable if any(error.can_retry for error in errors) else IconikError
         sentence = f"{counts} The action can be repeated."
-        return Outcome("FAILED", sentence, failed + kept, kind, 0 if kind.can_retry else waiting)
+        return Outcome("FAILED", sentence, failed + kept, kind, waiting)
     if kept:
         sentence = f"{len(kept)} of {total} assets stayed on {storage_name}."
         return Outcome("FINISHED_WITH_WARNING", sentence, kept, None, waiting)
@@ -94,17 +99,17 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
     """Log each asset that was kept or failed, and note how many there were."""
     for removal in removals:
         text = f"{removal.object_id}: {removal.reason}"
-        if removal.kept:
+        if removal.stays:
             log.write("WARNING", f"Kept {text}.", kept=removal.object_id)
         if removal.error and not removal.is_left:
             log.write("ERROR", f"Failed {text}. {removal.error.detail}", failed=removal.object_id)
     log.figures.update(
         assets=len(removals),
         file_sets_removed=sum(removal.removed for removal in removals),
-        kept=sum(bool(removal.kept) for removal in removals),
+        kept=sum(bool(removal.stays) for removal in removals),
         failed=sum(bool(removal.error) and not removal.is_left for removal in removals),
         left=sum(removal.is_left for removal in removals),
-        waiting=sum(removal.waits for removal in removals),
+        waiting=sum(bool(removal.waits) for removal in removals),
     )
 
 
@@ -244,7 +249,7 @@ class Job:
 
     def _tell(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
-        if self._is_repeated and end.kind and end.kind.can_retry:
+        if self._is_repeated and end.can_retry:
             if self.id:
                 self._iconik.update_job(
                     self.id, {"message": f"{end.sentence} The queue repeats it."}

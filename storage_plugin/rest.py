@@ -177,7 +177,7 @@ class Rest:
                 following = {"last_id": rows[-1]["id"]} if cursor else {"page": str(page)}
                 sent = {**first, **following}
         if total > len(seen):
-            raise IconikError(
+            raise IconikUnavailable(
                 f"iconik sends only {len(seen)} of {total} rows of {path}: try again."
             )
 
@@ -325,7 +325,7 @@ def _unseen(
             seen[row["id"]] = row if is_strict else None
             yield row
         elif is_strict and row != seen[row["id"]]:
-            raise IconikError(f"iconik contradicts itself in {path}: try again.")
+            raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
     if rows and len(seen) == before:
         raise IconikError(f"iconik sends one page of {path} again and again: try again.")
 

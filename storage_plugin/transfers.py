@@ -51,16 +51,18 @@ class Removal:
         object_id: its id.
         title: what editors call it, if that is known.
         removed: the number of file sets deleted.
+        object_type: as in bulk calls.
         kept: for each file set left alone, the reason.
-        waits: whether some of them wait for their copies.
+        waits: the same for those that are removed when their copies are there.
         error: what went wrong, if something did; OutOfTime: it is not done.
     """
 
     object_id: str
     title: str | None = None
+    object_type: str = "assets"
     removed: int = 0
     kept: list[str] = field(default_factory=list)
-    waits: bool = False
+    waits: list[str] = field(default_factory=list)
     error: PluginError | None = None
 
     @property
@@ -69,9 +71,14 @@ class Removal:
         return isinstance(self.error, OutOfTime)
 
     @property
+    def stays(self) -> list[str]:
+        """Why something was kept, for now or for good."""
+        return self.kept + self.waits
+
+    @property
     def reason(self) -> str:
         """Why something was kept, or failed."""
-        return "; ".join([*self.kept, *([str(self.error)] if self.error else [])]).rstrip(".")
+        return "; ".join([*self.stays, *([str(self.error)] if self.error else [])]).rstrip(".")
 
 
 class Progress:
@@ -89,7 +96,7 @@ class Progress:
         self.total: int | None = None
         self.before = self.processed = 0
         self.is_aborted = False
-        self.copy_jobs: list[str] = []
+        self.copy_jobs: set[str] = set()
         self._lock = threading.Lock()
 
     def count(self) -> None:
@@ -149,7 +156,7 @@ def remove(
     assets, unknown = _find_assets(iconik, selection)
     archive = None
     if settings.archive_before_remove and master:
-        archive = Archive(iconik, storage, master, selection.wait)
+        archive = Archive(iconik, storage, master, selection)
 
     progress.before = progress.processed = selection.wait.done if selection.wait else 0
     progress.total = progress.before + len(assets)
@@ -170,7 +177,8 @@ def remove(
     removals = {removal.object_id: removal for removal in _side_by_side(remove_asset, order)}
     if archive:
         for asset_id, error in archive.ask(progress.is_aborted).items():
-            removals[asset_id] = replace(removals[asset_id], kept=[], waits=False, error=error)
+            removals[asset_id].waits.clear()
+            removals[asset_id].error = removals[asset_id].error or error
         progress.copy_jobs = archive.jobs
     return unknown + [removals[asset_id] for asset_id in assets]
 
@@ -214,15 +222,15 @@ def _remove_asset(
                 iconik.delete_file_set(asset_id, doomed.id)
                 removal.removed += 1
                 continue
-            if archive:
-                files = [file for candidate in masters for file in candidate.files]
-                if is_whole(doomed, format) and archive.brings(asset_id, format, files):
-                    removal.waits = True
-                    to = archive.master.name
-                    reason = f"it is being copied to {to} first; the same action removes it then"
-                elif trouble := archive.trouble(asset_id):
-                    reason = f"{reason}; {trouble}"
-            removal.kept.append(f"{format.name}: {reason}")
+            waits = False
+            if archive and can_be_copied(doomed, on_storage, formats.values()):
+                files = [
+                    file
+                    for candidate in masters
+                    for file in _with_statuses(iconik, asset_id, candidate).files
+                ]
+                reason, waits = archive.tell(asset_id, format, files, reason)
+            (removal.waits if waits else removal.kept).append(f"{format.name}: {reason}")
     except PluginError as error:
         removal.error = error
 
@@ -251,13 +259,22 @@ def _why_untouchable(file_set: FileSet, of: Format) -> str | None:
     return None
 
 
-def is_whole(file_set: FileSet, of: Format) -> bool:
-    """Whether a file set is worth a copy, and the copy could be known as complete."""
+def can_be_copied(
+    file_set: FileSet, on_storage: Sequence[FileSet], formats: Iterable[Format]
+) -> bool:
+    """Whether a file set is whole, and what iconik copies by its format's name can only be this.
+
+    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty one
+    may not be whole.
+    """
     files = [file for file in file_set.files if file.type != "DIRECTORY"]
+    names = {format.id: format.name for format in formats}
     return (
-        not _why_untouchable(file_set, of)
-        and bool(files)
-        and all(file.status == "CLOSED" and file.size is not None for file in files)
+        bool(files)
+        and all(file.status == "CLOSED" and file.size for file in files)
+        and not any(_why_untouchable(file_set, of) for of in formats if of.id == file_set.format_id)
+        and list(names.values()).count(names[file_set.format_id]) == 1
+        and [other.format_id for other in on_storage].count(file_set.format_id) == 1
     )
 
 
@@ -399,7 +416,8 @@ def _find_assets(
         below: list[tuple[str, str]] = []
         for (kind, object_id), items in zip(level, _side_by_side(contents, level), strict=True):
             if items is None:
-                unknown.append(Removal(object_id, kept=["iconik does not know it"]))
+                lost = Removal(object_id, object_type=kind, kept=["iconik does not know it"])
+                unknown.append(lost)
                 continue
             assets.update((item.id, item.title) for item in items if item.type == "assets")
             if kind == "collections":

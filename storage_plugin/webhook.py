@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from storage_plugin.errors import CallerError, UnknownPath
 
@@ -25,12 +25,14 @@ class Wait:
     Attributes:
         since: when the copies were asked for, in seconds since 1970.
         times: how often it has been looked since.
+        asked: how many of the selected assets, the first ones, wait for copies.
         done: the number of assets that are done with.
-        jobs: the ids of iconik's copy jobs, as far as it tells them.
+        jobs: the ids of iconik's jobs that copy, as far as it tells them.
     """
 
     since: float
     times: int
+    asked: int
     done: int
     jobs: tuple[str, ...]
 
@@ -144,7 +146,8 @@ def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
 
 
 def _wait(value: object) -> Wait | None:
-    match value:
-        case {"since": float(since), "times": int(times), "done": int(done), "jobs": list(jobs)}:
-            return Wait(since, times, done, tuple(job for job in jobs if is_uuid(job)))
-    return None
+    try:
+        wait = Wait(**value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return replace(wait, jobs=tuple(job for job in wait.jobs if is_uuid(job)))

@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from sandbox.world import Row, World
-from storage_plugin.archive import Archive, next_wait
+from storage_plugin import transfers
+from storage_plugin.archive import next_wait
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
-from storage_plugin.iconik import Format, Iconik, Storage
-from storage_plugin.webhook import Wait
+from storage_plugin.iconik import Iconik
+from storage_plugin.pace import Deadline
+from storage_plugin.webhook import Selection, Wait
 from tests.conftest import Time
 from tests.test_task_queue import Queued
 from tests.test_transfers import CLIP, SETTINGS, Site, remove
@@ -38,7 +40,7 @@ def test_a_render_is_copied_and_then_removed(site: Site, iconik: Iconik) -> None
     """The first removal asks for the copy and keeps the file, one after the copy removes it."""
     asset_id = render(site)
     (removal,) = remove(iconik, asset_id, settings=ON)
-    assert removal.kept == [
+    assert removal.waits == [
         "ORIGINAL: it is being copied to B2 first; the same action removes it then"
     ]
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
@@ -66,7 +68,13 @@ def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: Iconik) -> 
 
 @pytest.mark.parametrize(
     "file",
-    [{"status": "GROWING"}, {"status": "MISSING"}, {"size": None}, {"type": "DIRECTORY"}],
+    [
+        {"status": "GROWING"},
+        {"status": "MISSING"},
+        {"size": None},
+        {"size": 0},
+        {"type": "DIRECTORY"},
+    ],
 )
 def test_what_is_not_whole_is_not_copied(site: Site, iconik: Iconik, file: Row) -> None:
     """A file that is still being written, or whose copy could never be verified, just stays."""
@@ -94,15 +102,46 @@ def test_a_bad_master_is_never_copied_over(
     assert site.world.bulk_jobs == []
 
 
+def test_what_a_format_s_name_does_not_tell_is_not_copied(site: Site, iconik: Iconik) -> None:
+    """Iconik copies by the format's name, so where that means two, neither is copied."""
+    twice = site.world.add_asset("Two formats of a name", ["ORIGINAL", "ORIGINAL"])
+    two_sets = render(site)
+    for asset_id in (twice, two_sets):
+        site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
+    for removal in remove(iconik, twice, two_sets, settings=ON):
+        assert set(removal.kept) == {"ORIGINAL: no master stands elsewhere"}
+    assert site.world.bulk_jobs == []
+
+
+def test_a_copy_that_somebody_else_asks_for_meanwhile(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is under way when the copies are to be asked for is left out."""
+    renders = [render(site), render(site)]
+    has_file_set = iconik.has_file_set
+
+    def copy_one(asset_id: str, *ids: str) -> bool:
+        if not site.world.bulk_jobs:
+            request = {"object_type": "assets", "object_ids": renders[:1]}
+            site.world.copy(site.b2, request)
+        return has_file_set(asset_id, *ids)
+
+    monkeypatch.setattr(iconik, "has_file_set", copy_one)
+    assert all(removal.waits for removal in remove(iconik, *renders, settings=ON))
+    copied = [row["asset_id"] for row in site.world.transfers.values()]
+    assert sorted(copied) == sorted(renders)
+
+
 def test_many_renders_are_copied_from_lucidlink(
     site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call takes so many ids, and what another storage has of them is not taken for it."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 2)
     site.world.copies_take_time = False
-    renders = [render(site) for _ in range(3)]
+    renders = [site.world.add_asset("Render") for _ in range(3)]
     for asset_id in renders:
         site.world.add_file_set(asset_id, site.other, [CLIP | {"size": 1}])
+        site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
     remove(iconik, *renders, settings=ON)
     assert len(site.world.bulk_jobs) == 2
     remove(iconik, *renders, settings=ON)
@@ -127,30 +166,39 @@ def test_a_copy_that_iconik_refuses_is_told(
     monkeypatch.delattr(World, "copy")
     (removal,) = remove(iconik, render(site), settings=ON)
     assert isinstance(removal.error, IconikError)
-    assert (removal.waits, removal.kept) == (False, [])
+    assert removal.stays == []
 
 
-def test_an_aborted_removal_asks_for_no_copy(site: Site, iconik: Iconik) -> None:
+def test_an_aborted_removal_asks_for_no_copy(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was found before the abort is left."""
-    asset_id, master = render(site), Storage(site.b2, "B2", "B2", "ACTIVE")
-    archive = Archive(iconik, Storage(site.lucidlink, "LucidLink", "FILE", "ACTIVE"), master, None)
-    (format,) = site.world.formats_of(asset_id)
-    assert archive.brings(asset_id, Format(format["id"], "ORIGINAL", "ACTIVE"), [])
-    errors = archive.ask(is_aborted=True)
-    assert isinstance(errors[asset_id], OutOfTime)
-    assert site.world.bulk_jobs == []
+    progress = transfers.Progress()
+    has_file_set = iconik.has_file_set
+
+    def abort(*ids: str) -> bool:
+        progress.is_aborted = True
+        return has_file_set(*ids)
+
+    monkeypatch.setattr(iconik, "has_file_set", abort)
+    selection = Selection(assets=(render(site),))
+    (removal,) = transfers.remove(iconik, selection, ON, Deadline(60), progress)
+    assert isinstance(removal.error, OutOfTime)
+    assert (removal.waits, site.world.bulk_jobs) == ([], [])
 
 
-def test_pauses_grow_up_to_an_hour_and_end_after_a_day(time: Time) -> None:
+def test_pauses_grow_up_to_an_hour_and_end_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute, two, four, ...; the last look is when 24 hours are over."""
-    began, wait, pauses = time.now, None, [1.0]
+    clock, wait, pauses = Time(), None, [1]
+    began = clock.now
+    monkeypatch.setattr("storage_plugin.archive.time.time", clock)
     while pauses[-1] > 0:
-        wait, pause = next_wait(wait, 5, ["job"], time)
+        wait, pause = next_wait(wait, 2, 5, ["job"])
         pauses.append(pause)
-        time.sleep(pause)
+        clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert time.now == began + 24 * 3600
-    assert wait == Wait(began, len(pauses) - 2, 5, ("job",))
+    assert clock.now == began + 24 * 3600
+    assert wait == Wait(began, len(pauses) - 2, 2, 5, ("job",))
 
 
 # With the queue
@@ -188,7 +236,6 @@ def test_the_queue_comes_back(queued: Queued) -> None:
     assert first.task.schedule_time is None
     since = json.loads(later.task.http_request.body)["wait"]["since"]
     assert since + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
-    assert later.task.name == f"{later.parent}/tasks/{job['id']}-0"
     assert len(json.loads(later.task.http_request.body)["asset_ids"]) == 2
 
     assert queued.tasks.deliver() == [200]
@@ -238,7 +285,7 @@ def test_a_bulk_copy_that_fails_ends_the_wait(queued: Queued, status: str, end: 
     """The failure of the whole copy ends it too; that it is finished proves nothing."""
     queued.post(asset_ids=[render(queued.site)])
     queued.tasks.deliver()
-    queued.world.transfers_to.clear()
+    queued.world.transfers.clear()
     queued.world.jobs[queued.world.bulk_jobs[0]]["status"] = status
     queued.tasks.deliver()
     (job,) = jobs(queued)
@@ -252,7 +299,7 @@ def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bo
     asset_id = render(queued.site, CLIP, {"original_name": "clip.wav"})
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
-    queued.world.transfers_to.clear()
+    queued.world.transfers.clear()
     files = [CLIP, {"original_name": "clip.wav", "status": status}]
     queued.world.add_file_set(asset_id, queued.site.b2, files)
     queued.tasks.deliver()
@@ -276,6 +323,113 @@ def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
     assert (queued.copies(), queued.tasks.deliver()) == (1, [])
 
 
+def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
+    """Who stays for another reason does so in each round, and is not said to be late or failed."""
+    kept, _ = queued.site.asset([CLIP], [])
+    missing, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
+    queued.post(asset_ids=[kept, missing, render(queued.site)])
+    for _ in range(2):
+        queued.tasks.deliver()
+        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies on B2."
+    queued.world.finish_copies(error="disk full")
+    queued.tasks.deliver()
+    message = jobs(queued)[0]["message"]
+    assert "ORIGINAL: no master stands elsewhere;" in message
+    assert "ORIGINAL: its master clip.mov is MISSING" in message
+    assert message.count("disk full") == 1
+
+
+def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
+    """A render that was still being written is copied in a later round."""
+    growing = render(queued.site, CLIP | {"status": "GROWING"})
+    queued.post(asset_ids=[growing, render(queued.site)])
+    queued.tasks.deliver()
+    (file,) = queued.world.files.of_asset[growing].values()
+    file["status"] = "CLOSED"
+    queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 2
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
+
+
+def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
+    """A collection that iconik lacks is no asset, and not done with in the next round."""
+    lost = queued.world.add_collection()
+    above = queued.world.add_collection(lost, render(queued.site))
+    del queued.world.collections[lost]
+    queued.post(collection_ids=[above])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert f"{lost}: iconik does not know it" in job["message"]
+
+
+def test_a_failure_is_seen_though_the_job_was_not_told(queued: Queued) -> None:
+    """Whose copy somebody else asked for learns of its failure from the transfer's own job."""
+    asset_id = render(queued.site)
+    for _ in range(2):
+        queued.post(asset_ids=[asset_id])
+        queued.tasks.deliver()
+    queued.world.finish_copies(error="disk full")
+    queued.tasks.deliver()
+    assert [job["message"].count("disk full") for job in jobs(queued)] == [1, 1]
+
+
+def test_one_of_two_copy_jobs_fails(queued: Queued) -> None:
+    """While another job goes on, it is not known whose copies the failed one was for."""
+    queued.world.lists_transfers_from = False
+    asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
+    for name in ("ORIGINAL", "PROXY"):
+        queued.world.add_file_set(asset_id, queued.site.lucidlink, [CLIP], name)
+    queued.post("/remove?format=ORIGINAL,PROXY", asset_ids=[asset_id])
+    queued.tasks.deliver()
+    first, second = queued.world.bulk_jobs
+    queued.world.transfers.clear()
+    queued.world.jobs[first]["status"] = "ABORTED"
+    queued.tasks.deliver()
+    assert jobs(queued)[0]["status"] == "STARTED"
+    queued.world.jobs[second]["status"] = "FINISHED"
+    queued.tasks.deliver()
+    assert jobs(queued)[0]["status"] == "FINISHED_WITH_WARNING"
+
+
+def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
+    """An asset that fails to the end does not end the wait of others."""
+    queued.world.denied.add(denied := queued.assets(1)[0])
+    queued.post(asset_ids=[denied, render(queued.site)])
+    queued.tasks.retries = 19
+    assert queued.tasks.deliver() == [200]
+    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies on B2."
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert (job["status"], queued.copies()) == ("FAILED", 1)
+    assert "1 of 2 assets are done, 1 failed and 0 are left." in job["message"]
+
+
+def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
+    """If the queue will not repeat either, the job ends as without one."""
+    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.tasks.is_away = True
+    queued.tasks.retries = 19
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: ORIGINAL: it is being copied to B2 first" in job["message"]
+
+
+def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
+    """Only the queue may say that copies were asked for: an editor's payload asks for them."""
+    wait = {"since": 0.0, "times": 9, "asked": 1, "done": 0, "jobs": []}
+    queued.post(asset_ids=[render(queued.site)], wait=wait)
+    queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 1
+    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies on B2."
+
+
 def test_an_abort_ends_the_wait(queued: Queued) -> None:
     """An aborted job removes nothing, though its copy stands now."""
     queued.post(asset_ids=[render(queued.site)])
@@ -293,7 +447,7 @@ def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: i
     asset_id = render(queued.site)
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
-    queued.world.transfers_to.clear()
+    queued.world.transfers.clear()
     queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | {"size": size}])
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), queued.tasks.deliver()) == (left, [])

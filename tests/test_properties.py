@@ -189,6 +189,7 @@ SCENES = st.fixed_dictionaries(
                 "rows_per_page": mostly(None, 1, 2),
                 "knows_immediately": st.booleans(),
                 "copies_take_time": st.just(True),
+                "lists_transfers_from": st.booleans(),
                 "unsaid": mostly({}, {"status": None, "file_set_status": None}),
             }
         ),
@@ -328,7 +329,7 @@ def all_but(world: World, file_sets: set[str]) -> Row:
     for id, row in world.files.items():
         if row["file_set_id"] in file_sets:
             del held["files"][id]
-    return deepcopy({name: held[name] for name in held.keys() - {"jobs", "transfers_to"}})
+    return deepcopy({name: held[name] for name in held.keys() - {"jobs", "transfers"}})
 
 
 def check(sandbox: Sandbox, selection: Selection, configured: Settings) -> None:
@@ -346,7 +347,7 @@ def check(sandbox: Sandbox, selection: Selection, configured: Settings) -> None:
             with pytest.raises(AdministratorError) if refused else nullcontext():
                 sandbox.remove(selection, configured)
             assert all_but(world, set()) == rest
-            asked.append(deepcopy(world.transfers_to))
+            asked.append(dict(world.transfers))
         assert asked[0] == asked[1]
         check_copies(world, configured)
         world.finish_copies()
@@ -354,16 +355,16 @@ def check(sandbox: Sandbox, selection: Selection, configured: Settings) -> None:
 
 def check_copies(world: World, configured: Settings) -> None:
     """Copies are made of what is whole, to where there is nothing, if they are wanted at all."""
-    for storage_id, transfers in world.transfers_to.items():
-        for transfer in transfers.values():
-            assert configured.archive_before_remove
-            assert world.storages[storage_id]["name"] == configured.master_storage_name
-            files = files_in(world, {"id": transfer["file_set_id"]})
-            assert all(file["status"] == "CLOSED" for file in files if file["type"] != "DIRECTORY")
-            assert not any(
-                (row["format_id"], row["storage_id"]) == (transfer["format_id"], storage_id)
-                for row in world.file_sets.values()
-            )
+    for transfer in world.transfers.values():
+        assert configured.archive_before_remove
+        storage_id = transfer["destination_storage_id"]
+        assert world.storages[storage_id]["name"] == configured.master_storage_name
+        files = files_in(world, {"id": transfer["original_file_set_id"]})
+        assert all(file["status"] == "CLOSED" for file in files if file["type"] != "DIRECTORY")
+        assert not any(
+            (row["format_id"], row["storage_id"]) == (transfer["format_id"], storage_id)
+            for row in world.file_sets.values()
+        )
 
 
 @settings(REPEATABLE, max_examples=300)
