@@ -591,7 +591,7 @@ def test_secret_manager_away_is_503(system: System) -> None:
     response = post(function, "/remove", asset_ids=[system.asset()])
     assert response.status_code == 503
     assert response.text == "The secret bz-shared-secret cannot be read: see the function's log."
-    assert "DefaultCredentialsError" in events(function)[-1]["message"]
+    assert "Secret Manager cannot be used now" in events(function)[-1]["message"]
     assert system.copies() == 1
 
 
