@@ -1,6 +1,5 @@
 """The entry point in process: the secrets, and what is imported for them."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -108,30 +107,3 @@ def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, worl
     assert add() == 500
     del vault.secrets["iconik-token"]
     assert add() == 503
-
-
-def test_secrets_of_the_environment_need_no_google_library(iconik_url: str, world: World) -> None:
-    """With `--set-secrets` the waiting editor does not pay for a library that is not used."""
-    script = """if True:
-        import sys
-        from functions_framework import create_app
-        client = create_app("iconik_handler", "main.py").test_client()
-        headers = {"x-bz-secret": "first"}
-        body = {"asset_ids": ["11f0aaaa-0000-4000-8000-00000000000a"]}
-        assert client.post("/remove", headers=headers, json=body).status_code == 200
-        names = {"google.auth", "google.api_core", "google.cloud.tasks_v2", "grpc"}
-        print(names & sys.modules.keys())
-        """
-    world.add_storage("LucidLink")
-    environ = {
-        "BZ_SHARED_SECRET": "first",
-        "ICONIK_TOKEN": world.token,
-        "ICONIK_ID": world.app_id,
-        "ICONIK_URL": iconik_url,
-        "STORAGE_NAME": "LucidLink",
-    }
-    command = [sys.executable, "-c", script]
-    process = subprocess.run(
-        command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True
-    )
-    assert process.stdout.splitlines()[-1] == "set()"
