@@ -529,6 +529,7 @@ def test_a_refused_token_stops_everything(site: Site, iconik_url: str) -> None:
         site.world.names_on(site.lucidlink)
     )
     assert sum(removal.is_left for removal in result) > 50
+    assert progress.outcome(result, "LucidLink").kind is AdministratorError
 
 
 @pytest.mark.parametrize("kind", ["collections", "saved_searches"])
@@ -539,9 +540,9 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
         "collections": site.world.add_collection,
         "saved_searches": site.world.add_saved_search,
     }
-    container = add_container[kind](asset_id)
-    getattr(site.world, kind)[container].append({"id": "nonsense", "object_type": "assets"})
-    selection = Selection(assets=(asset_id,), **{kind: (container,)})
+    broken, fine = (add_container[kind](asset_id) for _ in range(2))
+    getattr(site.world, kind)[broken].append({"id": "nonsense", "object_type": "assets"})
+    selection = Selection(assets=(asset_id,), **{kind: (broken, fine)})
     with pytest.raises(IconikError):
         transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]

@@ -36,7 +36,7 @@ if "SANDBOX_SECRETS" in os.environ:
         connect, os.environ["SANDBOX_SECRETS"]
     )
 
-spec = importlib.util.spec_from_file_location("deployed", ROOT / "main.py")
+spec = importlib.util.spec_from_file_location("main", ROOT / "main.py")
 deployed = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(deployed)
 iconik_handler = deployed.iconik_handler
