@@ -35,6 +35,10 @@ types: $(BIN)/installed ## Check types.
 audit: $(BIN)/installed ## Look for known vulnerabilities in what is deployed.
 	@$(BIN)/python .ci/audit.py
 
+mutation: $(BIN)/installed ## Change the rules of removal at random, and list what no test notices.
+	$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
 lock: $(BIN)/installed ## Renew the pins of both requirements files.
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
 	    --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
