@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# In the function's own process, too, warnings are errors.
+STRICT = PYTHONWARNINGS=error
 
-.PHONY: help demo run test bench lint types lock clean
+.PHONY: help demo run test coverage bench lint types audit mutation lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -15,7 +17,10 @@ run: $(BIN)/installed ## Start the function and an iconik in memory, to be tried
 	@$(BIN)/python -m sandbox run
 
 test: $(BIN)/installed ## Run all tests.
-	$(BIN)/python -m pytest
+	$(STRICT) $(BIN)/python -m pytest
+
+coverage: $(BIN)/installed ## Run all tests; each line and branch of what is deployed must be run.
+	$(STRICT) $(BIN)/python -m pytest --cov
 
 bench: $(BIN)/installed ## Measure; takes some minutes.
 	@$(BIN)/python -m bench
@@ -27,6 +32,13 @@ lint: $(BIN)/installed ## Check style and form.
 types: $(BIN)/installed ## Check types.
 	$(BIN)/mypy
 
+audit: $(BIN)/installed ## Look for known vulnerabilities in what is deployed.
+	@$(BIN)/python .ci/audit.py
+
+mutation: $(BIN)/installed ## Change the rules of removal at random, and list what no test notices.
+	$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
 lock: $(BIN)/installed ## Renew the pins of both requirements files.
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
 	    --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
@@ -35,7 +47,7 @@ lock: $(BIN)/installed ## Renew the pins of both requirements files.
 	    --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove what these commands have made.
-	rm -rf .venv* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .coverage* mutants .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/installed: requirements-dev.txt
 	@echo "Installing into $(VENV), once ..."

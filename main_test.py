@@ -256,6 +256,7 @@ def test_out_of_time_goes_on_when_repeated(system: System) -> None:
     response = post(function, "/remove", collection_ids=[collection])
     assert response.status_code == 504
     assert "are left. The action can be repeated." in response.text
+    system.faults.latency = 0
     for _ in range(50):
         if response.status_code == 504:
             response = post(function, "/remove", collection_ids=[collection])
@@ -339,6 +340,18 @@ def test_a_long_list_of_titles_is_cut(system: System) -> None:
     assert system.faults.requests["assets"] == 10
 
 
+def test_titles_that_cannot_be_read_do_not_matter(system: System) -> None:
+    """A job names assets by their ids where their titles are not to be had, and asks once."""
+    system.faults.services = ("assets",)
+    system.faults.probabilities = {"502 in HTML": 1}
+    kept = [system.asset(status="OPEN") for _ in range(3)]
+    post(system.function, "/remove", asset_ids=kept)
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert all(f"{asset_id}: ORIGINAL" in job["message"] for asset_id in kept)
+    assert system.faults.requests["assets"] == 2  # It is repeated as ever.
+
+
 @pytest.mark.parametrize("query", ["", "?storage=B2"])
 def test_a_failed_removal_is_told(system: System, query: str) -> None:
     """The job ends as failed, with what failed and what to do, and the editor is notified."""
@@ -355,8 +368,8 @@ def test_a_failed_removal_is_told(system: System, query: str) -> None:
     assert len(system.world.notifications) == 1
 
 
-@pytest.mark.parametrize("jobs_tell", [True, False])
-def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool) -> None:
+@pytest.mark.parametrize(("jobs_tell", "status"), [(True, "ABORT_PENDING"), (False, "ABORTED")])
+def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool, status: str) -> None:
     """An abort in iconik is noticed: nothing more is begun, and the job says what was done."""
     system.world.jobs_tell = jobs_tell
     collection = system.world.add_collection(*(system.asset() for _ in range(300)))
@@ -366,7 +379,7 @@ def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool) -> Non
     def purge_and_abort(file_set_id: str) -> None:
         purge(file_set_id)
         for job in system.world.jobs.values():
-            job["status"] = "ABORT_PENDING"
+            job["status"] = status
 
     system.world.purge = purge_and_abort
     response = post(system.function, "/remove", collection_ids=[collection], user_id=EDITOR)
@@ -608,7 +621,7 @@ def test_secret_manager_away_is_503(system: System) -> None:
     response = post(function, "/remove", asset_ids=[system.asset()])
     assert response.status_code == 503
     assert response.text == "The secret bz-shared-secret cannot be read: see the function's log."
-    assert "DefaultCredentialsError" in events(function)[-1]["message"]
+    assert "Secret Manager cannot be used now" in events(function)[-1]["message"]
     assert system.copies() == 1
 
 

@@ -62,6 +62,9 @@ def run_function(
         "PYTHONUNBUFFERED": "TRUE",
         "PATH": os.environ["PATH"],
     }
+    # In tests its lines count, and its warnings are errors.
+    for variable in os.environ.keys() & {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}:
+        platform[variable] = os.environ[variable]
     command = [str(Path(python).with_name("functions-framework"))]
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "output")

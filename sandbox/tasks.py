@@ -148,5 +148,5 @@ class Tasks:
                 "SANDBOX_TASKS": f"127.0.0.1:{grpc_port}",
                 "SANDBOX_CERTIFICATES": stack.enter_context(serve(app)) + CERTIFICATES,
             }
-            folder = ROOT / "sandbox" / "queued"
+            folder = ROOT / "sandbox" / "loopback"
             yield stack.enter_context(run_function({**settings, **queue}, folder, port))

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import TYPE_CHECKING
 
 from storage_plugin.errors import SecretUnavailable
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 TIMEOUT = 3.0
 """Seconds for one call: iconik waits some 10 s, the library by itself 60 s and then tries again."""
 
+PATIENCE = 4.0
+"""Seconds for all, for the library also imports much, and looks for credentials without limit."""
+
 KEEP = 300.0
 """Seconds for which a secret is kept."""
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
 """The two secrets: name in Secret Manager, and environment variable."""
+
+UNUSABLE = "Secret Manager cannot be used now ({}): try again."
+"""What the administrator is told where nothing better is known than an error's name."""
 
 
 class SecretManager:
@@ -31,7 +38,7 @@ class SecretManager:
     def __init__(self) -> None:
         self._client: SecretManagerServiceClient | None = None
         self._project = ""
-        self._lock = threading.Lock()
+        self._pool = futures.ThreadPoolExecutor(1)
 
     def access(self, name: str) -> str:
         """Return the latest version of a secret.
@@ -39,6 +46,14 @@ class SecretManager:
         Raises:
             SecretUnavailable: the detail says why it cannot be read and what to do.
         """
+        access = self._pool.submit(self._access, name)
+        try:
+            return access.result(PATIENCE)
+        except futures.TimeoutError:
+            access.cancel()
+            raise unavailable(name, UNUSABLE.format("TimeoutError")) from None
+
+    def _access(self, name: str) -> str:
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
 
@@ -60,19 +75,21 @@ class SecretManager:
         except UnicodeDecodeError:
             why = "It is no text in UTF-8: add a version that is."
         except (exceptions.GoogleAPIError, GoogleAuthError) as error:
-            why = f"Secret Manager cannot be used now ({type(error).__name__}): try again."
+            why = UNUSABLE.format(type(error).__name__)
         raise unavailable(name, why)
 
     def _connect(self) -> "SecretManagerServiceClient":
         import google.auth
+        from google.auth.exceptions import GoogleAuthError
         from google.cloud.secretmanager import SecretManagerServiceClient
 
-        with self._lock:
-            if self._client is None:
-                credentials, project = google.auth.default()
-                self._project = project or ""
-                self._client = SecretManagerServiceClient(credentials=credentials)
-            return self._client
+        if self._client is None:
+            credentials, project = google.auth.default()
+            if not project:  # The metadata server failed meanwhile.
+                raise GoogleAuthError("no project")  # type: ignore[no-untyped-call]
+            self._project = project
+            self._client = SecretManagerServiceClient(credentials=credentials)
+        return self._client
 
 
 class Secret:
@@ -98,7 +115,7 @@ class Secret:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept = ("", float("-inf"))
-        self._failure: tuple[SecretUnavailable | None, float] = (None, float("-inf"))
+        self._vain: tuple[SecretUnavailable | None, float] = (None, float("-inf"))
 
     @property
     def source(self) -> str:
@@ -112,7 +129,8 @@ class Secret:
 
         Args:
             max_age: seconds after which a kept secret is accessed again.
-            pause: seconds after a failed access in which none is tried.
+            pause: seconds in which none is tried after one that failed or, made with a pause
+                too, brought nothing new.
 
         Raises:
             SecretUnavailable: it cannot be read, or is empty.
@@ -132,18 +150,22 @@ class Secret:
             return value
         with self._lock:  # What another thread did while this one waited is taken over.
             value, accessed = self._kept
-            failure, failed = self._failure
+            failure, tried = self._vain
             if accessed >= asked - max_age:
                 return value
-            if failure and failed >= asked - pause:
-                raise SecretUnavailable(str(failure), failure.detail)
+            if tried >= asked - pause:
+                if failure:
+                    raise SecretUnavailable(str(failure), failure.detail)
+                return value
+            begun = self._clock()  # A version that is added from now on may not be seen.
             try:
-                value = self._access(self.name)
+                self._kept = (self._access(self.name), begun)
             except SecretUnavailable as error:
-                self._failure = (error, self._clock())
+                self._vain = (error, self._clock())
                 raise
-            self._kept = (value, self._clock())
-            return value
+            if pause and self._kept[0] == value:
+                self._vain = (None, begun)
+            return self._kept[0]
 
 
 def unavailable(name: str, why: str) -> SecretUnavailable:

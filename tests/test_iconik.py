@@ -55,6 +55,13 @@ def test_answers_belong_to_what_was_asked(iconik: Iconik, requests_mock: Mocker)
     assert iconik.file_set_status(ID, OTHER) is None
 
 
+def test_what_is_gone_is_deleted(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A file or file set that goes while its asset is looked at is no copy any more."""
+    for path in (FILE_SET, f"{FILES}{OTHER}/"):
+        requests_mock.get(path, status_code=404)
+    assert iconik.file_set_status(ID, OTHER) == iconik.file_status(ID, OTHER) == "DELETED"
+
+
 def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) -> None:
     """A storage without a name is one that nobody asks for."""
     requests_mock.get("/API/files/v1/storages/", json={"objects": [{"id": ID, "name": None}]})

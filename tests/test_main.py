@@ -1,6 +1,5 @@
 """The entry point in process: the secrets, and what is imported for them."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -67,16 +66,21 @@ def test_only_the_secret_lets_in(function: FlaskClient) -> None:
 def test_a_rotated_secret_works_at_once(
     function: FlaskClient, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new secret is seen when it is first used; only within ten seconds of an access it waits."""
+    """A new secret is seen when it is first used; only just after a wrong one it waits."""
     now = 0.0
     secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", vault.access, clock=lambda: now)
     monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
     assert statuses(function, "first") == [400]
     vault.secrets["bz-shared-secret"] = "second"
-    now = 9.0
-    assert statuses(function, "second", "first") == [401, 400]
+    now = 1.0
+    assert statuses(function, "second") == [400]
+    now = 2.0
+    assert statuses(function, "first") == [401]
+    vault.secrets["bz-shared-secret"] = "third"
     now = 11.0
-    assert statuses(function, "second", "first") == [400, 401]
+    assert statuses(function, "third", "second") == [401, 400]
+    now = 13.0
+    assert statuses(function, "third", "second") == [400, 401]
 
 
 def test_without_a_secret_nobody_is_let_in(function: FlaskClient, vault: Vault) -> None:
@@ -103,30 +107,3 @@ def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, worl
     assert add() == 500
     del vault.secrets["iconik-token"]
     assert add() == 503
-
-
-def test_secrets_of_the_environment_need_no_google_library(iconik_url: str, world: World) -> None:
-    """With `--set-secrets` the waiting editor does not pay for a library that is not used."""
-    script = """if True:
-        import sys
-        from functions_framework import create_app
-        client = create_app("iconik_handler", "main.py").test_client()
-        headers = {"x-bz-secret": "first"}
-        body = {"asset_ids": ["11f0aaaa-0000-4000-8000-00000000000a"]}
-        assert client.post("/remove", headers=headers, json=body).status_code == 200
-        names = {"google.auth", "google.api_core", "google.cloud.tasks_v2", "grpc"}
-        print(names & sys.modules.keys())
-        """
-    world.add_storage("LucidLink")
-    environ = {
-        "BZ_SHARED_SECRET": "first",
-        "ICONIK_TOKEN": world.token,
-        "ICONIK_ID": world.app_id,
-        "ICONIK_URL": iconik_url,
-        "STORAGE_NAME": "LucidLink",
-    }
-    command = [sys.executable, "-c", script]
-    process = subprocess.run(
-        command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True
-    )
-    assert process.stdout.splitlines()[-1] == "set()"

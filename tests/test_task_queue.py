@@ -2,19 +2,28 @@
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import time as now
 
+import flask
 import psutil
 import pytest
 import requests
+from google.oauth2 import id_token
 
 from sandbox.faults import Faults
 from sandbox.function import Function
 from sandbox.server import create_app, serve
-from sandbox.tasks import ACCOUNT, QUEUE, Key, Tasks
+from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from sandbox.world import World, new_id
+from storage_plugin.errors import OutOfTime, QueueUnavailable
+from storage_plugin.iconik import Iconik
+from storage_plugin.logs import Log
+from storage_plugin.progress import Job, Outcome
+from storage_plugin.task_queue import TaskQueue
+from storage_plugin.webhook import Selection
+from tests.conftest import Time
 from tests.test_transfers import CLIP, Site
 
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
@@ -102,11 +111,13 @@ def test_bad_requests_are_refused_at_once(queued: Queued) -> None:
 
 
 def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
-    """A queue that cannot be reached is a 503, and its job says that nothing is done."""
+    """A queue that cannot be reached is a 503, and the job of a Remove says so."""
     queued.tasks.is_away = True
-    response = queued.post(asset_ids=queued.assets(1))
-    assert response.status_code == 503
-    assert "did not take the action" in response.text
+    selection = {"asset_ids": queued.assets(1)}
+    for path in ("/remove", "/add"):
+        response = queued.post(path, **selection)
+        assert response.status_code == 503
+        assert "did not take the action" in response.text
     assert (queued.copies(), queued.job["status"]) == (1, "FAILED")
 
 
@@ -118,7 +129,7 @@ def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
         (None, None, {"email": "someone@project.iam.gserviceaccount.com"}),
         (None, None, {"email_verified": False}),
         (None, None, {"iss": "https://elsewhere.example"}),
-        (None, None, {"iat": int(time.time()) - 7200, "exp": int(time.time()) - 3600}),
+        (None, None, {"iat": int(now()) - 7200, "exp": int(now()) - 3600}),
     ],
 )
 def test_other_tokens_are_refused(
@@ -217,6 +228,35 @@ def test_without_a_job_none_is_made_later(queued: Queued) -> None:
     assert (queued.copies(), queued.world.jobs) == (0, {})
 
 
+def test_a_repeat_without_a_job_is_not_told(world: World, iconik: Iconik) -> None:
+    """While the queue repeats a removal that has no job the editor hears of no end."""
+    selection = Selection(assets=(new_id(),), user_id=EDITOR)
+    job = Job(iconik, selection, "LucidLink", Log("", None), is_queued=True, is_repeated=True)
+    job.close(Outcome("FAILED", "1 is left.", kind=OutOfTime))
+    assert (world.jobs, world.notifications, job.is_told) == ({}, {}, False)
+
+
+def test_nothing_is_done_before_the_job_is_known(queued: Queued) -> None:
+    """While iconik does not tell whether the job was aborted, nothing is removed."""
+    queued.post(asset_ids=queued.assets(1))
+    queued.faults.services = ("jobs",)
+    queued.faults.probabilities = {"500": 1}
+    assert queued.tasks.deliver() == [503]
+    assert queued.copies() == 1
+    queued.faults.probabilities = {}
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
+
+
+def test_a_job_that_is_gone_does_not_hinder(queued: Queued) -> None:
+    """What an editor has deleted the job of is removed all the same, with one warning."""
+    queued.post(asset_ids=queued.assets(1))
+    queued.world.jobs.clear()
+    queued.tasks.deliver()
+    assert queued.copies() == 0
+    assert queued.function.output.count("The editor may not see the end") == 1
+
+
 def test_a_selection_too_large_for_a_task(queued: Queued) -> None:
     """What no task can hold is refused at once."""
     ids = [new_id() for _ in range(24_000)]
@@ -237,6 +277,32 @@ def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:
         )
         assert response.status_code == 401
     assert queued.tasks.fetches == 0
+
+
+@pytest.mark.parametrize("odd", [("", 500), ("{}", 200), ('{"keys": []}', 200)])
+def test_certificates_that_cannot_be_read(
+    time: Time, monkeypatch: pytest.MonkeyPatch, odd: tuple[str, int]
+) -> None:
+    """Without Google's certificates the queue is not refused for good; they are asked for later."""
+    tasks, queue, answers = Tasks(), TaskQueue(time), [odd]
+    app = flask.Flask("certificates")
+
+    @app.get(CERTIFICATES)
+    def certificates() -> tuple[str, int]:
+        tasks.fetches += 1
+        return answers[-1]
+
+    token, audience = tasks.key.token("https://function.example"), "https://function.example"
+    with serve(app) as url:
+        monkeypatch.setattr(id_token, "_GOOGLE_OAUTH2_CERTS_URL", url + CERTIFICATES)
+        for _ in range(2):
+            with pytest.raises(QueueUnavailable):
+                queue.is_sender(token, ACCOUNT, audience)
+        answers.append((json.dumps({"key-1": tasks.key.certificate}), 200))
+        time.sleep(10)
+        for _ in range(2):
+            assert queue.is_sender(token, ACCOUNT, audience)
+        assert tasks.fetches == 2
 
 
 def test_an_abort_before_the_delivery(queued: Queued) -> None:

@@ -103,6 +103,14 @@ def test_add_prefers_the_master(site: Site, iconik: Iconik, master: str) -> None
     assert site.world.names_on(site.lucidlink) == [master]
 
 
+def test_add_needs_no_masters_storage(site: Site, iconik: Iconik) -> None:
+    """Where none is configured iconik chooses what to copy from."""
+    asset_id = site.world.add_asset("Clip")
+    site.world.add_file_set(asset_id, site.other, [CLIP])
+    add(iconik, asset_id, settings=replace(SETTINGS, master_storage_name=None))
+    assert site.world.names_on(site.lucidlink) == ["clip.mov"]
+
+
 @pytest.mark.parametrize(("assets", "calls"), [(500, 1), (501, 2), (1001, 3)])
 def test_add_sends_at_most_500_ids(site: Site, iconik: Iconik, assets: int, calls: int) -> None:
     """A large selection takes as many calls as iconik's limit demands."""
@@ -143,9 +151,12 @@ def test_storage_is_found_by_its_exact_name_on_any_page(site: Site, iconik: Icon
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (replace(SETTINGS, storage_name="Lucid"), "no storages named Lucid"),
-        (replace(SETTINGS, storage_name="Twin"), "2 storages named Twin"),
-        (replace(SETTINGS, master_storage_name="Nowhere"), "no storages named Nowhere"),
+        (replace(SETTINGS, storage_name="Lucid"), "^STORAGE_NAME.* no storages named Lucid"),
+        (replace(SETTINGS, storage_name="Twin"), "^STORAGE_NAME.* 2 storages named Twin"),
+        (
+            replace(SETTINGS, master_storage_name="No"),
+            "^MASTER_STORAGE_NAME.* no storages named No",
+        ),
     ],
 )
 def test_doubtful_storage_names_stop_everything(
@@ -219,8 +230,8 @@ def test_remove_compares_files_of_all_pages(site: Site, iconik: Iconik, links_pa
 
 def test_remove_takes_the_chosen_formats(site: Site, iconik: Iconik) -> None:
     """Formats that are not configured stay where they are."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PPRO_PROXY", "OTHER"])
-    for name in ("ORIGINAL", "PPRO_PROXY", "OTHER"):
+    asset_id = site.world.add_asset("Clip", ["OTHER", "ORIGINAL", "PPRO_PROXY"])
+    for name in ("OTHER", "ORIGINAL", "PPRO_PROXY"):
         for storage_id in (site.b2, site.lucidlink):
             site.world.add_file_set(asset_id, storage_id, [{"original_name": name}], name)
     remove(iconik, asset_id, settings=replace(SETTINGS, format_names=("ORIGINAL", "PPRO_PROXY")))
@@ -266,6 +277,13 @@ def test_files_with_checksums_choose_first(site: Site, iconik: Iconik) -> None:
     doomed = [CLIP | {"checksum": checksum} for checksum in (None, "a", "b")]
     master = [CLIP | {"checksum": checksum} for checksum in (None, "b", "c")]
     asset_id, _ = site.asset(doomed, master)
+    assert remove(iconik, asset_id)[0].removed == 1
+
+
+def test_files_choose_their_own_checksum(site: Site, iconik: Iconik) -> None:
+    """A file leaves a master without a checksum to those that have no better one."""
+    doomed = [CLIP | {"checksum": checksum} for checksum in ("a", "b")]
+    asset_id, _ = site.asset(doomed, [CLIP, CLIP | {"checksum": "a"}])
     assert remove(iconik, asset_id)[0].removed == 1
 
 
@@ -333,6 +351,17 @@ def test_incomplete_masters_keep_the_copy(
     assert site.world.file_sets[file_set_id]["status"] == "ACTIVE"
 
 
+def test_what_each_copy_lacks_is_told(site: Site, iconik: Iconik) -> None:
+    """With any storage counting, the reason names every one of them."""
+    asset_id, _ = site.asset([CLIP], [CLIP | {"status": "OPEN"}])
+    site.world.add_file_set(asset_id, site.other, [CLIP | {"size": 999}])
+    settings = replace(SETTINGS, master_storage_name=None)
+    assert remove(iconik, asset_id, settings=settings)[0].kept == [
+        "ORIGINAL: its master clip.mov is OPEN; "
+        "its master has no clip.mov of the same size and checksum"
+    ]
+
+
 @pytest.mark.parametrize("status", ["ARCHIVED", "DELETED"])
 def test_inactive_masters_keep_the_copy(site: Site, iconik: Iconik, status: str) -> None:
     """A master in the archive or in the recycle bin is none."""
@@ -396,10 +425,12 @@ def test_a_state_that_is_not_known_keeps_the_copy(site: Site, iconik: Iconik) ->
 
 @pytest.mark.parametrize("status", ["ARCHIVED", "DELETED"])
 def test_only_active_file_sets_are_deleted(site: Site, iconik: Iconik, status: str) -> None:
-    """What is in the recycle bin or in the archive already is left there."""
+    """What is in the recycle bin or in the archive already is left there, and only that."""
     asset_id, doomed = site.asset([CLIP])
     site.world.file_sets[doomed]["status"] = status
     assert remove(iconik, asset_id) == [transfers.Removal(asset_id)]
+    site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
+    assert remove(iconik, asset_id) == [transfers.Removal(asset_id, removed=1)]
     assert doomed in site.world.file_sets
 
 
@@ -416,6 +447,13 @@ def test_unsaid_states_are_asked_for(site: Site, iconik: Iconik, rest: Rest) -> 
     assert "DELETED" in remove(iconik, binned)[0].kept[0]
     unfinished, _ = site.asset([CLIP], [CLIP | {"status": "OPEN"}])
     assert "OPEN" in remove(iconik, unfinished)[0].kept[0]
+
+
+def test_states_that_differ_are_asked_for(site: Site, iconik: Iconik) -> None:
+    """Of a master's rows that contradict each other about their file set none is believed."""
+    rows = [CLIP | {"file_set_status": "ACTIVE"}, {"original_name": "b.mov"}]
+    asset_id, _ = site.asset([CLIP], rows, status="DELETED")
+    assert "DELETED" in remove(iconik, asset_id)[0].kept[0]
 
 
 @pytest.mark.parametrize("storage", ["b2", "lucidlink"])
@@ -465,6 +503,17 @@ def test_collections_are_walked_to_the_bottom(
     assert site.world.names_on(site.lucidlink) == []
 
 
+def test_collections_below_collections_are_walked(site: Site, iconik: Iconik) -> None:
+    """Each branch of a tree is followed to its end, though one leads back into itself."""
+    leaves = [site.world.add_collection(site.asset([CLIP])[0]) for _ in range(2)]
+    branches = [site.world.add_collection(leaf) for leaf in leaves]
+    site.world.put_into(leaves[0], branches[0])
+    selection = Selection(collections=(site.world.add_collection(*branches),))
+    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+    assert [removal.removed for removal in result] == [1, 1]
+    assert site.world.names_on(site.lucidlink) == []
+
+
 def test_saved_searches_are_run_to_the_end(site: Site, iconik: Iconik) -> None:
     """All pages of what a saved search finds are removed; collections that it finds are not."""
     found = [site.asset([CLIP])[0] for _ in range(120)]
@@ -484,10 +533,8 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
         assets=(unknown, known), collections=(unknown,), saved_searches=(unknown,)
     )
     result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
-    assert [removal.kept for removal in result if removal.kept] == [
-        ["iconik does not know it"],
-        ["iconik does not know it"],
-    ]
+    assert result[:2] == [transfers.Removal(unknown, kept=["iconik does not know it"])] * 2
+    assert [removal.object_id for removal in result[2:]] == [unknown, known]
     assert site.world.names_on(site.lucidlink) == []
 
 
@@ -529,6 +576,7 @@ def test_a_refused_token_stops_everything(site: Site, iconik_url: str) -> None:
         site.world.names_on(site.lucidlink)
     )
     assert sum(removal.is_left for removal in result) > 50
+    assert progress.outcome(result, "LucidLink").kind is AdministratorError
 
 
 @pytest.mark.parametrize("kind", ["collections", "saved_searches"])
@@ -539,9 +587,9 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
         "collections": site.world.add_collection,
         "saved_searches": site.world.add_saved_search,
     }
-    container = add_container[kind](asset_id)
-    getattr(site.world, kind)[container].append({"id": None, "object_type": "assets", "title": "x"})
-    selection = Selection(assets=(asset_id,), **{kind: (container,)})
+    broken, fine = (add_container[kind](asset_id) for _ in range(2))
+    getattr(site.world, kind)[broken].append({"id": None, "object_type": "assets", "title": "x"})
+    selection = Selection(assets=(asset_id,), **{kind: (broken, fine)})
     with pytest.raises(IconikError):
         transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
@@ -559,9 +607,11 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     site.world.purge = purge_and_wait  # type: ignore[method-assign]
     deadline = Deadline(60, time)
     selection = Selection(assets=tuple(assets))
-    removals = transfers.remove(iconik, selection, SETTINGS, deadline, transfers.Progress())
+    done = transfers.Progress()
+    removals = transfers.remove(iconik, selection, SETTINGS, deadline, done)
     left = [removal for removal in removals if removal.is_left]
     assert sum(removal.removed for removal in removals) == 100 - len(left)
+    assert (done.processed, done.total) == (100 - len(left), 100)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
     assert 100 - 10 - transfers.WORKERS <= len(left) <= 100 - 10
     end = progress.outcome(removals, "LucidLink", transfers.Progress())

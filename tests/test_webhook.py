@@ -78,10 +78,16 @@ def test_selection_of_a_real_payload() -> None:
     assert webhook.read_selection(json.dumps(payload).encode()) == expected
 
 
-@pytest.mark.parametrize("user_id", [None, "", "x", 1, [ID]])
-def test_an_odd_user_is_nobody(user_id: object) -> None:
+def test_a_selection_survives_the_queue() -> None:
+    """The payload that is made of a selection selects the same."""
+    selection = webhook.Selection((ID, OTHER), (OTHER,), (ID,), user_id=OTHER, job_id=ID)
+    assert webhook.read_selection(selection.body()) == selection
+
+
+@pytest.mark.parametrize("odd", [None, "", "x", 1, [ID]])
+def test_an_odd_user_or_job_is_none(odd: object) -> None:
     """Who clicked is good to know, but not needed."""
-    body = json.dumps({"asset_ids": [ID], "user_id": user_id})
+    body = json.dumps({"asset_ids": [ID], "user_id": odd, "job_id": odd})
     assert webhook.read_selection(body.encode()) == webhook.Selection((ID,))
 
 

@@ -1,5 +1,6 @@
 """The function as it is deployed, but with Google's services on loopback."""
 
+import functools
 import importlib.util
 import os
 import sys
@@ -7,15 +8,19 @@ from pathlib import Path
 
 import grpc
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import tasks_v2
+from google.cloud import secretmanager, tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 from google.oauth2 import id_token
 
 ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sandbox.secrets import connect  # noqa: E402
+
 Client = tasks_v2.CloudTasksClient
 
 
-def connect() -> Client:
+def connect_tasks() -> Client:
     """Return the real client, connected to the sandbox's queue."""
     channel = grpc.insecure_channel(os.environ["SANDBOX_TASKS"])
     return Client(
@@ -23,11 +28,15 @@ def connect() -> Client:
     )
 
 
-tasks_v2.CloudTasksClient = connect
-id_token._GOOGLE_OAUTH2_CERTS_URL = os.environ["SANDBOX_CERTIFICATES"]
+if "SANDBOX_TASKS" in os.environ:
+    tasks_v2.CloudTasksClient = connect_tasks
+    id_token._GOOGLE_OAUTH2_CERTS_URL = os.environ["SANDBOX_CERTIFICATES"]
+if "SANDBOX_SECRETS" in os.environ:
+    secretmanager.SecretManagerServiceClient = functools.partial(
+        connect, os.environ["SANDBOX_SECRETS"]
+    )
 
-sys.path.insert(0, str(ROOT))
-spec = importlib.util.spec_from_file_location("deployed", ROOT / "main.py")
+spec = importlib.util.spec_from_file_location("main", ROOT / "main.py")
 deployed = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(deployed)
 iconik_handler = deployed.iconik_handler

@@ -1,0 +1,160 @@
+"""A Secret Manager on loopback, over gRPC, and the metadata server whose tokens it demands.
+
+https://cloud.google.com/secret-manager/docs/reference/rpc/google.cloud.secretmanager.v1
+https://cloud.google.com/run/docs/container-contract#metadata-server
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import grpc
+from google.auth.credentials import Credentials
+from google.cloud.secretmanager import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+    SecretManagerServiceGrpcTransport,
+)
+from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
+from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
+
+from sandbox.function import ROOT, Function, run_function
+from storage_plugin.secret_manager import crc32c
+
+Answer = Callable[[Request, grpc.ServicerContext], Response]
+TOKEN = "of-the-functions-account"
+EMAIL = "function@project.iam.gserviceaccount.com"
+ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
+METADATA: dict[str, object] = {
+    "/": "computeMetadata/",
+    "/computeMetadata/v1/project/project-id": "project",
+    f"{ACCOUNTS}/default/": {"email": EMAIL, "scopes": []},
+    f"{ACCOUNTS}/{EMAIL}/": {"email": EMAIL, "scopes": []},
+    f"{ACCOUNTS}/default/token": {
+        "access_token": TOKEN,
+        "expires_in": 3600,
+        "token_type": "Bearer",
+    },
+}
+
+
+def found(data: bytes, checksum: int | None = None) -> Answer:
+    """Return an answer with a secret, and with its checksum unless another is given."""
+    payload = {"data": data, "data_crc32c": crc32c(data) if checksum is None else checksum}
+    return lambda *_: Response(payload=payload)
+
+
+def refused(code: grpc.StatusCode) -> Answer:
+    """Return an answer that is an error."""
+
+    def refuse(_: Request, context: grpc.ServicerContext) -> Response:
+        context.abort(code, "of no interest")
+        return Response()
+
+    return refuse
+
+
+def connect(address: str, credentials: Credentials) -> SecretManagerServiceClient:
+    """Return the real client, connected to an address on loopback."""
+    # These take the place of TLS alone: a token goes along as ever.
+    local = grpc.local_channel_credentials()
+    transport = SecretManagerServiceGrpcTransport(
+        host=address, credentials=credentials, ssl_channel_credentials=local
+    )
+    return SecretManagerServiceClient(transport=transport)
+
+
+class Secrets:
+    """The secrets of a project.
+
+    Attributes:
+        answers: what is answered for the latest version of a secret, by its name.
+        accesses: the names of the secrets that were asked for.
+        silent: the path that the metadata server does not answer.
+        speaks: is set when it shall answer that too.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.accesses: list[str] = []
+        self.silent = ""
+        self.speaks = threading.Event()
+
+    def access(self, request: Request, context: grpc.ServicerContext) -> Response:
+        """Answer a request for a secret."""
+        if ("authorization", f"Bearer {TOKEN}") not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
+        path, _, name = request.name.removesuffix("/versions/latest").rpartition("/")
+        self.accesses.append(name)
+        missing = refused(grpc.StatusCode.NOT_FOUND)
+        answer = self.answers.get(name, missing) if path == "projects/project/secrets" else missing
+        return answer(request, context)
+
+    @contextmanager
+    def serve(self) -> Iterator[dict[str, str]]:
+        """Serve the secrets, and yield the environment in which Google's libraries find them."""
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.access,
+            request_deserializer=Request.deserialize,
+            response_serializer=Response.serialize,
+        )
+        service = "google.cloud.secretmanager.v1.SecretManagerService"
+        server = grpc.server(ThreadPoolExecutor(8))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {"AccessSecretVersion": handler}),)
+        )
+        port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+        server.start()
+        with _Metadata(self) as metadata:
+            threading.Thread(target=metadata.serve_forever, args=(0.01,), daemon=True).start()
+            address = f"127.0.0.1:{metadata.server_port}"
+            try:
+                yield {
+                    "SANDBOX_SECRETS": f"127.0.0.1:{port}",
+                    "GCE_METADATA_HOST": address,
+                    "GCE_METADATA_IP": address,
+                    "CLOUDSDK_CONFIG": "/nonexistent",  # No credentials of the developer's own.
+                }
+            finally:
+                self.speaks.set()
+                metadata.shutdown()
+                server.stop(None)
+
+    @contextmanager
+    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
+        """Run the function with these secrets."""
+        with ExitStack() as stack:
+            google = stack.enter_context(self.serve())
+            folder = ROOT / "sandbox" / "loopback"
+            yield stack.enter_context(run_function({**settings, **google}, folder))
+
+
+class _Metadata(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.secrets = secrets
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Metadata
+
+    def do_GET(self) -> None:
+        """Answer what is known."""
+        path = urlsplit(self.path).path
+        if path == self.server.secrets.silent:
+            self.server.secrets.speaks.wait()
+        value = METADATA.get(path)
+        is_text = isinstance(value, str)
+        self.send_response(404 if value is None else 200)
+        self.send_header("Metadata-Flavor", "Google")
+        self.send_header("Content-Type", "application/text" if is_text else "application/json")
+        self.end_headers()
+        self.wfile.write((str(value) if is_text else json.dumps(value)).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing."""
