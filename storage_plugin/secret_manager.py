@@ -28,7 +28,10 @@ SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
 """The two secrets: name in Secret Manager, and environment variable."""
 
-UNUSABLE = "Secret Manager cannot be used now ({}): try again."
+UNUSABLE = (
+    "Secret Manager cannot be used now ({}): try again, and outside Google Cloud log in with "
+    "gcloud auth application-default login."
+)
 """What the administrator is told where nothing better is known than an error's name."""
 
 
@@ -69,7 +72,7 @@ class SecretManager:
         except exceptions.NotFound:
             why = f"Create it in the project {self._project}, with one version."
         except exceptions.PermissionDenied:
-            why = "Grant the function's account roles/secretmanager.secretAccessor on it."
+            why = "Grant roles/secretmanager.secretAccessor on it to the account that reads it."
         except exceptions.FailedPrecondition:
             why = "Its latest version is disabled or destroyed: enable it or add another."
         except UnicodeDecodeError:

@@ -117,6 +117,7 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
     site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is under way when the copies are to be asked for is left out."""
+    monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
     renders = [render(site), render(site)]
     has_file_set = iconik.has_file_set
 

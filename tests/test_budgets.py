@@ -84,14 +84,14 @@ for action in ("add", "remove"):
 
 
 def test_only_the_entry_point_knows_flask() -> None:
-    """All modules of the plugin are imported with requests alone."""
+    """All modules of the plugin are imported with requests alone, and the commands' parser."""
     script = """
 import importlib, pkgutil, storage_plugin
 for module in pkgutil.iter_modules(storage_plugin.__path__):
     importlib.import_module(f"storage_plugin.{module.name}")
 tell()
 """
-    assert imported("requests", script) == [["storage_plugin"]]
+    assert imported("requests, yaml", script) == [["storage_plugin"]]
 
 
 # How often iconik is called

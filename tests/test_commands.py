@@ -24,6 +24,15 @@ from storage_plugin import __main__ as commands
 
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
 SECRET = "shared-secret-for-tests"
+NOBODY = "127.0.0.1:1"
+NO_GOOGLE = {
+    "GCE_METADATA_HOST": NOBODY,
+    "GCE_METADATA_IP": NOBODY,
+    "HOME": "/nonexistent",
+    "CLOUDSDK_CONFIG": "/nonexistent",
+}
+"""No Google Cloud around, and no credentials of the developer's own."""
+
 OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
 
 Run = Callable[..., tuple[int, str]]
@@ -260,6 +269,7 @@ def examine(run: Run, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
 
 def test_doctor_is_content(world: World, run: Run, function: str) -> None:
     """After the README's steps every check is ok, and shown in a line of a table."""
+    world.add_custom_action(OTHER)
     run("actions", "create", "--url", function)
     status, findings = examine(run, "--url", function)
     assert {state for state, _ in findings.values()} == {"ok"}
@@ -425,6 +435,25 @@ def test_doctor_knows_the_deployed_secret(
     assert status == 1
 
 
+def test_doctor_without_the_secret(
+    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a shared secret here the function is still asked as a stranger asks."""
+    monkeypatch.setitem(os.environ, "BZ_SHARED_SECRET", "")
+    status, findings = examine(run, "--url", function)
+    assert findings["bz-shared-secret"][0] == "failure"
+    assert findings["function"][0] == "ok"
+    assert (status, "deployed secret" in findings) == (1, False)
+
+
+def test_doctor_without_roles(world: World, run: Run) -> None:
+    """A user without any role can do nothing, and each purpose says what it needs."""
+    world.roles = []
+    _, findings = examine(run)
+    assert "roles" not in findings
+    assert "can_read_storages" in findings["roles: Both"][1]
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "text"),
     [
@@ -464,7 +493,7 @@ def test_doctor_knows_who_answers(
 
 def test_doctor_knows_a_function_without_its_secret(run: Run) -> None:
     """A function that cannot read its secret is told apart from one that has another."""
-    with run_function({"NO_GCE_CHECK": "true", "HOME": "/nonexistent"}) as function:
+    with run_function(NO_GOOGLE) as function:
         _, findings = examine(run, "--url", function.url)
     assert findings["function"][0] == "ok"
     assert findings["deployed secret"][0] == "failure"
@@ -474,7 +503,7 @@ def test_doctor_knows_a_function_without_its_secret(run: Run) -> None:
 def test_doctor_compares_function_url(world: World, run: Run, function: str) -> None:
     """The queue's tasks would go elsewhere; what the command names is looked at."""
     queue = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": URL}
-    os.environ.update(queue | {"NO_GCE_CHECK": "true", "HOME": "/nonexistent"})
+    os.environ.update(queue | NO_GOOGLE)
     _, output = run("doctor", "--url", function)
     assert f"FUNCTION_URL is another than {function}." in output
     assert f"{function} lets no stranger in." in output
@@ -574,6 +603,6 @@ def test_doctor_may_not_look_at_the_queue(
 ) -> None:
     """Without credentials of Google's there is only a warning: the function has its own."""
     settings = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": function}
-    os.environ.update(settings | {"HOME": "/nonexistent", "NO_GCE_CHECK": "true"})
+    os.environ.update(settings | NO_GOOGLE)
     state, text = examine(run)[1]["queue"]
     assert (state, "DefaultCredentialsError" in text) == ("warning", True)

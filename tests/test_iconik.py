@@ -131,3 +131,11 @@ def test_copy_returns_the_job_that_iconik_tells(
         "format_name": "A",
         "file_path": "/",
     }
+
+
+def test_a_context_that_is_none_enters_no_url(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A custom action's context is part of URLs, so what is no context is refused."""
+    action = {"id": ID, "context": "../../users", "title": "x", "url": "https://x"}
+    requests_mock.get("/API/assets/v1/custom_actions/", json={"objects": [action]})
+    with pytest.raises(IconikError, match="context"):
+        iconik.custom_actions()

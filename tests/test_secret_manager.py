@@ -334,7 +334,7 @@ def test_what_is_wrong_with_a_secret_is_503_until_it_is_mended(system: System, n
     good = system.secrets.answers[name]
     troubles = {
         "Create it in the project project": refused(grpc.StatusCode.NOT_FOUND),
-        "Grant the function's account": refused(grpc.StatusCode.PERMISSION_DENIED),
+        "Grant roles/secretmanager.secretAccessor": refused(grpc.StatusCode.PERMISSION_DENIED),
         "Its latest version is disabled": refused(grpc.StatusCode.FAILED_PRECONDITION),
         "It arrived damaged": found(b"secret-1", checksum=1),
         "(ServiceUnavailable)": refused(grpc.StatusCode.UNAVAILABLE),

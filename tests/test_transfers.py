@@ -533,7 +533,8 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
         assets=(unknown, known), collections=(unknown,), saved_searches=(unknown,)
     )
     result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
-    assert result[:2] == [transfers.Removal(unknown, kept=["iconik does not know it"])] * 2
+    assert [removal.reason for removal in result[:2]] == ["iconik does not know it"] * 2
+    assert [removal.object_type for removal in result[:2]] == ["collections", "saved_searches"]
     assert [removal.object_id for removal in result[2:]] == [unknown, known]
     assert site.world.names_on(site.lucidlink) == []
 
@@ -576,7 +577,7 @@ def test_a_refused_token_stops_everything(site: Site, iconik_url: str) -> None:
         site.world.names_on(site.lucidlink)
     )
     assert sum(removal.is_left for removal in result) > 50
-    assert progress.outcome(result, "LucidLink").kind is AdministratorError
+    assert progress.outcome(result, "LucidLink", transfers.Progress()).kind is AdministratorError
 
 
 @pytest.mark.parametrize("kind", ["collections", "saved_searches"])
