@@ -55,7 +55,7 @@ def test_path_names_the_action(path: str) -> None:
 )
 def test_other_paths_name_none(path: str) -> None:
     """Anything else is no action."""
-    with pytest.raises(UnknownPath):
+    with pytest.raises(UnknownPath, match="must end in /add or /remove"):
         webhook.read_action(path)
 
 
