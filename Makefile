@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# In the function's own process, too, warnings are errors.
-STRICT = PYTHONWARNINGS=error
+# Warnings are errors in the function's own process, too. Most tests wait for it or for the sandbox,
+# so that some are run side by side.
+PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
 .PHONY: help demo run test coverage bench lint types audit mutation lock clean
 
@@ -17,10 +18,10 @@ run: $(BIN)/installed ## Start the function and an iconik in memory, to be tried
 	@$(BIN)/python -m sandbox run
 
 test: $(BIN)/installed ## Run all tests.
-	$(STRICT) $(BIN)/python -m pytest
+	$(PYTEST)
 
 coverage: $(BIN)/installed ## Run all tests; each line and branch of what is deployed must be run.
-	$(STRICT) $(BIN)/python -m pytest --cov
+	$(PYTEST) --cov
 
 bench: $(BIN)/installed ## Measure; takes some minutes.
 	@$(BIN)/python -m bench

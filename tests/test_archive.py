@@ -118,6 +118,7 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
 ) -> None:
     """What is under way when the copies are to be asked for is left out."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
+    monkeypatch.setattr("storage_plugin.transfers.WORKERS", 1)
     renders = [render(site), render(site)]
     has_file_set = iconik.has_file_set
 
@@ -429,6 +430,16 @@ def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
     queued.tasks.deliver()
     assert len(queued.world.bulk_jobs) == 1
     assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies on B2."
+
+
+def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
+    """A removal that could not show as a job waits as well."""
+    queued.world.jobs_work = False
+    queued.post(asset_ids=[render(queued.site)])
+    assert queued.tasks.deliver() == [200]
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (0, 1)
 
 
 def test_an_abort_ends_the_wait(queued: Queued) -> None:
