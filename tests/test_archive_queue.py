@@ -1,0 +1,306 @@
+"""Copies of masters that the queue waits for: each look applies the rule of removal afresh."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from sandbox.world import Row
+from tests.test_archive import render
+from tests.test_task_queue import Queued
+from tests.test_transfers import CLIP
+
+
+@pytest.fixture
+def queued() -> Iterator[Queued]:
+    """Run a function with a queue that archives, on a world on which copies take time."""
+    with ExitStack() as stack:
+        queued = Queued(stack, ARCHIVE_BEFORE_REMOVE="true")
+        queued.world.copies_take_time = True
+        yield queued
+
+
+def jobs(queued: Queued) -> list[Row]:
+    """Return the jobs that the plugin has made."""
+    return [job for job in queued.world.jobs.values() if job["type"] == "CUSTOM"]
+
+
+def masters(queued: Queued) -> int:
+    """Return the number of files on B2."""
+    return len(queued.world.names_on(queued.site.b2))
+
+
+def test_the_queue_comes_back(queued: Queued) -> None:
+    """The job stays open and tells how many wait; when the copies stand the rest is removed."""
+    queued.post(asset_ids=[render(queued.site), render(queued.site), *queued.assets(3)])
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (2, 3)
+    (job,) = jobs(queued)
+    assert job["message"] == "2 of 5 assets wait for their copies on B2."
+    assert (job["status"], job["progress_processed"], job["progress_total"]) == ("STARTED", 3, 5)
+
+    first, later = queued.tasks.created
+    assert first.task.schedule_time is None
+    since = json.loads(later.task.http_request.body)["wait"]["since"]
+    assert since + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
+    assert len(json.loads(later.task.http_request.body)["asset_ids"]) == 2
+
+    assert queued.tasks.deliver() == [200]
+    assert queued.copies() == 2
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (0, 5)
+    assert (job["status"], job["progress_processed"], job["progress_total"]) == ("FINISHED", 5, 5)
+    assert job["message"] == "5 of 5 assets are done."
+    assert (queued.tasks.deliver(), len(queued.world.bulk_jobs)) == ([], 1)
+
+
+def test_what_stays_for_other_reasons_is_told_at_the_end(queued: Queued) -> None:
+    """The end names what was kept in the first round, too."""
+    kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
+    lost = queued.world.add_collection()
+    del queued.world.collections[lost]
+    queued.post(asset_ids=[render(queued.site), kept], collection_ids=[lost])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "its master clip.mov is MISSING" in job["message"]
+    assert f"{lost}: iconik does not know it" in job["message"]
+    assert queued.copies() == 1
+
+
+def test_a_copy_that_fails_ends_the_wait(queued: Queued) -> None:
+    """When iconik's copy has failed half-way the job ends with a warning that says why."""
+    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.tasks.deliver()
+    queued.world.finish_copies(error="disk full")
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: ORIGINAL: its master clip.mov is AWAITED; " in job["message"]
+    assert "its copy to B2 failed: disk full" in job["message"]
+    assert len(queued.world.notifications) == 1
+    assert (queued.copies(), queued.tasks.deliver()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "end"), [("FAILED", "FINISHED_WITH_WARNING"), ("FINISHED", "STARTED")]
+)
+def test_a_bulk_copy_that_fails_ends_the_wait(queued: Queued, status: str, end: str) -> None:
+    """The failure of the whole copy ends it too; that it is finished proves nothing."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.deliver()
+    queued.world.transfers.clear()
+    queued.world.jobs[queued.world.bulk_jobs[0]]["status"] = status
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    assert (job["status"], queued.copies()) == (end, 1)
+    assert ("its copy to B2 failed" in job["message"]) == (status == "FAILED")
+
+
+@pytest.mark.parametrize(("status", "waits"), [("AWAITED", True), ("FAILED", False)])
+def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bool) -> None:
+    """While a file of the copy is unfinished it is waited for, without one it is told."""
+    asset_id = render(queued.site, CLIP, {"original_name": "clip.wav"})
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.transfers.clear()
+    files = [CLIP, {"original_name": "clip.wav", "status": status}]
+    queued.world.add_file_set(asset_id, queued.site.b2, files)
+    queued.tasks.deliver()
+    assert (jobs(queued)[0]["status"] == "STARTED") == waits
+    assert queued.copies() == 2
+
+
+def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
+    """A copy that takes too long ends in a warning that names the asset."""
+    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.tasks.deliver()
+    request = queued.tasks.created[-1].task.http_request
+    payload = json.loads(request.body)
+    payload["wait"]["since"] -= 24 * 3600
+    request.body = json.dumps(payload).encode()
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: ORIGINAL: no master stands elsewhere; " in job["message"]
+    assert "its copy to B2 took over 24 hours" in job["message"]
+    assert (queued.copies(), queued.tasks.deliver()) == (1, [])
+
+
+def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
+    """Who stays for another reason does so in each round, and is not said to be late or failed."""
+    kept, _ = queued.site.asset([CLIP], [])
+    missing, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
+    queued.post(asset_ids=[kept, missing, render(queued.site)])
+    for _ in range(2):
+        queued.tasks.deliver()
+        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies on B2."
+    queued.world.finish_copies(error="disk full")
+    queued.tasks.deliver()
+    message = jobs(queued)[0]["message"]
+    assert "ORIGINAL: no master stands elsewhere;" in message
+    assert "ORIGINAL: its master clip.mov is MISSING" in message
+    assert message.count("disk full") == 1
+
+
+def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
+    """A render that was still being written is copied in a later round."""
+    growing = render(queued.site, CLIP | {"status": "GROWING"})
+    queued.post(asset_ids=[growing, render(queued.site)])
+    queued.tasks.deliver()
+    (file,) = queued.world.files.of_asset[growing].values()
+    file["status"] = "CLOSED"
+    queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 2
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
+
+
+def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
+    """A collection that iconik lacks is no asset, and not done with in the next round."""
+    lost = queued.world.add_collection()
+    above = queued.world.add_collection(lost, render(queued.site))
+    del queued.world.collections[lost]
+    queued.post(collection_ids=[above])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert f"{lost}: iconik does not know it" in job["message"]
+
+
+def test_a_failure_is_seen_though_the_job_was_not_told(queued: Queued) -> None:
+    """Whose copy somebody else asked for learns of its failure from the transfer's own job."""
+    asset_id = render(queued.site)
+    for _ in range(2):
+        queued.post(asset_ids=[asset_id])
+        queued.tasks.deliver()
+    queued.world.finish_copies(error="disk full")
+    queued.tasks.deliver()
+    assert [job["message"].count("disk full") for job in jobs(queued)] == [1, 1]
+
+
+def test_one_of_two_copy_jobs_fails(queued: Queued) -> None:
+    """While another job goes on, it is not known whose copies the failed one was for."""
+    queued.world.lists_transfers_from = False
+    asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
+    for name in ("ORIGINAL", "PROXY"):
+        queued.world.add_file_set(asset_id, queued.site.lucidlink, [CLIP], name)
+    queued.post("/remove?format=ORIGINAL,PROXY", asset_ids=[asset_id])
+    queued.tasks.deliver()
+    first, second = queued.world.bulk_jobs
+    queued.world.transfers.clear()
+    queued.world.jobs[first]["status"] = "ABORTED"
+    queued.tasks.deliver()
+    assert jobs(queued)[0]["status"] == "STARTED"
+    queued.world.jobs[second]["status"] = "FINISHED"
+    queued.tasks.deliver()
+    assert jobs(queued)[0]["status"] == "FINISHED_WITH_WARNING"
+
+
+def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
+    """An asset that fails to the end does not end the wait of others."""
+    queued.world.denied.add(denied := queued.assets(1)[0])
+    queued.post(asset_ids=[denied, render(queued.site)])
+    queued.tasks.retries = 19
+    assert queued.tasks.deliver() == [200]
+    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies on B2."
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert (job["status"], queued.copies()) == ("FAILED", 1)
+    assert "1 of 2 assets are done, 1 failed and 0 are left." in job["message"]
+
+
+def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
+    """If the queue will not repeat either, the job ends as without one."""
+    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.tasks.is_away = True
+    queued.tasks.retries = 19
+    assert queued.tasks.deliver() == [200]
+    (job,) = jobs(queued)
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: ORIGINAL: it is being copied to B2 first" in job["message"]
+
+
+def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
+    """Only the queue may say that copies were asked for: an editor's payload asks for them."""
+    wait = {"since": 0.0, "times": 9, "asked": 1, "done": 0, "jobs": []}
+    queued.post(asset_ids=[render(queued.site)], wait=wait)
+    queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 1
+    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies on B2."
+
+
+def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
+    """A removal that could not show as a job waits as well."""
+    queued.world.jobs_work = False
+    queued.post(asset_ids=[render(queued.site)])
+    assert queued.tasks.deliver() == [200]
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (0, 1)
+
+
+def test_an_abort_ends_the_wait(queued: Queued) -> None:
+    """An aborted job removes nothing, though its copy stands now."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    (job,) = jobs(queued)
+    job["status"] = "ABORT_PENDING"
+    assert queued.tasks.deliver() == [200]
+    assert (job["status"], queued.copies(), queued.tasks.deliver()) == ("ABORTED", 1, [])
+
+
+@pytest.mark.parametrize(("size", "left"), [(1000, 0), (1, 1)])
+def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: int) -> None:
+    """A complete one lets the file go; a different one keeps it, and ends the wait."""
+    asset_id = render(queued.site)
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.transfers.clear()
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | {"size": size}])
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.tasks.deliver()) == (left, [])
+
+
+def test_the_action_is_repeated_meanwhile(queued: Queued) -> None:
+    """Two removals of the same wait for one copy, and both come to their end."""
+    asset_id = render(queued.site)
+    for _ in range(2):
+        queued.post(asset_ids=[asset_id])
+        queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 1
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200, 200]
+    assert [job["status"] for job in jobs(queued)] == ["FINISHED", "FINISHED"]
+    assert (queued.copies(), masters(queued)) == (0, 1)
+
+
+def test_a_task_that_comes_twice_waits_once(queued: Queued) -> None:
+    """The queue comes back once, though the first task was delivered again."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.deliver()
+    assert queued.tasks.post(queued.tasks.created[0].task) == 200
+    assert len(queued.tasks.created) == 2
+    assert len(queued.world.bulk_jobs) == 1
+
+
+def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
+    """If the queue does not take the next task, it repeats this one."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.is_away = True
+    assert queued.tasks.deliver() == [503]
+    queued.tasks.is_away = False
+    assert queued.tasks.deliver() == [200]
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
