@@ -48,7 +48,7 @@ lock: $(BIN)/installed ## Renew the pins of both requirements files.
 	    --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove what these commands have made.
-	rm -rf .venv* .coverage* mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .coverage* .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/installed: requirements-dev.txt
 	@echo "Installing into $(VENV), once ..."
