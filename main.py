@@ -144,8 +144,7 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             end = progress.outcome(removals, settings.storage_name, job.progress)
-            will_repeat = is_repeated and end.kind is not None and end.kind.can_retry
-            if is_queued and end.waiting and not will_repeat:
+            if is_queued and end.waiting and not (is_repeated and end.can_retry):
                 try:
                     name = request.headers.get("X-CloudTasks-TaskName", "")
                     end = come_back(send, name, selection, settings, job, removals)

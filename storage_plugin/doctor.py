@@ -13,7 +13,7 @@ from storage_plugin.errors import PluginError
 from storage_plugin.iconik import CustomAction, Iconik, Storage
 from storage_plugin.rest import new_session
 from storage_plugin.secret_manager import Secret
-from storage_plugin.settings import ARCHIVE, Settings, read_query
+from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
 from storage_plugin.task_queue import ATTEMPTS, TIMEOUT
 from storage_plugin.transfers import find_storage, may_hold_masters
 
@@ -89,10 +89,10 @@ class Doctor:
         settings = None
         with self._check("settings"):
             settings = Settings.from_environment(read())
-            self._ok("settings", f"Complete. iconik is {settings.iconik_url}.")
             self._url = self._url or settings.function_url
+            self._tell("settings", OK, f"Complete. iconik is {settings.iconik_url}.")
             if settings.task_queue and settings.function_url != self._url:
-                self._warn("settings", f"FUNCTION_URL is another than {self._url}.")
+                self._tell("settings", WARNING, f"FUNCTION_URL is another than {self._url}.")
         secret, token = self._read(self._shared_secret), self._read(self._iconik_token)
         if settings and token:
             with self._check("iconik"):
@@ -100,18 +100,12 @@ class Doctor:
         if self._url:
             self._function(self._url, secret)
         else:
-            self._warn("function", "Not looked at: give its --url.")
+            self._tell("function", WARNING, "Not looked at: give its --url.")
         if settings and settings.task_queue:
-            self._queue(settings.task_queue)
+            self._tell("queue", *_judge_queue(settings.task_queue))
 
-    def _ok(self, check: str, text: str) -> None:
-        self.findings.append(Finding(check, OK, text))
-
-    def _warn(self, check: str, text: str) -> None:
-        self.findings.append(Finding(check, WARNING, text))
-
-    def _fail(self, check: str, text: str) -> None:
-        self.findings.append(Finding(check, FAILURE, text))
+    def _tell(self, check: str, state: str, text: str) -> None:
+        self.findings.append(Finding(check, state, text))
 
     @contextmanager
     def _check(self, check: str) -> Iterator[None]:
@@ -119,21 +113,21 @@ class Doctor:
         try:
             yield
         except PluginError as error:
-            self._fail(check, error.detail or str(error))
+            self._tell(check, FAILURE, error.detail or str(error))
 
     def _read(self, secret: Secret) -> str:
         """Return a secret, an empty one where it cannot be read."""
         value = ""
         with self._check(secret.name):
             value = secret.read()
-            self._ok(secret.name, f"Read from {secret.source}.")
+            self._tell(secret.name, OK, f"Read from {secret.source}.")
         return value
 
     def _iconik(self, iconik: Iconik, settings: Settings, secret: str) -> None:
         user = iconik.current_user()
-        self._ok("iconik", f"The token is valid. It acts as {user.name}.")
+        self._tell("iconik", OK, f"The token is valid. It acts as {user.name}.")
         if user.is_admin is False:
-            self._warn("administrator", "That user is none: custom actions cannot be made.")
+            self._tell("administrator", WARNING, "That user cannot make custom actions.")
         with self._check("roles"):
             self._roles(iconik.current_roles(), settings)
         with self._check("storages"):
@@ -145,89 +139,55 @@ class Doctor:
     def _roles(self, roles: Sequence[str], settings: Settings) -> None:
         enough = []
         for purpose, needed in ROLES.items():
-            if ARCHIVE in purpose and not settings.archive_before_remove:
-                continue
             missing = ", ".join(role for role in needed if role not in roles)
             if not missing:
                 enough.append(purpose)
-            elif purpose in VITAL:
-                self._fail(f"roles: {purpose}", f"Give the token's user {missing}.")
-            else:
-                self._warn(f"roles: {purpose}", f"For this the token's user needs {missing}.")
+            elif ARCHIVE not in purpose or settings.archive_before_remove:
+                state = FAILURE if purpose in VITAL else WARNING
+                self._tell(f"roles: {purpose}", state, f"The token's user needs {missing}.")
         if enough:
-            self._ok("roles", f"Enough for: {'; '.join(enough)}.")
+            self._tell("roles", OK, f"Enough for: {'; '.join(enough)}.")
 
     def _storages(self, iconik: Iconik, storages: Sequence[Storage], settings: Settings) -> None:
-        master = None
-        with self._check("master storage"):
+        check, master = "master storage", None
+        with self._check(check):
             if settings.master_storage_name:
-                master = find_storage(storages, "MASTER_STORAGE_NAME", settings.master_storage_name)
-                self._storage("master storage", master)
+                master = find_storage(storages, MASTER, settings.master_storage_name)
+                self._tell(check, *_judge_storage(master))
             else:
-                self._warn("master storage", "Set MASTER_STORAGE_NAME, or a copy anywhere counts.")
+                self._tell(check, WARNING, f"Set {MASTER}, or a copy anywhere counts.")
         with self._check("storage"):
             storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
             if may_hold_masters(storage, master):
-                self._fail("storage", f"{storage.name} may hold masters: set STORAGE_NAME.")
+                text = f"{storage.name} may hold masters: set STORAGE_NAME."
+                self._tell("storage", FAILURE, text)
                 return
-            self._storage("storage", storage)
+            self._tell("storage", *_judge_storage(storage))
             can_delete = iconik.can_delete_on(storage.id)
-            if can_delete is False:
-                self._fail("deletion", f"Enable Delete in iconik's settings of {storage.name}.")
-            elif can_delete:
-                self._ok("deletion", "iconik may delete there.")
-            else:
-                self._ok("deletion", "iconik does not tell: see that its settings have Delete.")
-
-    def _storage(self, check: str, storage: Storage) -> None:
-        text = f"{storage.name} is {storage.status}, of type {storage.method}."
-        if storage.status == "ACTIVE":
-            self._ok(check, text)
-        else:
-            self._fail(check, f"{text} See iconik's settings of it, and whether its gateway runs.")
+            text = {
+                True: "iconik may delete there.",
+                False: f"Enable Delete in iconik's settings of {storage.name}.",
+                None: "iconik does not tell: see that its settings have Delete.",
+            }[can_delete]
+            self._tell("deletion", FAILURE if can_delete is False else OK, text)
 
     def _custom_actions(
-        self,
-        actions: Sequence[CustomAction],
-        storages: Sequence[Storage],
-        secret: str,
+        self, actions: Sequence[CustomAction], storages: Sequence[Storage], secret: str
     ) -> None:
-        verbs = set()
+        missing = set(VERBS)
         for action in actions:
             url, verb = target(action)
             check = f"{action.title} ({action.context})"
-            is_ours = url == self._url if self._url else url and secret_of(action)
-            if is_ours:
-                verbs.add(verb)
+            if url == self._url if self._url else url and secret_of(action):
+                missing.discard(verb)
                 with self._check(check):
-                    self._custom_action(check, action, storages, secret)
+                    self._tell(check, *_judge_action(action, storages, secret))
             elif url and secret_of(action) == secret:
-                self._warn(check, f"It calls {url}, not this function.")
-        if missing := [verb for verb in VERBS if verb not in verbs]:
+                self._tell(check, WARNING, f"It calls {url}, not this function.")
+        if missing:
             remedy = f"python -m storage_plugin actions create --url {self._url or 'URL'}"
-            self._fail("custom actions", f"None is there to {' or to '.join(missing)}: {remedy}")
-
-    def _custom_action(
-        self,
-        check: str,
-        action: CustomAction,
-        storages: Sequence[Storage],
-        secret: str,
-    ) -> None:
-        query = read_query(parse_qs(action.url.partition("?")[2], keep_blank_values=True))
-        if "storage" in query:
-            find_storage(storages, "Its URL", query["storage"])
-        again = "run `actions create` again"
-        if action.type != "POST":
-            self._fail(check, f"Its type is {action.type}, it must be POST: {again}.")
-        elif secret and secret_of(action) != secret:
-            self._fail(check, f"Its header {HEADER} holds another secret: {again}.")
-        elif action.is_disabled:
-            self._warn(check, "It is disabled in iconik: enable it there if it is wanted.")
-        elif action.status == "FAILING":
-            self._warn(check, f"It failed last time, see the function's log: {action.last_error}")
-        else:
-            self._ok(check, f"It calls {action.url}.")
+            text = f"None is there to {' or to '.join(sorted(missing))}: {remedy}"
+            self._tell("custom actions", FAILURE, text)
 
     def _function(self, url: str, secret: str) -> None:
         """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
@@ -235,48 +195,78 @@ class Doctor:
         # Nothing of the answers' bodies is read: they may be of anybody's.
         options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
         try:
-            stranger = session.post(f"{url}/remove", **options)
-            if (stranger.status_code, stranger.headers.get("WWW-Authenticate")) != (401, HEADER):
-                self._fail("function", _remedy(url, stranger.status_code))
-                return
-            self._ok("function", f"{url} lets no stranger in.")
-            if not secret:
-                return
-            known = session.get(url, headers={HEADER: secret.encode()}, **options)
+            answer = session.post(f"{url}/remove", **options)
+            is_plugin = (answer.status_code, answer.headers.get("WWW-Authenticate")) == (
+                401,
+                HEADER,
+            )
+            self._tell("function", *_judge_function(url, answer.status_code, is_plugin))
+            if is_plugin and secret:
+                answer = session.get(url, headers={HEADER: secret.encode()}, **options)
+                self._tell("deployed secret", *_judge_secret(answer.status_code))
         except (requests.RequestException, ValueError) as error:
-            self._fail("function", f"{url} cannot be asked ({type(error).__name__}): is it right?")
-            return
-        if known.status_code == requests.codes.method_not_allowed:
-            self._ok("deployed secret", "It is this one.")
-        elif known.status_code == requests.codes.unavailable:
-            self._fail("deployed secret", "The function cannot read it: its log says why.")
-        else:
-            self._fail("deployed secret", "It is another: was it deployed with a fixed version?")
-
-    def _queue(self, name: str) -> None:
-        from google.api_core.exceptions import GoogleAPIError, NotFound
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud import tasks_v2
-
-        try:
-            client = tasks_v2.CloudTasksClient()
-            queue = client.get_queue(name=name, timeout=TIMEOUT, retry=None)
-        except NotFound:
-            self._fail("queue", f"There is no {name}: create it as the README says.")
-        except (GoogleAPIError, GoogleAuthError) as error:
-            self._warn("queue", f"You may not look at it from here ({type(error).__name__}).")
-        else:
-            if queue.state != tasks_v2.Queue.State.RUNNING:
-                self._fail("queue", f"It is {queue.state.name}: `gcloud tasks queues resume` it.")
-            elif queue.retry_config.max_attempts != ATTEMPTS:
-                self._warn("queue", f"Set its --max-attempts to {ATTEMPTS}, as the README says.")
-            else:
-                self._ok("queue", "It is running.")
+            text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
+            self._tell("function", FAILURE, text)
 
 
-def _remedy(url: str, status: int) -> str:
-    """Return what to do where something else than the plugin answers a stranger."""
-    return {
-        403: f"Google lets nobody to {url}: deploy with --allow-unauthenticated.",
-        404: f"There is nothing at {url}: `gcloud functions describe` shows the function's URL.",
-    }.get(status, f"{url} answers {status}: is it this function? Its log tells more.")
+def _judge_storage(storage: Storage) -> tuple[str, str]:
+    text = f"{storage.name} is {storage.status}, of type {storage.method}."
+    if storage.status == "ACTIVE":
+        return OK, text
+    return FAILURE, f"{text} See iconik's settings of it, and whether its gateway runs."
+
+
+def _judge_action(
+    action: CustomAction, storages: Sequence[Storage], secret: str
+) -> tuple[str, str]:
+    query = read_query(parse_qs(action.url.partition("?")[2], keep_blank_values=True))
+    if "storage" in query:
+        find_storage(storages, "Its URL", query["storage"])
+    if action.type != "POST":
+        return FAILURE, f"Its type is {action.type}, it must be POST: run `actions create` again."
+    if secret and secret_of(action) != secret:
+        return FAILURE, f"Its header {HEADER} holds another secret: run `actions create` again."
+    if action.is_disabled:
+        return WARNING, "It is disabled in iconik: enable it there if it is wanted."
+    if action.status == "FAILING":
+        return WARNING, f"It failed last time, see the function's log: {action.last_error}"
+    return OK, f"It calls {action.url}."
+
+
+def _judge_function(url: str, status: int, is_plugin: bool) -> tuple[str, str]:
+    """Return what it means that the function answers a stranger so."""
+    if is_plugin:
+        return OK, f"{url} lets no stranger in."
+    if status == requests.codes.forbidden:
+        return FAILURE, f"Google lets nobody to {url}: deploy with --allow-unauthenticated."
+    if status == requests.codes.not_found:
+        return FAILURE, f"There is nothing at {url}: `gcloud functions describe` shows its URL."
+    return FAILURE, f"{url} answers {status}: is it this function? Its log tells more."
+
+
+def _judge_secret(status: int) -> tuple[str, str]:
+    """Return what it means that the function answers a GET with the secret so."""
+    if status == requests.codes.method_not_allowed:
+        return OK, "It is this one."
+    if status == requests.codes.unavailable:
+        return FAILURE, "The function cannot read it: its log says why."
+    return FAILURE, "It is another: was the function deployed with a fixed version?"
+
+
+def _judge_queue(name: str) -> tuple[str, str]:
+    from google.api_core.exceptions import GoogleAPIError, NotFound
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import tasks_v2
+
+    try:
+        client = tasks_v2.CloudTasksClient()
+        queue = client.get_queue(name=name, timeout=TIMEOUT, retry=None)
+    except NotFound:
+        return FAILURE, f"There is no {name}: create it as the README says."
+    except (GoogleAPIError, GoogleAuthError) as error:
+        return WARNING, f"You may not look at it from here ({type(error).__name__})."
+    if queue.state != tasks_v2.Queue.State.RUNNING:
+        return FAILURE, f"It is {queue.state.name}: `gcloud tasks queues resume` it."
+    if queue.retry_config.max_attempts != ATTEMPTS:
+        return WARNING, f"Set its --max-attempts to {ATTEMPTS}, as the README says."
+    return OK, "It is running."

@@ -249,16 +249,12 @@ class Job:
 
     def _tell(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
-        if self._is_repeated and end.can_retry:
+        will_repeat = self._is_repeated and end.can_retry
+        self.is_told = not end.status
+        if will_repeat or not end.status:  # It goes on.
+            message = f"{end.sentence} The queue repeats it." if will_repeat else end.sentence
             if self.id:
-                self._iconik.update_job(
-                    self.id, {"message": f"{end.sentence} The queue repeats it."}
-                )
-            return
-        if not end.status:
-            self.is_told = True
-            if self.id:
-                self._iconik.update_job(self.id, self._state() | {"message": end.sentence})
+                self._iconik.update_job(self.id, self._state() | {"message": message})
             return
         shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
         message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()

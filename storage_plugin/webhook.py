@@ -148,6 +148,6 @@ def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
 def _wait(value: object) -> Wait | None:
     try:
         wait = Wait(**value)  # type: ignore[arg-type]
+        return replace(wait, jobs=tuple(job for job in wait.jobs if is_uuid(job)))
     except TypeError:
         return None
-    return replace(wait, jobs=tuple(job for job in wait.jobs if is_uuid(job)))

@@ -507,6 +507,9 @@ PAYLOADS = st.fixed_dictionaries(
     optional={
         **dict.fromkeys(["collection_ids", "saved_search_ids"], IDS),
         **dict.fromkeys(["user_id", "job_id", "anything"], often(st.just(KNOWN), JSON)),
+        "wait": st.fixed_dictionaries(
+            dict.fromkeys(["since", "times", "asked", "done", "jobs"], JSON)
+        ),
     },
 )
 PATHS = st.sampled_from(["/remove", "/add", "/iconik_handler/remove/"])

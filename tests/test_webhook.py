@@ -143,3 +143,34 @@ def test_nothing_selected_is_refused(body: str) -> None:
     """A payload that selects nothing is a mistake."""
     with pytest.raises(CallerError, match="Nothing is selected"):
         webhook.read_selection(body.encode())
+
+
+@pytest.mark.parametrize(
+    ("wait", "read"),
+    [
+        (webhook.Wait(1.5, 2, 3, 4, (ID,)), webhook.Wait(1.5, 2, 3, 4, (ID,))),
+        (webhook.Wait(1.5, 2, 3, 4, ("../x", ID)), webhook.Wait(1.5, 2, 3, 4, (ID,))),
+    ],
+)
+def test_a_wait_comes_back_as_it_was_sent(wait: webhook.Wait, read: webhook.Wait) -> None:
+    """What the queue hands back is what was handed over; ids enter URLs, so they are looked at."""
+    selection = webhook.Selection(assets=(ID,), wait=wait)
+    assert webhook.read_selection(selection.body()).wait == read
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"since": 1},
+        dict.fromkeys(["since", "times", "asked", "done", "jobs"]),
+    ],
+)
+def test_nonsense_is_no_wait(wait: object) -> None:
+    """An editor's payload may hold anything."""
+    body = json.dumps({"asset_ids": [ID], "wait": wait}).encode()
+    assert webhook.read_selection(body).wait is None
