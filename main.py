@@ -31,7 +31,7 @@ from storage_plugin.progress import Job
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
-from storage_plugin.task_queue import ATTEMPTS, TaskQueue
+from storage_plugin.task_queue import Delivery, TaskQueue, read_delivery
 from storage_plugin.transfers import Removal
 from storage_plugin.webhook import Selection
 
@@ -56,13 +56,13 @@ def iconik_handler(request: flask.Request) -> str:
     """
     started = time.monotonic()
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""), os.getenv("GOOGLE_CLOUD_PROJECT"))
-    error, is_queued, status = None, False, 200
+    error, delivery, status = None, None, 200
     try:
-        is_queued = let_in(request)
-        answer = act(request, log, is_queued)
+        delivery = let_in(request)
+        answer = act(request, log, delivery)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
-        if is_queued:  # It repeats what is not answered with 200.
+        if delivery:  # The queue repeats what is not answered with 200.
             status = 200 if raised.is_final else 503
 
     # One line that can be encoded, whatever iconik's names hold.
@@ -80,11 +80,11 @@ def iconik_handler(request: flask.Request) -> str:
     return answer
 
 
-def let_in(request: flask.Request) -> bool:
+def let_in(request: flask.Request) -> Delivery | None:
     """Verify the shared secret, or the queue's token, before anything else is looked at.
 
     Returns:
-        Whether it is the queue.
+        What the queue says of its delivery, if it is the queue.
 
     Raises:
         Unauthorized: the request holds neither.
@@ -92,22 +92,25 @@ def let_in(request: flask.Request) -> bool:
     """
     given = request.headers.get("x-bz-secret")
     if given and webhook.is_authentic(given, shared_secret.read()):
-        return False
+        return None
     # It may have been rotated; but a flood of wrong secrets must cost nothing.
     if given and webhook.is_authentic(given, shared_secret.read(max_age=0, pause=10)):
-        return False
+        return None
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     account, url = os.getenv("TASK_SERVICE_ACCOUNT"), os.getenv("FUNCTION_URL")
     is_possible = scheme == "Bearer" and os.getenv("TASK_QUEUE")
     if is_possible and account and url and task_queue.is_sender(token, account, url.rstrip("/")):
-        return True
+        header = request.headers.get
+        return read_delivery(
+            header("X-CloudTasks-TaskName", ""), header("X-CloudTasks-TaskRetryCount", "0")
+        )
     raise Unauthorized("The header x-bz-secret must hold the shared secret.")
 
 
-def act(request: flask.Request, log: Log, is_queued: bool) -> str:
+def act(request: flask.Request, log: Log, delivery: Delivery | None) -> str:
     """Read a custom action, do what it asks or hand it to the queue, and return the answer."""
     selection = read_payload(request)
-    if not is_queued:
+    if not delivery:
         selection = replace(selection, job_id=None, wait=None)
     query = read_query(request.args.to_dict(flat=False))
     action = webhook.read_action(request.path)
@@ -121,9 +124,7 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
     deadline = Deadline(settings.timeout - min(6.0, 0.1 * settings.timeout))
     rest = connect(pace, deadline)
     news = connect(Pace(), Deadline(settings.timeout), attempts=2, read=3.0, is_vital=False)
-    retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")  # Only the queue's counts.
-    is_repeated = is_queued and not (retries.isdecimal() and int(retries) >= ATTEMPTS - 1)
-    job = Job(Iconik(news), selection, settings.storage_name, log, is_queued, is_repeated)
+    job = Job(Iconik(news), selection, settings.storage_name, log, delivery)
     send = functools.partial(
         task_queue.hand_over,
         str(settings.task_queue),
@@ -132,7 +133,7 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
         f"/{action}?{urlencode(query)}",
     )
     try:
-        if settings.task_queue and not is_queued:
+        if settings.task_queue and not delivery:
             log.figures["queue"] = "handed over"
             return hand_over(send, selection, job if action == "remove" else None)
         if action == "add":
@@ -144,16 +145,11 @@ def act(request: flask.Request, log: Log, is_queued: bool) -> str:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             end = progress.outcome(removals, settings.storage_name, job.progress)
-            if is_queued and end.waiting and not (is_repeated and end.can_retry):
-                try:
-                    name = request.headers.get("X-CloudTasks-TaskName", "")
-                    end = come_back(send, name, selection, settings, job, removals)
-                except PluginError as error:
-                    if is_repeated and error.can_retry:
-                        raise
+            if delivery and end.waiting and not job.will_repeat(end):
+                end = come_back(send, delivery, selection, settings, job, removals, end)
             job.end = end
         answer = progress.answer(job.end)
-        if is_queued and not job.is_told:
+        if delivery and not job.is_told:
             raise QueueUnavailable(
                 "The job in iconik does not tell the end yet: the queue repeats."
             )
@@ -194,34 +190,43 @@ def hand_over(send: Callable[..., None], selection: Selection, job: Job | None) 
 
 def come_back(
     send: Callable[..., None],
-    task: str,
+    delivery: Delivery,
     selection: Selection,
     settings: Settings,
     job: Job,
     removals: Sequence[Removal],
+    end: progress.Outcome,
 ) -> progress.Outcome:
-    """Let the queue come back for all that is left, and return what the job tells meanwhile."""
+    """Let the queue come back for all that is left, and return what the job tells meanwhile.
+
+    If it never will, the end is what it would be without a queue.
+    """
     left: defaultdict[str, list[str]] = defaultdict(list)
     for removal in sorted(removals, key=lambda removal: not removal.waits):
         if removal.stays or removal.error:
             left[removal.object_type].append(removal.object_id)
-    total, waiting = job.progress.total or 0, sum(bool(removal.waits) for removal in removals)
+    total = job.progress.total or 0
     done, jobs = total - len(left["assets"]), job.progress.copy_jobs
-    wait, pause = next_wait(selection.wait, waiting, done, jobs)
-    following = Selection(
-        tuple(left["assets"]),
-        tuple(left["collections"]),
-        tuple(left["saved_searches"]),
-        selection.user_id,
-        job.id,
-        wait,
+    wait, pause = next_wait(selection.wait, end.waiting, done, jobs)
+    following = replace(
+        selection,
+        assets=tuple(left["assets"]),
+        collections=tuple(left["collections"]),
+        saved_searches=tuple(left["saved_searches"]),
+        job_id=job.id,
+        wait=wait,
     )
     # By its name a task that is delivered twice has the queue come back once.
-    name = hashlib.sha256(task.encode()).hexdigest() if task else ""
-    send(following.body(), name=name, pause=pause)
-    job.progress.processed = total - waiting
+    name = hashlib.sha256(delivery.task.encode()).hexdigest() if delivery.task else ""
+    try:
+        send(following.body(), name=name, pause=pause)
+    except PluginError as error:
+        if error.can_retry and not delivery.is_last:
+            raise
+        return end
+    job.progress.processed = total - end.waiting
     to = settings.master_storage_name
-    return progress.Outcome(None, f"{waiting} of {total} assets wait for their copies on {to}.")
+    return progress.Outcome(None, f"{end.waiting} of {total} assets wait for their copies on {to}.")
 
 
 def refuse(error: PluginError, status: int, answer: str) -> NoReturn:

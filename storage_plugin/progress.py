@@ -18,6 +18,7 @@ from storage_plugin.errors import (
 )
 from storage_plugin.iconik import ENDED, Iconik, JobState
 from storage_plugin.logs import Log
+from storage_plugin.task_queue import Delivery
 from storage_plugin.transfers import Progress, Removal
 from storage_plugin.webhook import Selection
 
@@ -130,8 +131,7 @@ class Job:
         selection: what is removed.
         storage_name: what it is removed from.
         log: takes the warning.
-        is_queued: whether the queue delivered it.
-        is_repeated: whether the queue repeats what does not come to its end.
+        delivery: of the queue; None: it comes from iconik itself.
 
     Attributes:
         id: in iconik, None where there is no job.
@@ -146,8 +146,7 @@ class Job:
         selection: Selection,
         storage_name: str,
         log: Log,
-        is_queued: bool = False,
-        is_repeated: bool = False,
+        delivery: Delivery | None = None,
     ) -> None:
         self.id = selection.job_id
         self.progress = Progress()
@@ -162,8 +161,7 @@ class Job:
         ]
         self._storage_name = storage_name
         self._log = log
-        self._is_queued = is_queued
-        self._is_repeated = is_repeated
+        self._delivery = delivery
         self._before = JobState(None, 0, 0)
         self._asks_for_titles = True
         self._error: PluginError | None = None
@@ -220,10 +218,14 @@ class Job:
         if self._error:
             self._log.write("WARNING", f"The editor may not see the end in iconik: {self._error}")
 
+    def will_repeat(self, end: Outcome) -> bool:
+        """Whether the queue repeats a removal that ends like this."""
+        return self._delivery is not None and not self._delivery.is_last and end.can_retry
+
     def _attend(self) -> None:
         """Create the job, and update it until the removal is over."""
         started = time.monotonic()
-        if not self._is_queued:  # Else it was created when the work was handed over.
+        if not self._delivery:  # Else it was created when the work was handed over.
             self.open()
         # Long removals are told of less often: the news must not take up iconik's limit.
         while self.id and not self._is_over.wait(
@@ -249,12 +251,12 @@ class Job:
 
     def _tell(self, end: Outcome) -> None:
         """Tell the job's end, and notify the editor if something was kept or failed."""
-        will_repeat = self._is_repeated and end.can_retry
         self.is_told = not end.status
-        if will_repeat or not end.status:  # It goes on.
-            message = f"{end.sentence} The queue repeats it." if will_repeat else end.sentence
+        repeats = " The queue repeats it." if self.will_repeat(end) else ""
+        if repeats or not end.status:
             if self.id:
-                self._iconik.update_job(self.id, self._state() | {"message": message})
+                news = {"message": end.sentence + repeats}
+                self._iconik.update_job(self.id, self._state() | news)
             return
         shown = [f"{self._name(removal)}: {removal.reason}" for removal in end.told[:NAMED]]
         message = f"{end.sentence} {_listing(shown, len(end.told))}".rstrip()

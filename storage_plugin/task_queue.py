@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from storage_plugin.errors import BodyTooLarge, QueueUnavailable
@@ -34,6 +35,31 @@ PAUSE = 10.0
 
 KEEP = 3600.0
 """Seconds for which Google's certificates are kept; it publishes new ones long before their use."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A task, as the queue sends it.
+
+    Attributes:
+        task: its name.
+        is_last: whether the queue gives it up if it fails once more.
+    """
+
+    task: str
+    is_last: bool
+
+
+def read_delivery(task: str, retries: str) -> Delivery:
+    """Read what the queue's headers say; they prove nothing of where a request is from.
+
+    https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
+
+    Args:
+        task: the header `X-CloudTasks-TaskName`.
+        retries: the header `X-CloudTasks-TaskRetryCount`.
+    """
+    return Delivery(task, retries.isdecimal() and int(retries) >= ATTEMPTS - 1)
 
 
 class TaskQueue:

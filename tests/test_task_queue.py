@@ -21,7 +21,7 @@ from storage_plugin.errors import OutOfTime, QueueUnavailable
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.progress import Job, Outcome
-from storage_plugin.task_queue import TaskQueue
+from storage_plugin.task_queue import Delivery, TaskQueue
 from storage_plugin.webhook import Selection
 from tests.conftest import Time
 from tests.test_transfers import CLIP, Site
@@ -231,7 +231,7 @@ def test_without_a_job_none_is_made_later(queued: Queued) -> None:
 def test_a_repeat_without_a_job_is_not_told(world: World, iconik: Iconik) -> None:
     """While the queue repeats a removal that has no job the editor hears of no end."""
     selection = Selection(assets=(new_id(),), user_id=EDITOR)
-    job = Job(iconik, selection, "LucidLink", Log("", None), is_queued=True, is_repeated=True)
+    job = Job(iconik, selection, "LucidLink", Log("", None), Delivery("task", False))
     job.close(Outcome("FAILED", "1 is left.", kind=OutOfTime))
     assert (world.jobs, world.notifications, job.is_told) == ({}, {}, False)
 
