@@ -44,7 +44,7 @@ class Archive:
         self._asked = frozenset(selection.assets[: wait.asked] if wait else ())
         self._is_late = wait is not None and time.time() >= wait.since + PATIENCE
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._transfers: dict[str, list[Transfer]] | None = None
+        self._transfers: defaultdict[str, list[Transfer]] | None = None
         self._failures: defaultdict[str, str | None] | None = None
         self._lock = threading.Lock()
 
@@ -113,12 +113,13 @@ class Archive:
         """Whether iconik is copying a format of an asset; its job is noted."""
         with self._lock:
             if self._transfers is None:
+                transfers = self._iconik.transfers(self._storage.id, self._master.id)
                 self._transfers = defaultdict(list)
-                for transfer in self._iconik.transfers(self._storage.id, self._master.id):
+                for transfer in transfers:
                     self._transfers[transfer.asset_id].append(transfer)
             found = [
                 transfer
-                for transfer in self._transfers.get(asset_id, [])
+                for transfer in self._transfers[asset_id]
                 if transfer.format_id in (format_id, None)
             ]
             self.jobs |= {transfer.job_id for transfer in found if transfer.job_id}
