@@ -1,5 +1,6 @@
 """What stands only on LucidLink is copied to the masters first, and removed only then."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -59,6 +60,45 @@ def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: Iconik) -> 
     first = remove(iconik, asset_id, settings=ON)
     assert remove(iconik, asset_id, settings=ON) == first
     assert len(site.world.bulk_jobs) == 1
+
+
+@pytest.mark.parametrize("unsaid", [{}, {"status": None, "file_set_status": None}])
+@pytest.mark.parametrize(
+    ("file", "waits"),
+    [
+        ({"status": "AWAITED"}, True),
+        ({"status": "FAILED"}, False),
+        ({"size": 1}, False),
+    ],
+)
+def test_what_became_of_a_copy(
+    site: Site, iconik: Iconik, unsaid: Row, file: Row, waits: bool
+) -> None:
+    """A copy that was asked for is waited for while it is unfinished, and no longer."""
+    asset_id, _ = site.asset([CLIP], [CLIP | file])
+    site.world.unsaid = unsaid
+    wait = Wait(time.time(), 0, 1, 7, ())
+    progress, selection = transfers.Progress(), Selection(assets=(asset_id,), wait=wait)
+    (removal,) = transfers.remove(iconik, selection, ON, Deadline(60), progress)
+    assert (bool(removal.waits), bool(removal.kept)) == (waits, not waits)
+    assert (progress.before, progress.total) == (7, 8)
+
+
+def test_the_jobs_that_copy_are_told(site: Site, iconik: Iconik) -> None:
+    """Who waits for copies must be able to ask what became of them."""
+    progress, selection = transfers.Progress(), Selection(assets=(render(site),))
+    transfers.remove(iconik, selection, ON, Deadline(60), progress)
+    assert progress.copy_jobs == set(site.world.bulk_jobs)
+
+
+def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: Iconik) -> None:
+    """Its masters may not last."""
+    asset_id = render(site)
+    for row in site.world.formats.values():
+        row["status"] = "DELETED"
+    (removal,) = remove(iconik, asset_id, settings=ON)
+    assert removal.kept == ["ORIGINAL: the format is DELETED"]
+    assert site.world.bulk_jobs == []
 
 
 @pytest.mark.parametrize(

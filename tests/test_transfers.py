@@ -1,6 +1,8 @@
 """What is copied, what is deleted, and above all what is kept."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 
 import pytest
 
@@ -535,8 +537,31 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
     result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
     assert [removal.reason for removal in result[:2]] == ["iconik does not know it"] * 2
     assert [removal.object_type for removal in result[:2]] == ["collections", "saved_searches"]
-    assert [removal.object_id for removal in result[2:]] == [unknown, known]
+    assert [removal.object_id for removal in result] == [unknown, unknown, unknown, known]
     assert site.world.names_on(site.lucidlink) == []
+
+
+def test_after_an_error_nothing_new_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has begun when something fails is finished; what has not is left."""
+    is_shut, done = Event(), []
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            is_shut.set()
+            super().shutdown()
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise IconikError("broken")
+        is_shut.wait()
+        done.append(item)
+
+    monkeypatch.setattr(transfers, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(transfers, "WORKERS", 1)
+    with pytest.raises(IconikError):
+        transfers._side_by_side(work, [0, 1, 2, 3])
+    assert done in ([], [1])
 
 
 def test_one_failure_does_not_stop_the_others(site: Site, iconik: Iconik) -> None:
