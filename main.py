@@ -15,7 +15,7 @@ import functions_framework
 from werkzeug.exceptions import InternalServerError
 
 from storage_plugin import progress, transfers, webhook
-from storage_plugin.archive import next_wait
+from storage_plugin.archive import Archive
 from storage_plugin.errors import (
     BodyTooLarge,
     CallerError,
@@ -145,8 +145,9 @@ def act(request: flask.Request, log: Log, delivery: Delivery | None) -> str:
             removals = transfers.remove(Iconik(rest), selection, settings, deadline, job.progress)
             progress.write_log(removals, log)
             end = progress.outcome(removals, settings.storage_name, job.progress)
-            if delivery and end.waiting and not job.will_repeat(end):
-                end = come_back(send, delivery, selection, settings, job, removals, end)
+            archive = job.progress.archive
+            if delivery and archive and end.waiting and not job.will_repeat(end):
+                end = come_back(send, delivery, selection, archive, job, removals, end, log)
             job.end = end
         answer = progress.answer(job.end)
         if delivery and not job.is_told:
@@ -192,22 +193,22 @@ def come_back(
     send: Callable[..., None],
     delivery: Delivery,
     selection: Selection,
-    settings: Settings,
+    archive: Archive,
     job: Job,
     removals: Sequence[Removal],
     end: progress.Outcome,
+    log: Log,
 ) -> progress.Outcome:
     """Let the queue come back for all that is left, and return what the job tells meanwhile.
 
     If it never will, the end is what it would be without a queue.
     """
     left: defaultdict[str, list[str]] = defaultdict(list)
-    for removal in sorted(removals, key=lambda removal: not removal.waits):
+    for removal in removals:
         if removal.stays or removal.error:
             left[removal.object_type].append(removal.object_id)
     total = job.progress.total or 0
-    done, jobs = total - len(left["assets"]), job.progress.copy_jobs
-    wait, pause = next_wait(selection.wait, end.waiting, done, jobs)
+    wait, pause = archive.next_wait(total - len(left["assets"]))
     following = replace(
         selection,
         assets=tuple(left["assets"]),
@@ -223,10 +224,10 @@ def come_back(
     except PluginError as error:
         if error.can_retry and not delivery.is_last:
             raise
+        log.write("WARNING", f"The queue will not come back for what is left: {error}")
         return end
     job.progress.processed = total - end.waiting
-    to = settings.master_storage_name
-    return progress.Outcome(None, f"{end.waiting} of {total} assets wait for their copies on {to}.")
+    return progress.Outcome(None, f"{end.waiting} of {total} assets wait for their copies.")
 
 
 def refuse(error: PluginError, status: int, answer: str) -> NoReturn:

@@ -184,7 +184,7 @@ class Iconik:
         response = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", role, json=body)
         try:  # iconik documents no body here, so none is required.
             job_id = response.json()["job_id"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return str(job_id) if is_uuid(job_id) else None
 
@@ -219,8 +219,10 @@ class Iconik:
                 job_id=_text_or_none(row, "parent_job_id") or _text_or_none(row, "job_id"),
             )
             for path in lists
-            for row in self._all(f"{FILES}/storages/{path}", "can_read_transfers", {})
-            if row.get("destination_storage_id") in (None, destination_id)
+            for row in self._rest.pages(
+                f"{FILES}/storages/{path}", "can_read_transfers", cursor=True, is_moving=True
+            )
+            if str(row.get("destination_storage_id") or destination_id).lower() == destination_id
         ]
 
     def file_status(self, asset_id: str, file_id: str) -> str | None:

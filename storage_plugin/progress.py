@@ -13,6 +13,7 @@ from storage_plugin.errors import (
     AdministratorError,
     IconikError,
     IconikUnavailable,
+    NotFound,
     OutOfTime,
     PluginError,
 )
@@ -64,7 +65,7 @@ def outcome(removals: Sequence[Removal], storage_name: str, progress: Progress) 
         f"{total - len(failed) - left} of {total} assets are done, "
         f"{len(failed)} failed and {left} are left."
     )
-    if left and progress.is_aborted:
+    if (left or waiting) and progress.is_aborted:
         return Outcome("ABORTED", f"Aborted: {counts}", failed + kept)
     if failed or left:
         errors = [removal.error for removal in failed if removal.error]
@@ -101,7 +102,8 @@ def write_log(removals: Sequence[Removal], log: Log) -> None:
     for removal in removals:
         text = f"{removal.object_id}: {removal.reason}"
         if removal.stays:
-            log.write("WARNING", f"Kept {text}.", kept=removal.object_id)
+            severity = "WARNING" if removal.kept else "INFO"
+            log.write(severity, f"Kept {text}.", kept=removal.object_id)
         if removal.error and not removal.is_left:
             log.write("ERROR", f"Failed {text}. {removal.error.detail}", failed=removal.object_id)
     log.figures.update(
@@ -203,9 +205,13 @@ class Job:
             if error.can_retry:
                 raise
             self._error = error
+            if isinstance(error, NotFound):  # Deleted, which is no abort: the rest is told anyway.
+                self.id = None
         if self._before.status == "ABORT_PENDING":
             done = f"{self._before.processed} of {self._before.total} assets"
             self.close(Outcome("ABORTED", f"Aborted: {done} were done before."))
+            if self._error:
+                raise self._error
             return True
         return self._before.status in ENDED
 

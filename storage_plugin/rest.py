@@ -146,7 +146,13 @@ class Rest:
                 self._pace.sleep(backoff(attempts), self._deadline)
 
     def pages(
-        self, path: str, role: str, *, cursor: bool = False, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        role: str,
+        *,
+        cursor: bool = False,
+        is_moving: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> Iterator[Row]:
         """Yield the rows of all pages of a list, each once, with an id that fits into a URL.
 
@@ -154,7 +160,7 @@ class Rest:
         without one the next page is asked for, or, in the lists that have a cursor, the rows after
         the last, unless all is there for certain. What is overlooked in a list could be lost, so
         it must be as long as iconik says; those that have a cursor tell what stands where, so they
-        must also agree with themselves.
+        must also agree with themselves; but not one that changes while it is read.
         """
         first = {"per_page": str(PAGE), **(query or {})}
         sent, page, is_linked, total = first, 1, False, 0
@@ -163,7 +169,7 @@ class Rest:
         while True:
             answer = self._page(path, role, sent, is_optional=page > 1 and not is_linked)
             rows = rows_of(answer)
-            yield from _unseen(rows, seen, path, is_strict=cursor)
+            yield from _unseen(rows, seen, path, is_strict=cursor and not is_moving)
             page += 1
             total = max(total, _number(answer, "total"))
             link = str(answer.get("next_url") or "")
@@ -176,7 +182,7 @@ class Rest:
             else:
                 following = {"last_id": rows[-1]["id"]} if cursor else {"page": str(page)}
                 sent = {**first, **following}
-        if total > len(seen):
+        if total > len(seen) and not is_moving:
             raise IconikUnavailable(
                 f"iconik sends only {len(seen)} of {total} rows of {path}: try again."
             )

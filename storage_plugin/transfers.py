@@ -6,10 +6,8 @@ No file leaves the storage unless a complete copy of it stands elsewhere: see `w
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from storage_plugin.archive import Archive
 from storage_plugin.errors import (
@@ -22,14 +20,8 @@ from storage_plugin.errors import (
 from storage_plugin.iconik import File, Format, Iconik, Item, Storage, chunks
 from storage_plugin.pace import Deadline
 from storage_plugin.settings import Settings
+from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
-
-WORKERS = 16
-"""Threads of one action. At 0.1 s a call they send 160 requests a second, more than is allowed."""
-
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -89,14 +81,14 @@ class Progress:
         before: the number of those that were done with when it began.
         processed: the number of those that are done.
         is_aborted: to be set when no other asset shall be begun.
-        copy_jobs: the ids of iconik's jobs that copy masters first.
+        archive: the copies of masters that come first, if they are wanted.
     """
 
     def __init__(self) -> None:
         self.total: int | None = None
         self.before = self.processed = 0
         self.is_aborted = False
-        self.copy_jobs: set[str] = set()
+        self.archive: Archive | None = None
         self._lock = threading.Lock()
 
     def count(self) -> None:
@@ -130,7 +122,7 @@ def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
         for format_name in settings.format_names
         for some in chunks(ids)
     ]
-    return [job for job in _side_by_side(copy, requests) if job]
+    return [job for job in side_by_side(copy, requests) if job]
 
 
 def remove(
@@ -154,9 +146,8 @@ def remove(
             "STORAGE_NAME, or storage= in the custom action's URL, name the one that is copied to."
         )
     assets, unknown = _find_assets(iconik, selection)
-    archive = None
     if settings.archive_before_remove and master:
-        archive = Archive(iconik, storage, master, selection)
+        progress.archive = Archive(iconik, storage, master, selection.wait)
 
     progress.before = progress.processed = selection.wait.done if selection.wait else 0
     progress.total = progress.before + len(assets)
@@ -166,7 +157,7 @@ def remove(
         if deadline.is_near or progress.is_aborted:
             removal.error = OutOfTime("Not begun.")
             return removal
-        _remove_asset(iconik, removal, settings.format_names, storage, master, archive)
+        _remove_asset(iconik, removal, settings.format_names, storage, master, progress.archive)
         if isinstance(removal.error, AdministratorError):
             deadline.end()  # It would be the same with every other asset.
         progress.count()
@@ -174,12 +165,12 @@ def remove(
 
     # In an order that differs each time: what is done already must not take a repeat all its time.
     order = random.sample(list(assets.items()), len(assets))
-    removals = {removal.object_id: removal for removal in _side_by_side(remove_asset, order)}
-    if archive:
-        for asset_id, error in archive.ask(progress.is_aborted).items():
+    removals = {removal.object_id: removal for removal in side_by_side(remove_asset, order)}
+    if progress.archive:
+        errors = progress.archive.ask(lambda: progress.is_aborted)
+        for asset_id, error in errors.items():
             removals[asset_id].waits.clear()
             removals[asset_id].error = removals[asset_id].error or error
-        progress.copy_jobs = archive.jobs
     return unknown + [removals[asset_id] for asset_id in assets]
 
 
@@ -414,7 +405,7 @@ def _find_assets(
     walked = set(level)
     while level:
         below: list[tuple[str, str]] = []
-        for (kind, object_id), items in zip(level, _side_by_side(contents, level), strict=True):
+        for (kind, object_id), items in zip(level, side_by_side(contents, level), strict=True):
             if items is None:
                 lost = Removal(object_id, object_type=kind, kept=["iconik does not know it"])
                 unknown.append(lost)
@@ -425,15 +416,3 @@ def _find_assets(
         level = [container for container in dict.fromkeys(below) if container not in walked]
         walked.update(level)
     return assets, unknown
-
-
-def _side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return what `work` makes of each item, done by some threads; stop at the first error."""
-    if len(items) < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            return [future.result() for future in [pool.submit(work, item) for item in items]]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

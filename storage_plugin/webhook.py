@@ -25,14 +25,14 @@ class Wait:
     Attributes:
         since: when the copies were asked for, in seconds since 1970.
         times: how often it has been looked since.
-        asked: how many of the selected assets, the first ones, wait for copies.
+        awaited: the ids of the formats whose copies are awaited, of all assets.
         done: the number of assets that are done with.
         jobs: the ids of iconik's jobs that copy, as far as it tells them.
     """
 
     since: float
     times: int
-    asked: int
+    awaited: tuple[str, ...]
     done: int
     jobs: tuple[str, ...]
 
@@ -148,6 +148,7 @@ def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
 def _wait(value: object) -> Wait | None:
     try:
         wait = Wait(**value)  # type: ignore[arg-type]
-        return replace(wait, jobs=tuple(job for job in wait.jobs if is_uuid(job)))
+        awaited, jobs = (tuple(filter(is_uuid, ids)) for ids in (wait.awaited, wait.jobs))
+        return replace(wait, awaited=awaited, jobs=jobs)
     except TypeError:
         return None

@@ -7,9 +7,9 @@ import pytest
 
 from sandbox.world import Row, World
 from storage_plugin import transfers
-from storage_plugin.archive import next_wait
+from storage_plugin.archive import Archive
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
-from storage_plugin.iconik import Iconik
+from storage_plugin.iconik import Iconik, Storage
 from storage_plugin.pace import Deadline
 from storage_plugin.webhook import Selection, Wait
 from tests.conftest import Time
@@ -77,7 +77,8 @@ def test_what_became_of_a_copy(
     """A copy that was asked for is waited for while it is unfinished, and no longer."""
     asset_id, _ = site.asset([CLIP], [CLIP | file])
     site.world.unsaid = unsaid
-    wait = Wait(time.time(), 0, 1, 7, ())
+    (format,) = site.world.formats_of(asset_id)
+    wait = Wait(time.time(), 0, (format["id"],), 7, ())
     progress, selection = transfers.Progress(), Selection(assets=(asset_id,), wait=wait)
     (removal,) = transfers.remove(iconik, selection, ON, Deadline(60), progress)
     assert (bool(removal.waits), bool(removal.kept)) == (waits, not waits)
@@ -88,7 +89,10 @@ def test_the_jobs_that_copy_are_told(site: Site, iconik: Iconik) -> None:
     """Who waits for copies must be able to ask what became of them."""
     progress, selection = transfers.Progress(), Selection(assets=(render(site),))
     transfers.remove(iconik, selection, ON, Deadline(60), progress)
-    assert progress.copy_jobs == set(site.world.bulk_jobs)
+    assert progress.archive
+    wait, _ = progress.archive.next_wait(0)
+    assert list(wait.jobs) == site.world.bulk_jobs
+    assert set(wait.awaited) == set(site.world.formats)
 
 
 def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: Iconik) -> None:
@@ -153,7 +157,7 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
 ) -> None:
     """What is under way when the copies are to be asked for is left out."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
-    monkeypatch.setattr("storage_plugin.transfers.WORKERS", 1)
+    monkeypatch.setattr("storage_plugin.threads.WORKERS", 1)
     renders = [render(site), render(site)]
     has_file_set = iconik.has_file_set
 
@@ -167,6 +171,44 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
     assert all(removal.waits for removal in remove(iconik, *renders, settings=ON))
     copied = [row["asset_id"] for row in site.world.transfers.values()]
     assert sorted(copied) == sorted(renders)
+
+
+def test_a_master_that_appears_meanwhile_is_not_copied_over(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the masters' storage has is looked at again when the copies are asked for."""
+    asset_id = render(site)
+    has_file_set = iconik.has_file_set
+
+    def look_and_add(*ids: str) -> bool:
+        found = has_file_set(*ids)
+        if not found:
+            site.world.add_file_set(asset_id, site.b2, [CLIP | {"size": 1}])
+        return found
+
+    monkeypatch.setattr(iconik, "has_file_set", look_and_add)
+    remove(iconik, asset_id, settings=ON)
+    assert site.world.bulk_jobs == []
+
+
+def test_a_list_of_transfers_may_change_while_it_is_read(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies that end between two pages are no contradiction."""
+    site.world.rows_per_page = 1
+    renders = [render(site) for _ in range(3)]
+    remove(iconik, *renders, settings=ON)
+    get = iconik._rest.get
+
+    def get_and_finish(path: str, *arguments: Row) -> Row:
+        answer = get(path, *arguments)
+        if path.endswith("/transfers_from/") and len(site.world.transfers) > 2:
+            site.world.transfers.popitem()
+        return answer
+
+    monkeypatch.setattr(iconik._rest, "get", get_and_finish)
+    site_b2, lucidlink = site.b2, site.lucidlink
+    assert len(iconik.transfers(lucidlink, site_b2)) == 2
 
 
 def test_many_renders_are_copied_from_lucidlink(
@@ -225,15 +267,18 @@ def test_an_aborted_removal_asks_for_no_copy(
     assert (removal.waits, site.world.bulk_jobs) == ([], [])
 
 
-def test_pauses_grow_up_to_an_hour_and_end_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A minute, two, four, ...; the last look is when 24 hours are over."""
     clock, wait, pauses = Time(), None, [1]
     began = clock.now
     monkeypatch.setattr("storage_plugin.archive.time.time", clock)
+    storage = Storage(site.b2, "B2", "B2", "ACTIVE")
     while pauses[-1] > 0:
-        wait, pause = next_wait(wait, 2, 5, ["job"])
+        wait, pause = Archive(iconik, storage, storage, wait).next_wait(5)
         pauses.append(pause)
         clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert clock.now == began + 24 * 3600
-    assert wait == Wait(began, len(pauses) - 2, 2, 5, ("job",))
+    assert wait == Wait(began, len(pauses) - 2, (), 5, ())

@@ -38,7 +38,7 @@ def test_the_queue_comes_back(queued: Queued) -> None:
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), masters(queued)) == (2, 3)
     (job,) = jobs(queued)
-    assert job["message"] == "2 of 5 assets wait for their copies on B2."
+    assert job["message"] == "2 of 5 assets wait for their copies."
     assert (job["status"], job["progress_processed"], job["progress_total"]) == ("STARTED", 3, 5)
 
     first, later = queued.tasks.created
@@ -128,7 +128,7 @@ def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
     (job,) = jobs(queued)
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "Final cut: ORIGINAL: no master stands elsewhere; " in job["message"]
-    assert "its copy to B2 took over 24 hours" in job["message"]
+    assert "it was not copied to B2 within 24 hours" in job["message"]
     assert (queued.copies(), queued.tasks.deliver()) == (1, [])
 
 
@@ -139,7 +139,7 @@ def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
     queued.post(asset_ids=[kept, missing, render(queued.site)])
     for _ in range(2):
         queued.tasks.deliver()
-        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies on B2."
+        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies."
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
     message = jobs(queued)[0]["message"]
@@ -211,7 +211,7 @@ def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
     queued.post(asset_ids=[denied, render(queued.site)])
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
-    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies on B2."
+    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies."
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
     (job,) = jobs(queued)
@@ -232,11 +232,11 @@ def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
 
 def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
     """Only the queue may say that copies were asked for: an editor's payload asks for them."""
-    wait = {"since": 0.0, "times": 9, "asked": 1, "done": 0, "jobs": []}
+    wait = {"since": 0.0, "times": 9, "awaited": [], "done": 0, "jobs": []}
     queued.post(asset_ids=[render(queued.site)], wait=wait)
     queued.tasks.deliver()
     assert len(queued.world.bulk_jobs) == 1
-    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies on B2."
+    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies."
 
 
 def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
@@ -304,3 +304,72 @@ def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
+
+
+def test_after_a_day_nothing_waits(queued: Queued) -> None:
+    """Late is late for all, also for what became whole only then: no other task is made."""
+    growing = render(queued.site, CLIP | {"status": "GROWING"})
+    queued.post(asset_ids=[growing, render(queued.site)])
+    queued.tasks.deliver()
+    (file,) = queued.world.files.of_asset[growing].values()
+    file["status"] = "CLOSED"
+    request = queued.tasks.created[-1].task.http_request
+    payload = json.loads(request.body)
+    payload["wait"]["since"] -= 24 * 3600
+    request.body = json.dumps(payload).encode()
+    queued.tasks.deliver()
+    assert (jobs(queued)[0]["status"], queued.tasks.deliver()) == ("FINISHED_WITH_WARNING", [])
+    assert len(queued.world.bulk_jobs) == 1
+
+
+def test_a_failed_copy_is_not_asked_for_again(queued: Queued) -> None:
+    """While another asset waits, the one whose copy failed does not, and its reason is kept."""
+    failed = render(queued.site)
+    queued.post(asset_ids=[failed, render(queued.site)])
+    queued.tasks.deliver()
+    for id, row in list(queued.world.transfers.items()):
+        if row["asset_id"] == failed:
+            broken = {"status": "FAILED", "error_message": "disk full"}
+            queued.world.jobs[row["job_id"]].update(broken)
+            del queued.world.transfers[id]
+    for _ in range(3):
+        queued.tasks.deliver()
+    assert len(queued.world.bulk_jobs) == 1
+    queued.world.finish_copies()
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    assert (job["status"], job["message"].count("disk full")) == ("FINISHED_WITH_WARNING", 1)
+
+
+def test_a_transfer_that_is_listed_is_waited_for(queued: Queued) -> None:
+    """Whatever part of a copy stands already, it is under way while iconik lists it."""
+    asset_id = render(queued.site, CLIP, {"original_name": "clip.wav"})
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP])
+    queued.tasks.deliver()
+    assert jobs(queued)[0]["status"] == "STARTED"
+
+
+def test_an_abort_that_could_not_be_told_is_told_later(queued: Queued) -> None:
+    """While the job cannot be written the queue goes on, until it says that it is aborted."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.deliver()
+    (job,) = jobs(queued)
+    job["status"] = "ABORT_PENDING"
+    queued.world.jobs_work = False
+    assert queued.tasks.deliver() == [503]
+    queued.world.jobs_work = True
+    assert queued.tasks.deliver() == [200]
+    assert (job["status"], queued.copies()) == ("ABORTED", 1)
+
+
+def test_a_deleted_job_does_not_silence_the_end(queued: Queued) -> None:
+    """Who has deleted the waiting job is still notified of what stays."""
+    queued.post(asset_ids=[render(queued.site)])
+    queued.tasks.deliver()
+    del queued.world.jobs[jobs(queued)[0]["id"]]
+    queued.world.finish_copies(error="disk full")
+    assert queued.tasks.deliver() == [200]
+    (notification,) = queued.world.notifications.values()
+    assert "disk full" in notification["message_long"]

@@ -121,7 +121,7 @@ class Sandbox:
 def sandbox() -> Iterator[Sandbox]:
     """Return an iconik that one thread works on, so that each example can be repeated."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage_plugin.transfers.WORKERS", 1)
+        patch.setattr("storage_plugin.threads.WORKERS", 1)
         yield Sandbox()
 
 
@@ -508,7 +508,7 @@ PAYLOADS = st.fixed_dictionaries(
         **dict.fromkeys(["collection_ids", "saved_search_ids"], IDS),
         **dict.fromkeys(["user_id", "job_id", "anything"], often(st.just(KNOWN), JSON)),
         "wait": st.fixed_dictionaries(
-            dict.fromkeys(["since", "times", "asked", "done", "jobs"], JSON)
+            dict.fromkeys(["since", "times", "awaited", "done", "jobs"], JSON)
         ),
     },
 )

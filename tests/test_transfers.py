@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from sandbox.world import Row, World
-from storage_plugin import progress, transfers
+from storage_plugin import progress, threads, transfers
 from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline
@@ -557,10 +557,10 @@ def test_after_an_error_nothing_new_is_begun(monkeypatch: pytest.MonkeyPatch) ->
         is_shut.wait()
         done.append(item)
 
-    monkeypatch.setattr(transfers, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(transfers, "WORKERS", 1)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "WORKERS", 1)
     with pytest.raises(IconikError):
-        transfers._side_by_side(work, [0, 1, 2, 3])
+        threads.side_by_side(work, [0, 1, 2, 3])
     assert done in ([], [1])
 
 
@@ -639,7 +639,7 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     assert sum(removal.removed for removal in removals) == 100 - len(left)
     assert (done.processed, done.total) == (100 - len(left), 100)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
-    assert 100 - 10 - transfers.WORKERS <= len(left) <= 100 - 10
+    assert 100 - 10 - threads.WORKERS <= len(left) <= 100 - 10
     end = progress.outcome(removals, "LucidLink", transfers.Progress())
     assert end.kind is OutOfTime
     assert f"{100 - len(left)} of 100 assets are done, 0 failed and {len(left)} are left" in (

@@ -148,8 +148,8 @@ def test_nothing_selected_is_refused(body: str) -> None:
 @pytest.mark.parametrize(
     ("wait", "read"),
     [
-        (webhook.Wait(1.5, 2, 3, 4, (ID,)), webhook.Wait(1.5, 2, 3, 4, (ID,))),
-        (webhook.Wait(1.5, 2, 3, 4, ("../x", ID)), webhook.Wait(1.5, 2, 3, 4, (ID,))),
+        (webhook.Wait(1.5, 2, (OTHER,), 4, (ID,)), webhook.Wait(1.5, 2, (OTHER,), 4, (ID,))),
+        (webhook.Wait(1.5, 2, ("x",), 4, ("../x", ID)), webhook.Wait(1.5, 2, (), 4, (ID,))),
     ],
 )
 def test_a_wait_comes_back_as_it_was_sent(wait: webhook.Wait, read: webhook.Wait) -> None:
@@ -167,7 +167,7 @@ def test_a_wait_comes_back_as_it_was_sent(wait: webhook.Wait, read: webhook.Wait
         [],
         {},
         {"since": 1},
-        dict.fromkeys(["since", "times", "asked", "done", "jobs"]),
+        dict.fromkeys(["since", "times", "awaited", "done", "jobs"]),
     ],
 )
 def test_nonsense_is_no_wait(wait: object) -> None:
