@@ -172,6 +172,8 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/jobs/v1/jobs/<id:job_id>/")
     def job(job_id: str) -> Row:
+        if "can_read_jobs" not in world.roles:
+            flask.abort(403)
         return known(world.jobs.get(job_id))
 
     @app.patch("/API/jobs/v1/jobs/<id:job_id>/")

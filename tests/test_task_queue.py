@@ -257,6 +257,14 @@ def test_a_job_that_is_gone_does_not_hinder(queued: Queued) -> None:
     assert queued.function.output.count("The editor may not see the end") == 1
 
 
+def test_a_job_that_may_not_be_read_is_still_told(queued: Queued) -> None:
+    """Without the role to read jobs the removal is done, and its job says so."""
+    queued.post(asset_ids=queued.assets(2))
+    queued.world.roles.remove("can_read_jobs")
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
+
+
 def test_a_selection_too_large_for_a_task(queued: Queued) -> None:
     """What no task can hold is refused at once."""
     ids = [new_id() for _ in range(24_000)]
