@@ -1,5 +1,6 @@
 """The administrator's commands, against an iconik in memory and the running function."""
 
+import functools
 import io
 import json
 import os
@@ -11,13 +12,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from unittest.mock import patch
 
+import google.auth
 import grpc
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import tasks_v2
+from google.cloud import secretmanager, tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+from google.oauth2.credentials import Credentials
 
 from sandbox.function import run_function
+from sandbox.secrets import TOKEN, Secrets, connect, found, refused
 from sandbox.tasks import ACCOUNT, QUEUE
 from sandbox.world import World
 from storage_plugin import __main__ as commands
@@ -444,6 +448,29 @@ def test_doctor_without_the_secret(
     assert findings["bz-shared-secret"][0] == "failure"
     assert findings["function"][0] == "ok"
     assert (status, "deployed secret" in findings) == (1, False)
+
+
+def test_secrets_come_from_secret_manager(
+    world: World, run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the variables the commands read the secrets as the function does, and say so."""
+    secrets, credentials = Secrets(), Credentials(token=TOKEN)  # type: ignore[no-untyped-call]
+    secrets.answers["bz-shared-secret"] = found(SECRET.encode())
+    secrets.answers["iconik-token"] = found(world.token.encode())
+    del os.environ["BZ_SHARED_SECRET"], os.environ["ICONIK_TOKEN"]
+    with secrets.serve() as google_environ:
+        client = functools.partial(connect, google_environ["SANDBOX_SECRETS"])
+        monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", client)
+        monkeypatch.setattr(google.auth, "default", lambda: (credentials, "project"))
+        assert run("actions", "create", "--url", function)[0] == 0
+        status, findings = examine(run, "--url", function)
+        assert (status, findings["deployed secret"]) == (0, ("ok", "It is this one."))
+        for name in ("bz-shared-secret", "iconik-token"):
+            assert findings[name] == ("ok", "Read from Secret Manager.")
+        secrets.answers["iconik-token"] = refused(grpc.StatusCode.PERMISSION_DENIED)
+        status, findings = examine(run, "--url", function)
+    assert (status, findings["iconik-token"][0]) == (1, "failure")
+    assert "roles/secretmanager.secretAccessor" in findings["iconik-token"][1]
 
 
 def test_doctor_without_roles(world: World, run: Run) -> None:
