@@ -513,8 +513,8 @@ def test_large_bodies_are_413(system: System) -> None:
     ],
 )
 def test_unusable_bodies_are_400(system: System, body: bytes, named: str) -> None:
-    """A body that selects nothing usable is refused, before the path is."""
-    response = send(system.function, "POST", "/nowhere", data=body)
+    """A body that selects nothing usable is refused."""
+    response = send(system.function, "POST", "/add", data=body)
     assert response.status_code == 400
     assert named in response.text
 

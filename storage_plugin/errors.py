@@ -5,7 +5,6 @@ the error's HTTP status, and logs it: it never holds a secret, a token, a header
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 
 class PluginError(Exception):
@@ -18,18 +17,16 @@ class PluginError(Exception):
     Attributes:
         status: of the HTTP answer.
         can_retry: whether the same request may succeed later.
-        is_final: whether the editor was told that this is the end.
         headers: of the HTTP answer.
     """
 
     status = 500
     can_retry = False
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
-        self.is_final = False
 
 
 class CallerError(PluginError):
@@ -39,17 +36,24 @@ class CallerError(PluginError):
 
 
 class Unauthorized(CallerError):
-    """The request does not hold the shared secret."""
+    """The request does not hold the shared secret.
+
+    Args:
+        header: that must hold it.
+    """
 
     status = 401
-    headers: ClassVar = {"WWW-Authenticate": "x-bz-secret"}
+
+    def __init__(self, header: str) -> None:
+        super().__init__(f"The header {header} must hold the shared secret.")
+        self.headers = {"WWW-Authenticate": header}
 
 
 class MethodNotAllowed(CallerError):
     """The request is not a POST."""
 
     status = 405
-    headers: ClassVar = {"Allow": "POST"}
+    headers: Mapping[str, str] = {"Allow": "POST"}
 
 
 class BodyTooLarge(CallerError):
@@ -74,13 +78,6 @@ class AccessDenied(PluginError):
 
 class SecretUnavailable(AdministratorError):
     """A secret cannot be read: nobody is let in."""
-
-    status = 503
-    can_retry = True
-
-
-class QueueUnavailable(PluginError):
-    """Cloud Tasks, or what it is recognised by, cannot be reached."""
 
     status = 503
     can_retry = True

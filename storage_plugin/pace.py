@@ -24,6 +24,13 @@ MAX_PAUSE = 10.0
 """Seconds of the longest pause, whatever iconik asks for."""
 
 
+FOR_LAST_ASSET, FOR_ANSWER, FOR_EDITOR = (12.0, 0.2), (3.0, 0.05), (6.0, 0.1)
+"""Reserves at the end of a request: for what has begun, for the answer, and for telling the editor.
+
+Each is a number of seconds or a share of the request's time, whichever is less.
+"""
+
+
 class Deadline:
     """The time that one request of the plugin has.
 
@@ -34,8 +41,13 @@ class Deadline:
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._ends = clock() + seconds - min(3.0, seconds * 0.05)
-        self._is_near_from = clock() + seconds - min(12.0, seconds * 0.2)
+        self._ends = clock() + seconds - _reserve(seconds, FOR_ANSWER)
+        self._is_near_from = clock() + seconds - _reserve(seconds, FOR_LAST_ASSET)
+
+    @classmethod
+    def of_work(cls, timeout: float) -> "Deadline":
+        """Return the deadline of the work of a request, which leaves time to tell the editor."""
+        return cls(timeout - _reserve(timeout, FOR_EDITOR))
 
     @property
     def is_near(self) -> bool:
@@ -63,6 +75,11 @@ class Deadline:
         return seconds
 
 
+def _reserve(seconds: float, reserve: tuple[float, float]) -> float:
+    most, share = reserve
+    return min(most, share * seconds)
+
+
 class Pace:
     """The pace of all requests of an instance, for iconik limits them by their common token.
 
@@ -80,7 +97,7 @@ class Pace:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._sent: deque[float] = deque(maxlen=LIMIT)
-        self._pause_ends = self._care_ends = float("-inf")
+        self._pause_ends = self._careful_until = float("-inf")
         self._refusals = 0
 
     def wait(self, deadline: Deadline) -> None:
@@ -118,7 +135,7 @@ class Pace:
             self._refusals += 1
             asked = (retry_after or 0) * random.uniform(1.0, 1.1)  # noqa: S311
             self._pause_ends = now + min(max(backoff(self._refusals), asked), MAX_PAUSE)
-            self._care_ends = self._pause_ends + WINDOW
+            self._careful_until = self._pause_ends + WINDOW
 
     def is_idle(self) -> bool:
         """Whether nothing has been sent for so long that open connections may be dead."""
@@ -132,7 +149,7 @@ class Pace:
             earliest = self._pause_ends
             if len(self._sent) == LIMIT:
                 earliest = max(earliest, self._sent[0] + WINDOW)
-            if now < self._care_ends and self._sent:
+            if now < self._careful_until and self._sent:
                 earliest = max(earliest, self._sent[-1] + PACE)
             if earliest <= now:
                 self._sent.append(now)

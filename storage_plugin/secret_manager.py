@@ -3,25 +3,26 @@
 https://cloud.google.com/secret-manager/docs/access-secret-version
 """
 
+import functools
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
 from typing import TYPE_CHECKING
 
 from storage_plugin.errors import SecretUnavailable
+from storage_plugin.kept import Kept
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-TIMEOUT = 3.0
+CALL_TIMEOUT = 3.0
 """Seconds for one call: iconik waits some 10 s, the library by itself 60 s and then tries again."""
 
-PATIENCE = 4.0
-"""Seconds for all, for the library also imports much, and looks for credentials without limit."""
+ACCESS_TIMEOUT = 4.0
+"""Seconds in all, because the library imports much and looks for credentials without a limit."""
 
-KEEP = 300.0
+SECONDS_KEPT = 300.0
 """Seconds for which a secret is kept."""
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
@@ -51,7 +52,7 @@ class SecretManager:
         """
         access = self._pool.submit(self._access, name)
         try:
-            return access.result(PATIENCE)
+            return access.result(ACCESS_TIMEOUT)
         except futures.TimeoutError:
             access.cancel()
             raise unavailable(name, UNUSABLE.format("TimeoutError")) from None
@@ -64,7 +65,7 @@ class SecretManager:
             client = self._connect()
             version = client.secret_version_path(self._project, name, "latest")
             payload = client.access_secret_version(
-                name=version, timeout=TIMEOUT, retry=None
+                name=version, timeout=CALL_TIMEOUT, retry=None
             ).payload
             if payload.data_crc32c == crc32c(payload.data):
                 return payload.data.decode()
@@ -109,16 +110,13 @@ class Secret:
         self,
         name: str,
         variable: str,
+        *,
         access: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._variable = variable
-        self._access = access
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept = ("", float("-inf"))
-        self._vain: tuple[SecretUnavailable | None, float] = (None, float("-inf"))
+        self._kept = Kept(functools.partial(access, name), SECONDS_KEPT, clock)
 
     @property
     def source(self) -> str:
@@ -127,48 +125,23 @@ class Secret:
             f"the variable {self._variable}" if self._variable in os.environ else "Secret Manager"
         )
 
-    def read(self, max_age: float = KEEP, pause: float = 0) -> str:
+    def read(self, max_age: float | None = None, pause: float = 0) -> str:
         """Return the secret, without one trailing newline.
 
         Args:
             max_age: seconds after which a kept secret is accessed again.
-            pause: seconds in which none is tried after one that failed or, made with a pause
-                too, brought nothing new.
+            pause: see `Kept.read`.
 
         Raises:
             SecretUnavailable: it cannot be read, or is empty.
         """
         value = os.environ.get(self._variable)
         if value is None:
-            value = self._read(max_age, pause)
+            value = self._kept.read(max_age, pause)
         value = value.removesuffix("\n").removesuffix("\r")
         if not value:
             raise unavailable(self.name, f"It is empty: set it, here or in {self._variable}.")
         return value
-
-    def _read(self, max_age: float, pause: float) -> str:
-        asked = self._clock()
-        value, accessed = self._kept
-        if accessed >= asked - max_age:
-            return value
-        with self._lock:  # What another thread did while this one waited is taken over.
-            value, accessed = self._kept
-            failure, tried = self._vain
-            if accessed >= asked - max_age:
-                return value
-            if tried >= asked - pause:
-                if failure:
-                    raise SecretUnavailable(str(failure), failure.detail)
-                return value
-            begun = self._clock()  # A version that is added from now on may not be seen.
-            try:
-                self._kept = (self._access(self.name), begun)
-            except SecretUnavailable as error:
-                self._vain = (error, self._clock())
-                raise
-            if pause and self._kept[0] == value:
-                self._vain = (None, begun)
-            return self._kept[0]
 
 
 def unavailable(name: str, why: str) -> SecretUnavailable:

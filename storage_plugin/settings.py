@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from storage_plugin.errors import AdministratorError, CallerError
@@ -10,9 +11,8 @@ from storage_plugin.errors import AdministratorError, CallerError
 REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
 WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
 ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
-ICONIK_URL = "https://app.iconik.io"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
-"""What a custom action's URL may override: query parameter to setting."""
+"""What a custom action's URL may override: query parameter to variable."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     storage_path: str = "/"
     master_storage_name: str | None = None
     archive_before_remove: bool = False
-    iconik_url: str = ICONIK_URL
+    iconik_url: str = "https://app.iconik.io"
     timeout: float = 60.0
     task_queue: str | None = None
     task_service_account: str = ""
@@ -54,19 +54,7 @@ class Settings:
         """
         if problems := list(_problems(environ)):
             raise AdministratorError(f"Wrong settings: {'; '.join(problems)}.")
-        return cls(
-            iconik_id=environ["ICONIK_ID"],
-            storage_name=environ["STORAGE_NAME"],
-            format_names=_names(environ.get("FORMAT_NAME", "ORIGINAL")),
-            storage_path=environ.get("STORAGE_PATH", "/"),
-            master_storage_name=environ.get(MASTER),
-            archive_before_remove=environ.get(ARCHIVE) == "true",
-            iconik_url=environ.get("ICONIK_URL", ICONIK_URL).rstrip("/"),
-            timeout=float(environ.get("CLOUD_RUN_TIMEOUT_SECONDS", cls.timeout)),
-            task_queue=environ.get("TASK_QUEUE"),
-            task_service_account=environ.get("TASK_SERVICE_ACCOUNT", ""),
-            function_url=environ.get("FUNCTION_URL", "").rstrip("/"),
-        )
+        return cls(**_fields({name: environ[name] for name in _VARIABLES if name in environ}))
 
     def override(self, query: Mapping[str, str]) -> "Settings":
         """Return these settings with those that a custom action's URL names.
@@ -74,12 +62,7 @@ class Settings:
         Args:
             query: as `read_query` returns it.
         """
-        return replace(
-            self,
-            storage_name=query.get("storage", self.storage_name),
-            format_names=_names(query["format"]) if "format" in query else self.format_names,
-            storage_path=query.get("path", self.storage_path),
-        )
+        return replace(self, **_fields({OVERRIDES[name]: query[name] for name in query}))
 
 
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -97,24 +80,31 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
         )
     for name, values in query.items():
         if len(values) != 1 or not _is_valid(OVERRIDES[name], values[0]):
-            raise CallerError(f"The query parameter {name} must be {_RULES[OVERRIDES[name]][1]}.")
+            raise CallerError(
+                f"The query parameter {name} must be {_VARIABLES[OVERRIDES[name]].rule}."
+            )
     return {name: values[0] for name, values in query.items()}
 
 
+def _fields(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of `Settings` that variables set."""
+    return {_VARIABLES[name].field: _VARIABLES[name].parse(values[name]) for name in values}
+
+
 def _problems(environ: Mapping[str, str]) -> Iterator[str]:
-    for variable, (_, rule) in _RULES.items():
-        if variable in environ:
-            if not _is_valid(variable, environ[variable]):
-                yield f"{variable} must be {rule}"
-        elif variable in REQUIRED or ("TASK_QUEUE" in environ and variable in WITH_QUEUE):
-            yield f"{variable} is missing, it must be {rule}"
-        elif variable == MASTER and environ.get(ARCHIVE) == "true":
+    for name, variable in _VARIABLES.items():
+        if name in environ:
+            if not _is_valid(name, environ[name]):
+                yield f"{name} must be {variable.rule}"
+        elif name in REQUIRED or ("TASK_QUEUE" in environ and name in WITH_QUEUE):
+            yield f"{name} is missing, it must be {variable.rule}"
+        elif name == MASTER and environ.get(ARCHIVE) == "true":
             yield f"{ARCHIVE} needs {MASTER}, which is missing"
 
 
-def _is_valid(variable: str, value: str) -> bool:
-    is_valid, _ = _RULES[variable]
-    return bool(value) and value == value.strip() and value.isprintable() and is_valid(value)
+def _is_valid(name: str, value: str) -> bool:
+    is_text = bool(value) and value == value.strip() and value.isprintable()
+    return is_text and _VARIABLES[name].is_valid(value)
 
 
 def _is_header(value: str) -> bool:
@@ -161,20 +151,48 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
 
 
-_RULES: dict[str, tuple[Callable[[str], bool], str]] = {
-    "ICONIK_ID": (_is_header, "the App ID of an iconik application token"),
-    "STORAGE_NAME": (bool, "the name of a storage"),
-    "FORMAT_NAME": (
+def _without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """A variable: the field that it sets, whether a value will do, and what it must be."""
+
+    field: str
+    is_valid: Callable[[str], bool]
+    rule: str
+    parse: Callable[[str], object] = str
+
+
+_VARIABLES = {
+    "ICONIK_ID": _Variable("iconik_id", _is_header, "the App ID of an iconik application token"),
+    "STORAGE_NAME": _Variable("storage_name", bool, "the name of a storage"),
+    "FORMAT_NAME": _Variable(
+        "format_names",
         lambda value: all(_names(value)),
         "the name of a format, or several with commas between them",
+        _names,
     ),
-    "STORAGE_PATH": (_is_path, "a folder that begins with / and has no .. in it"),
-    MASTER: (bool, "the name of a storage"),
-    ARCHIVE: (lambda value: value in ("true", "false"), "true or false"),
-    "ICONIK_URL": (_is_origin, f"like {ICONIK_URL}, with https"),
-    "CLOUD_RUN_TIMEOUT_SECONDS": (_is_number, "a number of seconds"),
-    "TASK_QUEUE": (_is_queue, "like projects/P/locations/L/queues/Q"),
-    "TASK_SERVICE_ACCOUNT": (_is_account, "the e-mail of a service account"),
-    "FUNCTION_URL": (is_url, "the function's URL, with https"),
+    "STORAGE_PATH": _Variable(
+        "storage_path", _is_path, "a folder that begins with / and has no .. in it"
+    ),
+    MASTER: _Variable("master_storage_name", bool, "the name of a storage"),
+    ARCHIVE: _Variable(
+        "archive_before_remove",
+        lambda value: value in ("true", "false"),
+        "true or false",
+        lambda value: value == "true",
+    ),
+    "ICONIK_URL": _Variable(
+        "iconik_url", _is_origin, f"like {Settings.iconik_url}, with https", _without_slash
+    ),
+    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable("timeout", _is_number, "a number of seconds", float),
+    "TASK_QUEUE": _Variable("task_queue", _is_queue, "like projects/P/locations/L/queues/Q"),
+    "TASK_SERVICE_ACCOUNT": _Variable(
+        "task_service_account", _is_account, "the e-mail of a service account"
+    ),
+    "FUNCTION_URL": _Variable(
+        "function_url", is_url, "the function's URL, with https", _without_slash
+    ),
 }
-"""For each variable, whether a value will do, and what it must be."""

@@ -6,53 +6,33 @@ https://help.iconik.backlight.co/hc/en-us/articles/25027351036311
 import hmac
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from storage_plugin.errors import CallerError, UnknownPath
+
+SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
+"""The header of a custom action that holds the shared secret."""
 
 MAX_BODY = 1 << 20
 """Bytes of the largest body that is read: some 25,000 ids."""
 
-_ROUTE = re.compile(r"(?:/iconik_handler)?/(add|remove)/?")
+ACTIONS = ("add", "remove")
+ROUTE = rf"/({'|'.join(ACTIONS)})/?"
+"""A regular expression: how the path of an action's URL ends."""
+
+# Some of a function's URLs keep its name in the path.
+_PATH = re.compile(rf"(?:/iconik_handler)?{ROUTE}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
-class Wait:
-    """What the plugin's own queue says of a removal that waits for copies of masters.
-
-    Attributes:
-        since: when the copies were asked for, in seconds since 1970.
-        times: how often it has been looked since.
-        awaited: the ids of the formats whose copies are awaited, of all assets.
-        done: the number of assets that are done with.
-        jobs: the ids of iconik's jobs that copy, as far as it tells them.
-    """
-
-    since: float
-    times: int
-    awaited: tuple[str, ...]
-    done: int
-    jobs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Selection:
-    """What an editor selected: ids, each once, by the `object_type` of iconik's bulk calls.
-
-    Attributes:
-        user_id: the editor, where iconik says so.
-        job_id: the job in iconik that shows this, where the plugin's own queue says so.
-        wait: what this has waited for, where the plugin's own queue says so.
-    """
+    """What an editor selected: ids, each once, by the `object_type` of iconik's bulk calls."""
 
     assets: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     saved_searches: tuple[str, ...] = ()
-    user_id: str | None = None
-    job_id: str | None = None
-    wait: Wait | None = None
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield the `object_type` and the ids of each kind of which something is selected."""
@@ -60,54 +40,69 @@ class Selection:
             if ids := getattr(self, object_type):
                 yield object_type, ids
 
-    def body(self) -> bytes:
-        """Return the payload that selects the same; iconik's token is not in it."""
-        payload = {
-            "asset_ids": self.assets,
-            "collection_ids": self.collections,
-            "saved_search_ids": self.saved_searches,
-            "user_id": self.user_id,
-            "job_id": self.job_id,
-            "wait": asdict(self.wait) if self.wait else None,
-        }
-        return json.dumps(payload, separators=(",", ":")).encode()
-
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are selected."""
         return {object_type: len(ids) for object_type, ids in self.by_type()}
+
+
+@dataclass(frozen=True)
+class Action:
+    """One click in iconik.
+
+    Attributes:
+        name: `add` or `remove`.
+        selection: what to add or remove.
+        overrides: the query of the action's URL, the values of each parameter.
+        user_id: the editor, where iconik says so.
+    """
+
+    name: str
+    selection: Selection
+    overrides: Mapping[str, Sequence[str]]
+    user_id: str | None
 
 
 def is_authentic(given: str, secret: str) -> bool:
     """Whether a request holds the shared secret, compared in constant time.
 
     Args:
-        given: the header `x-bz-secret` as WSGI hands it over, that is, decoded as Latin-1.
+        given: the header as WSGI hands it over, that is, decoded as Latin-1.
         secret: the configured secret; an empty one matches nothing.
     """
     wanted = secret.encode(errors="surrogateescape")  # As the environment decodes odd bytes.
     return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), wanted)
 
 
-def read_action(path: str) -> str:
-    """Return the action that a URL path names, `add` or `remove`.
+def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> Action:
+    """Read the custom action that a request holds.
 
-    Some of a function's URLs keep its name in the path.
-
-    Raises:
-        UnknownPath: the path names no action.
-    """
-    if route := _ROUTE.fullmatch(path):
-        return route[1]
-    raise UnknownPath("No such action: the path of the URL must end in /add or /remove.")
-
-
-def read_selection(body: bytes) -> Selection:
-    """Read the selected objects from a custom action's JSON payload.
-
-    Keys that are not needed are accepted, for iconik may add some.
+    Keys of the payload that are not needed are accepted, because iconik may add some.
 
     Raises:
         CallerError: the body is no JSON object, an id is no UUID, or nothing is selected.
+        UnknownPath: the path names no action.
+    """
+    payload = read_object(body)
+    if not (route := _PATH.fullmatch(path)):
+        raise UnknownPath("No such action: the path of the URL must end in /add or /remove.")
+    selection = Selection(
+        assets=_ids(payload, "asset_ids"),
+        collections=_ids(payload, "collection_ids"),
+        saved_searches=_ids(payload, "saved_search_ids"),
+    )
+    if not selection.counts():
+        raise CallerError(
+            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
+        )
+    user_id = payload.get("user_id")
+    return Action(route[1], selection, query, str(user_id) if is_uuid(user_id) else None)
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """Return the JSON object that a body holds.
+
+    Raises:
+        CallerError: it holds something else.
     """
     try:
         payload = json.loads(body)
@@ -115,20 +110,7 @@ def read_selection(body: bytes) -> Selection:
         payload = None
     if not isinstance(payload, dict):
         raise CallerError("The body must be a JSON object as iconik's custom actions post it.")
-    user_id, job_id = payload.get("user_id"), payload.get("job_id")
-    selected = Selection(
-        assets=_ids(payload, "asset_ids"),
-        collections=_ids(payload, "collection_ids"),
-        saved_searches=_ids(payload, "saved_search_ids"),
-        user_id=user_id if is_uuid(user_id) else None,
-        job_id=job_id if is_uuid(job_id) else None,
-        wait=_wait(payload.get("wait")),
-    )
-    if not selected.counts():
-        raise CallerError(
-            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
-        )
-    return selected
+    return payload
 
 
 def is_uuid(value: object) -> bool:
@@ -136,19 +118,10 @@ def is_uuid(value: object) -> bool:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
-def _ids(payload: dict[str, object], field: str) -> tuple[str, ...]:
+def _ids(payload: Mapping[str, object], field: str) -> tuple[str, ...]:
     ids = payload.get(field)
     if ids is None:
         return ()
     if not isinstance(ids, list) or not all(map(is_uuid, ids)):
         raise CallerError(f"{field} must be a list of UUIDs.")
     return tuple(dict.fromkeys(id.lower() for id in ids))
-
-
-def _wait(value: object) -> Wait | None:
-    try:
-        wait = Wait(**value)  # type: ignore[arg-type]
-        awaited, jobs = (tuple(filter(is_uuid, ids)) for ids in (wait.awaited, wait.jobs))
-        return replace(wait, awaited=awaited, jobs=jobs)
-    except TypeError:
-        return None

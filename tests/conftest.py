@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox.server import create_app, serve
-from sandbox.world import World
+from sandbox.world import World, new_id
+from storage_plugin.background.queue import TaskQueue
+from storage_plugin.background.run import Run
 from storage_plugin.iconik import Iconik
+from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.settings import Settings
+from storage_plugin.webhook import Action, Selection
 from tests import contract
 
 
@@ -64,4 +69,11 @@ def time() -> Time:
 def new_rest(url: str, world: World, token: Callable[..., str] | None = None) -> Rest:
     """Return what sends requests to a world, as the function makes it."""
     read = token or (lambda **_: world.token)
-    return Rest(new_session(), url, world.app_id, read, Pace(), Deadline(60))
+    account = Account(url, world.app_id, read)
+    return Rest(new_session(), account, pace=Pace(), deadline=Deadline(60))
+
+
+def new_run(rest: Rest, user_id: str | None = None) -> Run:
+    """Return the removal of an asset that nobody knows."""
+    action = Action("remove", Selection((new_id(),)), {}, user_id)
+    return Run(action, Settings("app-id", "LucidLink"), rest, TaskQueue(), Log("", None))

@@ -1,20 +1,28 @@
 """What stands only on LucidLink is copied to the masters first, and removed only then."""
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from sandbox.world import Row, World
 from storage_plugin import transfers
-from storage_plugin.archive import Archive
+from storage_plugin.background.archive import Archive, Wait
+from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
-from storage_plugin.iconik import Iconik, Storage
+from storage_plugin.iconik import Storage
 from storage_plugin.pace import Deadline
-from storage_plugin.webhook import Selection, Wait
+from storage_plugin.report import Removal
+from storage_plugin.rest import Rest
+from storage_plugin.settings import Settings
+from storage_plugin.transfers import Progress
+from storage_plugin.webhook import Selection
 from tests.conftest import Time
-from tests.test_transfers import CLIP, SETTINGS, Site, remove
+from tests.test_transfers import CLIP, SETTINGS, Site
+from tests.test_transfers import remove as remove_at_once
 
+ID = "11f0aaaa-0000-4000-8000-00000000000a"
 ON = replace(SETTINGS, archive_before_remove=True)
 
 
@@ -25,6 +33,40 @@ def site(world: World) -> Site:
     return Site(world)
 
 
+@pytest.fixture
+def iconik(rest: Rest) -> BackgroundIconik:
+    """Return a client of the world that can archive."""
+    return BackgroundIconik(rest)
+
+
+def archive_selection(
+    iconik: BackgroundIconik,
+    selection: Selection,
+    settings: Settings = ON,
+    *,
+    wait: Wait | None = None,
+    progress: Progress | None = None,
+) -> list[Removal]:
+    """Remove what is selected, and archive."""
+    archive, plan = new_archive(iconik, wait, settings)
+    return list(archive.remove(selection, plan, progress or Progress(Deadline(60))).removals)
+
+
+def new_archive(
+    iconik: BackgroundIconik, wait: Wait | None = None, settings: Settings = ON
+) -> tuple[Archive, transfers.Plan]:
+    """Return an archive, and the plan that it is for."""
+    plan = transfers.make_plan(iconik, settings)
+    assert plan.master
+    wait = wait or Wait.begin()
+    return Archive(iconik, storage=plan.storage, master=plan.master, wait=wait), plan
+
+
+def remove(iconik: BackgroundIconik, *assets: str) -> list[Removal]:
+    """Remove assets, and archive."""
+    return archive_selection(iconik, Selection(assets=assets))
+
+
 def render(site: Site, *files: Row, title: str = "Render") -> str:
     """Add an asset that stands on LucidLink alone, and return its id."""
     asset_id = site.world.add_asset(title)
@@ -32,33 +74,33 @@ def render(site: Site, *files: Row, title: str = "Render") -> str:
     return asset_id
 
 
-def test_a_render_is_copied_and_then_removed(site: Site, iconik: Iconik) -> None:
+def test_a_render_is_copied_and_then_removed(site: Site, iconik: BackgroundIconik) -> None:
     """The first removal asks for the copy and keeps the file, one after the copy removes it."""
     asset_id = render(site)
-    (removal,) = remove(iconik, asset_id, settings=ON)
-    assert removal.waits == [
+    (removal,) = remove(iconik, asset_id)
+    assert removal.waiting == [
         "ORIGINAL: it is being copied to B2 first; the same action removes it then"
     ]
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
     site.world.finish_copies()
-    (removal,) = remove(iconik, asset_id, settings=ON)
+    (removal,) = remove(iconik, asset_id)
     assert (removal.removed, removal.kept) == (1, [])
     assert site.world.names_on(site.lucidlink) == []
     assert site.world.names_on(site.b2) == ["clip.mov"]
 
 
-def test_off_nothing_is_copied(site: Site, iconik: Iconik) -> None:
+def test_off_nothing_is_copied(site: Site, iconik: BackgroundIconik) -> None:
     """Without the setting the file stays, as before."""
-    (removal,) = remove(iconik, render(site))
+    (removal,) = remove_at_once(iconik, render(site))
     assert removal.kept == ["ORIGINAL: no master stands elsewhere"]
     assert site.world.bulk_jobs == []
 
 
-def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: Iconik) -> None:
+def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: BackgroundIconik) -> None:
     """Who repeats the action meanwhile is told the same, and iconik is asked for nothing."""
     asset_id = render(site)
-    first = remove(iconik, asset_id, settings=ON)
-    assert remove(iconik, asset_id, settings=ON) == first
+    first = remove(iconik, asset_id)
+    assert remove(iconik, asset_id) == first
     assert len(site.world.bulk_jobs) == 1
 
 
@@ -72,35 +114,32 @@ def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: Iconik) -> 
     ],
 )
 def test_what_became_of_a_copy(
-    site: Site, iconik: Iconik, unsaid: Row, file: Row, waits: bool
+    site: Site, iconik: BackgroundIconik, unsaid: Row, file: Row, waits: bool
 ) -> None:
     """A copy that was asked for is waited for while it is unfinished, and no longer."""
     asset_id, _ = site.asset([CLIP], [CLIP | file])
     site.world.unsaid = unsaid
     (format,) = site.world.formats_of(asset_id)
     wait = Wait(time.time(), 0, (format["id"],), 7, ())
-    progress, selection = transfers.Progress(), Selection(assets=(asset_id,), wait=wait)
-    (removal,) = transfers.remove(iconik, selection, ON, Deadline(60), progress)
-    assert (bool(removal.waits), bool(removal.kept)) == (waits, not waits)
-    assert (progress.before, progress.total) == (7, 8)
+    (removal,) = archive_selection(iconik, Selection(assets=(asset_id,)), wait=wait)
+    assert (bool(removal.waiting), bool(removal.kept)) == (waits, not waits)
 
 
-def test_the_jobs_that_copy_are_told(site: Site, iconik: Iconik) -> None:
+def test_the_jobs_that_copy_are_told(site: Site, iconik: BackgroundIconik) -> None:
     """Who waits for copies must be able to ask what became of them."""
-    progress, selection = transfers.Progress(), Selection(assets=(render(site),))
-    transfers.remove(iconik, selection, ON, Deadline(60), progress)
-    assert progress.archive
-    wait, _ = progress.archive.next_wait(0)
+    archive, plan = new_archive(iconik)
+    archive.remove(Selection(assets=(render(site),)), plan, Progress(Deadline(60)))
+    wait, _ = archive.next_wait(0)
     assert list(wait.jobs) == site.world.bulk_jobs
     assert set(wait.awaited) == set(site.world.formats)
 
 
-def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: Iconik) -> None:
+def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: BackgroundIconik) -> None:
     """Its masters may not last."""
     asset_id = render(site)
     for row in site.world.formats.values():
         row["status"] = "DELETED"
-    (removal,) = remove(iconik, asset_id, settings=ON)
+    (removal,) = remove(iconik, asset_id)
     assert removal.kept == ["ORIGINAL: the format is DELETED"]
     assert site.world.bulk_jobs == []
 
@@ -115,9 +154,9 @@ def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: Iconik) -
         {"type": "DIRECTORY"},
     ],
 )
-def test_what_is_not_whole_is_not_copied(site: Site, iconik: Iconik, file: Row) -> None:
+def test_what_is_not_whole_is_not_copied(site: Site, iconik: BackgroundIconik, file: Row) -> None:
     """A file that is still being written, or whose copy could never be verified, just stays."""
-    (removal,) = remove(iconik, render(site, CLIP | file), settings=ON)
+    (removal,) = remove(iconik, render(site, CLIP | file))
     assert removal.kept == ["ORIGINAL: no master stands elsewhere"]
     assert site.world.bulk_jobs == []
 
@@ -132,28 +171,30 @@ def test_what_is_not_whole_is_not_copied(site: Site, iconik: Iconik, file: Row) 
     ],
 )
 def test_a_bad_master_is_never_copied_over(
-    site: Site, iconik: Iconik, master: list[Row], changes: Row, reason: str
+    site: Site, iconik: BackgroundIconik, master: list[Row], changes: Row, reason: str
 ) -> None:
     """Whatever the masters' storage has of the format stays as it is, and is told."""
     asset_id, _ = site.asset([CLIP], master, **changes)
-    (removal,) = remove(iconik, asset_id, settings=ON)
+    (removal,) = remove(iconik, asset_id)
     assert removal.kept == [f"ORIGINAL: {reason}"]
     assert site.world.bulk_jobs == []
 
 
-def test_what_a_format_s_name_does_not_tell_is_not_copied(site: Site, iconik: Iconik) -> None:
+def test_what_a_format_s_name_does_not_tell_is_not_copied(
+    site: Site, iconik: BackgroundIconik
+) -> None:
     """Iconik copies by the format's name, so where that means two, neither is copied."""
     twice = site.world.add_asset("Two formats of a name", ["ORIGINAL", "ORIGINAL"])
     two_sets = render(site)
     for asset_id in (twice, two_sets):
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
-    for removal in remove(iconik, twice, two_sets, settings=ON):
+    for removal in remove(iconik, twice, two_sets):
         assert set(removal.kept) == {"ORIGINAL: no master stands elsewhere"}
     assert site.world.bulk_jobs == []
 
 
 def test_a_copy_that_somebody_else_asks_for_meanwhile(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is under way when the copies are to be asked for is left out."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
@@ -168,13 +209,13 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
         return has_file_set(asset_id, *ids)
 
     monkeypatch.setattr(iconik, "has_file_set", copy_one)
-    assert all(removal.waits for removal in remove(iconik, *renders, settings=ON))
+    assert all(removal.waiting for removal in remove(iconik, *renders))
     copied = [row["asset_id"] for row in site.world.transfers.values()]
     assert sorted(copied) == sorted(renders)
 
 
 def test_a_master_that_appears_meanwhile_is_not_copied_over(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the masters' storage has is looked at again when the copies are asked for."""
     asset_id = render(site)
@@ -187,17 +228,17 @@ def test_a_master_that_appears_meanwhile_is_not_copied_over(
         return found
 
     monkeypatch.setattr(iconik, "has_file_set", look_and_add)
-    remove(iconik, asset_id, settings=ON)
+    remove(iconik, asset_id)
     assert site.world.bulk_jobs == []
 
 
 def test_a_list_of_transfers_may_change_while_it_is_read(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies that end between two pages are no contradiction."""
     site.world.rows_per_page = 1
     renders = [render(site) for _ in range(3)]
-    remove(iconik, *renders, settings=ON)
+    remove(iconik, *renders)
     get = iconik._rest.get
 
     def get_and_finish(path: str, *arguments: Row) -> Row:
@@ -212,7 +253,7 @@ def test_a_list_of_transfers_may_change_while_it_is_read(
 
 
 def test_many_renders_are_copied_from_lucidlink(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call takes so many ids, and what another storage has of them is not taken for it."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 2)
@@ -221,18 +262,18 @@ def test_many_renders_are_copied_from_lucidlink(
     for asset_id in renders:
         site.world.add_file_set(asset_id, site.other, [CLIP | {"size": 1}])
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
-    remove(iconik, *renders, settings=ON)
+    remove(iconik, *renders)
     assert len(site.world.bulk_jobs) == 2
-    remove(iconik, *renders, settings=ON)
+    remove(iconik, *renders)
     assert site.world.names_on(site.lucidlink) == []
     assert len(site.world.names_on(site.b2)) == len(site.world.names_on(site.other)) == 3
 
 
-def test_without_the_role_nothing_is_copied(site: Site, iconik: Iconik) -> None:
+def test_without_the_role_nothing_is_copied(site: Site, iconik: BackgroundIconik) -> None:
     """Where it cannot be seen what is under way nothing is asked for; the rest is removed."""
     site.world.roles.remove("can_read_transfers")
     fine, _ = site.asset([CLIP])
-    *failed, removed = remove(iconik, render(site), render(site), fine, settings=ON)
+    *failed, removed = remove(iconik, render(site), render(site), fine)
     for removal in failed:
         assert isinstance(removal.error, AccessDenied)
         assert "can_read_transfers" in str(removal.error)
@@ -240,20 +281,20 @@ def test_without_the_role_nothing_is_copied(site: Site, iconik: Iconik) -> None:
 
 
 def test_a_copy_that_iconik_refuses_is_told(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An asset whose copy could not be asked for has failed, and waits for nothing."""
     monkeypatch.delattr(World, "copy")
-    (removal,) = remove(iconik, render(site), settings=ON)
+    (removal,) = remove(iconik, render(site))
     assert isinstance(removal.error, IconikError)
-    assert removal.stays == []
+    assert not removal.has_stayed
 
 
 def test_an_aborted_removal_asks_for_no_copy(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found before the abort is left."""
-    progress = transfers.Progress()
+    progress = Progress(Deadline(60))
     has_file_set = iconik.has_file_set
 
     def abort(*ids: str) -> bool:
@@ -262,23 +303,54 @@ def test_an_aborted_removal_asks_for_no_copy(
 
     monkeypatch.setattr(iconik, "has_file_set", abort)
     selection = Selection(assets=(render(site),))
-    (removal,) = transfers.remove(iconik, selection, ON, Deadline(60), progress)
+    (removal,) = archive_selection(iconik, selection, progress=progress)
     assert isinstance(removal.error, OutOfTime)
-    assert (removal.waits, site.world.bulk_jobs) == ([], [])
+    assert (removal.waiting, site.world.bulk_jobs) == ([], [])
 
 
 def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
-    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+    site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute, two, four, ...; the last look is when 24 hours are over."""
-    clock, wait, pauses = Time(), None, [1]
+    clock, pauses = Time(), [1]
     began = clock.now
-    monkeypatch.setattr("storage_plugin.archive.time.time", clock)
+    monkeypatch.setattr("storage_plugin.background.archive.time.time", clock)
+    wait = Wait.begin()
     storage = Storage(site.b2, "B2", "B2", "ACTIVE")
     while pauses[-1] > 0:
-        wait, pause = Archive(iconik, storage, storage, wait).next_wait(5)
+        archive = Archive(iconik, storage=storage, master=storage, wait=wait)
+        wait, pause = archive.next_wait(5)
         pauses.append(pause)
         clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert clock.now == began + 24 * 3600
     assert wait == Wait(began, len(pauses) - 2, (), 5, ())
+
+
+@pytest.mark.parametrize(
+    ("wait", "read"),
+    [
+        (Wait(1.5, 2, (ID,), 4, (ID,)), Wait(1.5, 2, (ID,), 4, (ID,))),
+        (Wait(1.5, 2, ("x",), 4, ("../x", ID)), Wait(1.5, 2, (), 4, (ID,))),
+    ],
+)
+def test_a_wait_comes_back_as_it_was_sent(wait: Wait, read: Wait) -> None:
+    """What the queue hands back is what was handed over; ids enter URLs, so they are looked at."""
+    assert Wait.read(json.loads(json.dumps(asdict(wait)))) == read
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"since": 1},
+        dict.fromkeys(["since", "times", "awaited", "done", "jobs"]),
+    ],
+)
+def test_nonsense_is_no_wait(wait: object) -> None:
+    """A task may hold anything."""
+    assert Wait.read(wait) is None

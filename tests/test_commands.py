@@ -19,12 +19,16 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import secretmanager, tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 from google.oauth2.credentials import Credentials
+from requests_mock import Mocker
 
+from admin import __main__ as commands
+from admin.iconik import AdminIconik
 from sandbox.function import run_function
 from sandbox.secrets import TOKEN, Secrets, connect, found, refused
 from sandbox.tasks import ACCOUNT, QUEUE
-from sandbox.world import World
-from storage_plugin import __main__ as commands
+from sandbox.world import World, new_id
+from storage_plugin.errors import IconikError
+from storage_plugin.rest import Rest
 
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
 SECRET = "shared-secret-for-tests"
@@ -633,3 +637,11 @@ def test_doctor_may_not_look_at_the_queue(
     os.environ.update(settings | NO_GOOGLE)
     state, text = examine(run)[1]["queue"]
     assert (state, "DefaultCredentialsError" in text) == ("warning", True)
+
+
+def test_a_context_that_is_none_enters_no_url(rest: Rest, requests_mock: Mocker) -> None:
+    """A custom action's context is part of URLs, so what is no context is refused."""
+    action = {"id": new_id(), "context": "../../users", "title": "x", "url": "https://x"}
+    requests_mock.get("/API/assets/v1/custom_actions/", json={"objects": [action]})
+    with pytest.raises(IconikError, match="context"):
+        AdminIconik(rest).custom_actions()

@@ -8,13 +8,12 @@ import pytest
 from sandbox.faults import ALL_BUT_HANG, Faults
 from sandbox.server import create_app, serve
 from sandbox.world import World
-from storage_plugin import transfers
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Account, Rest, new_session
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
-from tests.test_transfers import CLIP, Site
+from tests.test_transfers import CLIP, Site, remove_selection
 
 HASTE = 20
 """How much faster than ours the plugin's time passes, lest a test waits for its pauses."""
@@ -60,11 +59,10 @@ def test_nothing_is_lost_and_nothing_is_left(
     settings = Settings(world.app_id, "LucidLink", master_storage_name="B2")
     for _ in range(4):
         deadline = Deadline(600, clock)
-        rest = Rest(session, faulty_url, world.app_id, lambda **_: world.token, pace, deadline)
+        account = Account(faulty_url, world.app_id, lambda **_: world.token)
+        rest = Rest(session, account, pace=pace, deadline=deadline)
         selection = Selection(collections=(collection,))
-        removals = transfers.remove(
-            Iconik(rest), selection, settings, deadline, transfers.Progress()
-        )
+        removals = remove_selection(Iconik(rest), selection, settings, deadline).removals
         assert all(world.file_sets_of(asset_id, site.lucidlink) for asset_id in kept)
         assert len(world.names_on(site.b2)) == 100
         if not any(removal.error or removal.is_left for removal in removals):

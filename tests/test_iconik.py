@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
-from storage_plugin.errors import IconikError
+from storage_plugin.errors import AccessDenied, IconikError
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Account, Rest, new_session
 from tests.conftest import Time
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
@@ -21,8 +21,18 @@ BULK = f"/API/files/v1/storages/{ID}/bulk/"
 @pytest.fixture
 def iconik(time: Time) -> Iconik:
     """Return a client of an iconik that exists in mocked answers alone, in no time."""
-    url, pace, deadline = "https://app.iconik.io", Pace(time, time.sleep), Deadline(60, time)
-    return Iconik(Rest(new_session(), url, "the-app", lambda **_: "the-token", pace, deadline))
+    account = Account("https://app.iconik.io", "the-app", lambda **_: "the-token")
+    pace, deadline = Pace(time, time.sleep), Deadline(60, time)
+    return Iconik(Rest(new_session(), account, pace=pace, deadline=deadline))
+
+
+def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A refusal names the call, and the roles to grant."""
+    requests_mock.post(BULK, status_code=403)
+    with pytest.raises(AccessDenied, match=f"POST {BULK}: .* can_write_transfers, and access"):
+        iconik.copy(
+            ID, "assets", object_ids=[ID], format_name="A", file_path=None, preferred_source=None
+        )
 
 
 @pytest.mark.parametrize("field", ["file_set_id", "format_id", "storage_id", "original_name"])
@@ -123,7 +133,9 @@ def test_copy_returns_the_job_that_iconik_tells(
 ) -> None:
     """A job's id is documented nowhere: it is passed on where there is one."""
     requests_mock.post(BULK, status_code=202, **answer)
-    told = iconik.copy(ID, "assets", [OTHER], format_name="A", file_path="/", preferred_source=None)
+    told = iconik.copy(
+        ID, "assets", object_ids=[OTHER], format_name="A", file_path="/", preferred_source=None
+    )
     assert told == job
     assert requests_mock.last_request.json() == {
         "object_type": "assets",
@@ -131,11 +143,3 @@ def test_copy_returns_the_job_that_iconik_tells(
         "format_name": "A",
         "file_path": "/",
     }
-
-
-def test_a_context_that_is_none_enters_no_url(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A custom action's context is part of URLs, so what is no context is refused."""
-    action = {"id": ID, "context": "../../users", "title": "x", "url": "https://x"}
-    requests_mock.get("/API/assets/v1/custom_actions/", json={"objects": [action]})
-    with pytest.raises(IconikError, match="context"):
-        iconik.custom_actions()

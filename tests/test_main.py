@@ -68,7 +68,7 @@ def test_a_rotated_secret_works_at_once(
 ) -> None:
     """A new secret is seen when it is first used; only just after a wrong one it waits."""
     now = 0.0
-    secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", vault.access, clock=lambda: now)
+    secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", access=vault.access, clock=lambda: now)
     monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
     assert statuses(function, "first") == [400]
     vault.secrets["bz-shared-secret"] = "second"

@@ -28,14 +28,17 @@ from werkzeug.test import TestResponse
 from sandbox.faults import ALL_BUT_HANG, RESET_AFTER, TRUNCATED, Faults
 from sandbox.server import create_app, serve
 from sandbox.world import Row, World
+from storage_plugin import pages
+from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import AdministratorError, PluginError
-from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.report import Removal
+from storage_plugin.rest import Account, Rest, new_session
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress, Removal, remove
+from storage_plugin.transfers import Progress, make_plan, remove
 from storage_plugin.webhook import Selection
 from tests.conftest import Time
+from tests.test_archive import archive_selection
 
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
@@ -105,7 +108,8 @@ class Sandbox:
     def rest(self, deadline: Deadline, time: Time, url: str = IN_PROCESS) -> Rest:
         """Return what sends requests to the world, in a time of its own."""
         world, pace = self.world, Pace(time, time.sleep)
-        return Rest(self._session, url, world.app_id, lambda **_: world.token, pace, deadline)
+        account = Account(url, world.app_id, lambda **_: world.token)
+        return Rest(self._session, account, pace=pace, deadline=deadline)
 
     def remove(
         self, selection: Selection, configured: Settings, url: str = IN_PROCESS
@@ -113,8 +117,11 @@ class Sandbox:
         """Remove what is selected, as the function does."""
         time = Time()
         deadline = Deadline(60, time)
-        iconik = Iconik(self.rest(deadline, time, url))
-        return remove(iconik, selection, configured, deadline, Progress())
+        iconik, progress = BackgroundIconik(self.rest(deadline, time, url)), Progress(deadline)
+        if configured.archive_before_remove and configured.master_storage_name:
+            return archive_selection(iconik, selection, configured, progress=progress)
+        plan = make_plan(iconik, configured)
+        return remove(iconik, selection, plan, progress=progress).removals
 
 
 @pytest.fixture(scope="module")
@@ -629,8 +636,10 @@ def test_each_row_of_a_list_comes_once(
     world.add_file_set(asset_id, storages[0], [{"original_name": "clip.mov"}] * rows)
     of_files = f"/API/files/v1/assets/{asset_id}/files/"
     rest = sandbox.rest(Deadline(60, time), time)
-    path, expected = (
-        (of_files, world.files) if cursor else ("/API/files/v1/storages/", world.storages)
+    read, path, expected = (
+        (pages.by_cursor, of_files, world.files)
+        if cursor
+        else (pages.numbered, "/API/files/v1/storages/", world.storages)
     )
-    assert [row["id"] for row in rest.pages(path, "a role", cursor=cursor)] == list(expected)
+    assert [row["id"] for row in read(rest, path)] == list(expected)
     assert rest.calls <= -(-rows // rows_per_page) + 1

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from admin.doctor import ROLES
 from sandbox.function import ROOT, run_function
 from sandbox.world import World
-from storage_plugin.doctor import ROLES
 from tests.test_transfers import CLIP, Site
 
 README = (ROOT / "README.md").read_text()
@@ -43,7 +43,7 @@ def site(world: World) -> Site:
 def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str) -> None:
     """The uploaded files alone, with their requirements alone, serve a custom action."""
     files = run("gcloud", "meta", "list-files-for-upload", folder=ROOT).split()
-    modules = [str(path.relative_to(ROOT)) for path in (ROOT / "storage_plugin").glob("*.py")]
+    modules = [str(path.relative_to(ROOT)) for path in (ROOT / "storage_plugin").rglob("*.py")]
     assert sorted(files) == sorted(["main.py", "requirements.txt", *modules])
 
     upload, python = tmp_path / "upload", str(tmp_path / "venv" / "bin" / "python")

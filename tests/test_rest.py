@@ -10,6 +10,7 @@ from requests_mock import Mocker
 
 from sandbox.server import serve
 from sandbox.world import World
+from storage_plugin import pages
 from storage_plugin.errors import (
     AccessDenied,
     AdministratorError,
@@ -21,7 +22,7 @@ from storage_plugin.errors import (
     PluginError,
 )
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Account, Rest, new_session
 from tests.conftest import Time, new_rest
 
 URL = "https://app.iconik.io"
@@ -32,8 +33,8 @@ TOKEN = "the-token"
 @pytest.fixture
 def rest(time: Time) -> Rest:
     """Return what speaks to an iconik that exists in mocked answers alone, in no time."""
-    deadline = Deadline(60, time)
-    return Rest(new_session(), URL, "the-app", lambda **_: TOKEN, Pace(time, time.sleep), deadline)
+    account, pace = Account(URL, "the-app", lambda **_: TOKEN), Pace(time, time.sleep)
+    return Rest(new_session(), account, pace=pace, deadline=Deadline(60, time))
 
 
 def row(number: int) -> dict[str, str]:
@@ -48,13 +49,14 @@ def page(*numbers: int, **more: object) -> dict[str, Any]:
 
 def ids(rest: Rest, *, cursor: bool = False) -> list[int]:
     """Return the numbers of the rows of all pages."""
-    return [int(row["id"][:8]) for row in rest.pages(PATH, "a role", cursor=cursor)]
+    read = pages.by_cursor if cursor else pages.numbered
+    return [int(row["id"][:8]) for row in read(rest, PATH)]
 
 
 def test_every_request_is_authenticated_and_limited(rest: Rest, requests_mock: Mocker) -> None:
     """App ID and token go along in headers, and the time is limited."""
     requests_mock.get(PATH, json={})
-    assert rest.get(PATH, "a role") == {}
+    assert rest.get(PATH) == {}
     request = requests_mock.last_request
     assert request.headers["App-ID"] == "the-app"
     assert request.headers["Auth-Token"] == TOKEN
@@ -65,11 +67,11 @@ def test_no_request_outlasts_the_deadline(rest: Rest, requests_mock: Mocker, tim
     """The time limit shrinks with the time that is left, and with none left nothing is sent."""
     requests_mock.get(PATH, json={})
     time.sleep(56)
-    rest.get(PATH, "a role")
+    rest.get(PATH)
     assert requests_mock.last_request.timeout == (0.5, 0.5)
     time.sleep(1)
     with pytest.raises(OutOfTime):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert rest.calls == 1
 
 
@@ -90,7 +92,7 @@ def test_nothing_but_iconik_decides_on_a_request(monkeypatch: pytest.MonkeyPatch
     with serve(app) as url:
         rest = new_rest(url, World())
         for _ in range(2):
-            rest.get(PATH, "a role")
+            rest.get(PATH)
     assert cookies == [None, None]
 
 
@@ -100,7 +102,7 @@ def test_redirects_are_not_followed(rest: Rest, requests_mock: Mocker, elsewhere
     requests_mock.get(PATH, status_code=302, headers={"Location": elsewhere})
     requests_mock.get("https://elsewhere.example/", json={})
     with pytest.raises(IconikError):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert {request.url for request in requests_mock.request_history} == {URL + PATH}
 
 
@@ -124,17 +126,10 @@ def test_statuses_are_errors_by_who_must_act(
     """Each refusal becomes an error that says what to do, and quotes nothing of the answer."""
     requests_mock.get(PATH, status_code=status, text="<html>quoted")
     with pytest.raises(error) as raised:
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert raised.value.status == answered
     assert "quoted" not in str(raised.value)
     assert TOKEN not in str(raised.value)
-
-
-def test_missing_roles_are_named(rest: Rest, requests_mock: Mocker) -> None:
-    """A refusal tells the role to grant."""
-    requests_mock.get(PATH, status_code=403)
-    with pytest.raises(AccessDenied, match="a role"):
-        rest.get(PATH, "a role")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_network_faults_are_told_without_their_text(
     """The text of a network fault may quote a header, so it goes nowhere."""
     requests_mock.get(PATH, exc=fault(f"header {TOKEN}"))
     with pytest.raises(error) as raised:
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert TOKEN not in str(raised.value)
     assert raised.value.__suppress_context__
 
@@ -163,7 +158,7 @@ def test_what_is_no_object_is_an_error(rest: Rest, requests_mock: Mocker, text: 
     """An answer that is not what was asked for is never taken for an empty one."""
     requests_mock.get(PATH, text=text)
     with pytest.raises(IconikUnavailable, match="no JSON object"):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
 
 
 # Repeats
@@ -184,7 +179,7 @@ def test_harmless_requests_are_repeated(
 ) -> None:
     """A GET survives four failures, with pauses between them."""
     requests_mock.get(PATH, [fault] * 4 + [{"json": {}}])
-    assert rest.get(PATH, "a role") == {}
+    assert rest.get(PATH) == {}
     assert rest.calls == 5
     assert 1000 + 3 < time.now < 1000 + 8
 
@@ -194,7 +189,7 @@ def test_repeats_end(rest: Rest, requests_mock: Mocker, fault: dict[str, Any]) -
     """A GET that fails five times is given up."""
     requests_mock.get(PATH, [fault])
     with pytest.raises(IconikUnavailable):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert rest.calls == 5
 
 
@@ -203,7 +198,7 @@ def test_post_is_not_repeated(rest: Rest, requests_mock: Mocker, fault: dict[str
     """Whether a POST that failed was served is not known, so it is not sent again."""
     requests_mock.post(PATH, [fault])
     with pytest.raises(IconikUnavailable):
-        rest.send("POST", PATH, "a role", json={})
+        rest.send("POST", PATH, json={})
     assert rest.calls == 1
 
 
@@ -212,7 +207,7 @@ def test_refusals_are_not_repeated(rest: Rest, requests_mock: Mocker, status: in
     """What iconik refuses once it refuses again."""
     requests_mock.get(PATH, status_code=status)
     with pytest.raises(PluginError):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert rest.calls == 1
 
 
@@ -246,7 +241,7 @@ def test_too_many_requests_are_sent_again(
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     answers: list[dict[str, Any]] = [{"status_code": 429, "headers": headers}, {"json": {}}]
     requests_mock.request(method, PATH, answers)
-    assert rest.send(method, PATH, "a role").json() == {}
+    assert rest.send(method, PATH).json() == {}
     assert least <= round(time.now - 1000, 6) <= most
 
 
@@ -254,9 +249,9 @@ def test_refusals_are_no_failures(rest: Rest, requests_mock: Mocker, time: Time)
     """A request that was refused often is not given up, and what is served ends the growth."""
     refusal = {"status_code": 429}
     requests_mock.get(PATH, [refusal] * 6 + [{"json": {}}, refusal, {"json": {}}])
-    rest.get(PATH, "a role")
+    rest.get(PATH)
     before = time.now
-    rest.get(PATH, "a role")
+    rest.get(PATH)
     assert time.now - before < 1
 
 
@@ -266,7 +261,7 @@ def test_too_many_requests_for_ever_end_in_time(
     """An iconik that refuses everything is asked with growing pauses, until the deadline."""
     requests_mock.get(PATH, status_code=429)
     with pytest.raises(OutOfTime):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert rest.calls < 20
     assert time.now < 1000 + 60
 
@@ -282,9 +277,9 @@ def test_a_hanging_iconik_costs_one_time_limit(
 
     requests_mock.get(PATH, text=hang)
     with pytest.raises(IconikTimeout):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     with pytest.raises(OutOfTime):
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert (rest.calls, time.now) == (1, 1010)
 
 
@@ -296,7 +291,8 @@ def test_connections_that_were_idle_are_not_used(
     monkeypatch.setattr(session, "close", lambda: closed.append(time.now))
 
     def begin() -> None:
-        Rest(session, URL, "the-app", lambda **_: TOKEN, pace, Deadline(60, time))
+        account = Account(URL, "the-app", lambda **_: TOKEN)
+        Rest(session, account, pace=pace, deadline=Deadline(60, time))
 
     begin()
     pace.wait(Deadline(60, time))
@@ -315,11 +311,11 @@ def test_a_single_hanging_answer_is_asked_for_again(
 
     def hang(request: object, context: object) -> str:
         time.sleep(10)
-        rest.get("/other", "a role")  # As another thread does meanwhile.
+        rest.get("/other")  # As another thread does meanwhile.
         raise requests.ReadTimeout
 
     requests_mock.get(PATH, [{"text": hang}, {"json": {}}])
-    assert rest.get(PATH, "a role") == {}
+    assert rest.get(PATH) == {}
 
 
 # Pages
@@ -395,7 +391,7 @@ def test_ids_count_once_in_any_case(rest: Rest, requests_mock: Mocker) -> None:
         {"id": "0000000a-0000-4000-8000-000000000000"},
     ]
     requests_mock.get(PATH, json={"objects": rows})
-    assert len(list(rest.pages(PATH, "a role", cursor=True))) == 1
+    assert len(list(pages.by_cursor(rest, PATH))) == 1
 
 
 def test_numbered_pages_are_read_to_the_last(rest: Rest, requests_mock: Mocker) -> None:
@@ -499,7 +495,7 @@ def rotating(*tokens: str) -> tuple[Callable[..., str], list[float | None]]:
 def test_a_rotated_token_is_read_again(world: World, iconik_url: str) -> None:
     """A token that iconik refuses is read anew, past any that is kept."""
     read, asked = rotating("old", world.token)
-    assert new_rest(iconik_url, world, read).get(PATH, "a role")["objects"] == []
+    assert new_rest(iconik_url, world, read).get(PATH)["objects"] == []
     assert asked == [None, 0]
 
 
@@ -509,7 +505,7 @@ def test_a_wrong_token_is_read_again_once(world: World, iconik_url: str) -> None
     rest = new_rest(iconik_url, world, read)
     for _ in range(3):
         with pytest.raises(AdministratorError, match="iconik-token"):
-            rest.get(PATH, "a role")
+            rest.get(PATH)
     assert len(asked) == 2
 
 
@@ -518,6 +514,6 @@ def test_an_impossible_token_is_not_sent(world: World, iconik_url: str, token: s
     """A token that is no header is the administrator's to mend, and is not quoted."""
     rest = new_rest(iconik_url, world, lambda **_: token)
     with pytest.raises(AdministratorError) as raised:
-        rest.get(PATH, "a role")
+        rest.get(PATH)
     assert token not in str(raised.value)
     assert rest.calls == 0

@@ -40,7 +40,7 @@ class Source:
         self.now = 1000.0
         self.value: str | None = "first"
         self.accesses = 0
-        self.secret = Secret(NAME, VARIABLE, self.access, lambda: self.now)
+        self.secret = Secret(NAME, VARIABLE, access=self.access, clock=lambda: self.now)
 
     def access(self, name: str) -> str:
         """Return the secret, or fail where there is none."""
@@ -110,7 +110,7 @@ def test_age_counts_from_the_begin_of_the_access(source: Source) -> None:
         source.now += 1
         return value
 
-    secret = Secret(NAME, VARIABLE, rotate_meanwhile, lambda: source.now)
+    secret = Secret(NAME, VARIABLE, access=rotate_meanwhile, clock=lambda: source.now)
     assert secret.read() == "first"
     assert secret.read(max_age=0.5) == "second"
 
@@ -169,7 +169,7 @@ def test_threads_share_one_access(value: str | None) -> None:
             raise SecretUnavailable("down")
         return value
 
-    secret = Secret(NAME, VARIABLE, access, clock=lambda: 0.0)
+    secret = Secret(NAME, VARIABLE, access=access, clock=lambda: 0.0)
 
     def read() -> str | None:
         try:
@@ -248,7 +248,7 @@ def test_a_silent_secret_manager_costs_its_time_limit(
         return Response()
 
     secrets.answers[NAME] = hang
-    monkeypatch.setattr(secret_manager, "TIMEOUT", 0.2)
+    monkeypatch.setattr(secret_manager, "CALL_TIMEOUT", 0.2)
     with pytest.raises(SecretUnavailable) as raised:
         manager.access(NAME)
     is_over.set()

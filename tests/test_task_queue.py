@@ -10,20 +10,17 @@ import flask
 import psutil
 import pytest
 import requests
-from google.oauth2 import id_token
+from werkzeug.datastructures import Headers
 
 from sandbox.faults import Faults
 from sandbox.function import Function
 from sandbox.server import create_app, serve
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from sandbox.world import World, new_id
-from storage_plugin.errors import OutOfTime, QueueUnavailable
-from storage_plugin.iconik import Iconik
-from storage_plugin.logs import Log
-from storage_plugin.progress import Job, Outcome
-from storage_plugin.task_queue import Delivery, TaskQueue
-from storage_plugin.webhook import Selection
-from tests.conftest import Time
+from storage_plugin.background.job import Job
+from storage_plugin.background.queue import QueueUnavailable, TaskQueue, read_delivery
+from storage_plugin.rest import Rest
+from tests.conftest import Time, new_run
 from tests.test_transfers import CLIP, Site
 
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
@@ -228,12 +225,23 @@ def test_without_a_job_none_is_made_later(queued: Queued) -> None:
     assert (queued.copies(), queued.world.jobs) == (0, {})
 
 
-def test_a_repeat_without_a_job_is_not_told(world: World, iconik: Iconik) -> None:
+def test_a_repeat_without_a_job_is_not_told(world: World, rest: Rest) -> None:
     """While the queue repeats a removal that has no job the editor hears of no end."""
-    selection = Selection(assets=(new_id(),), user_id=EDITOR)
-    job = Job(iconik, selection, "LucidLink", Log("", None), Delivery("task", False))
-    job.close(Outcome("FAILED", "1 is left.", kind=OutOfTime))
-    assert (world.jobs, world.notifications, job.is_told) == ({}, {}, False)
+    Job(new_run(rest, EDITOR)).say("1 is left. The queue repeats it.")
+    assert (world.jobs, world.notifications) == ({}, {})
+
+
+def test_a_delivery_is_read(queued: Queued) -> None:
+    """What the queue's headers and the plugin's own fields say, however odd."""
+    body = json.dumps({"job_id": EDITOR, "wait": 1}).encode()
+    headers = Headers({"X-CloudTasks-TaskName": "task", "X-CloudTasks-TaskRetryCount": "19"})
+    delivery = read_delivery(headers, body)
+    assert (delivery.task, delivery.is_last) == ("task", True)
+    assert (delivery.job_id, delivery.wait) == (EDITOR, None)
+    headers["X-CloudTasks-TaskRetryCount"] = "18"
+    for odd in (None, "", "x", 1, [EDITOR]):
+        delivery = read_delivery(headers, json.dumps({"job_id": odd}).encode())
+        assert (delivery.is_last, delivery.job_id) == (False, None)
 
 
 def test_nothing_is_done_before_the_job_is_known(queued: Queued) -> None:
@@ -287,12 +295,12 @@ def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:
     assert queued.tasks.fetches == 0
 
 
-@pytest.mark.parametrize("odd", [("", 500), ("{}", 200), ('{"keys": []}', 200)])
-def test_certificates_that_cannot_be_read(
-    time: Time, monkeypatch: pytest.MonkeyPatch, odd: tuple[str, int]
-) -> None:
+@pytest.mark.parametrize(
+    "odd", [("", 500), ("{}", 200), ('{"keys": []}', 200), ('{"key-1": "nonsense"}', 200)]
+)
+def test_certificates_that_cannot_be_read(time: Time, odd: tuple[str, int]) -> None:
     """Without Google's certificates the queue is not refused for good; they are asked for later."""
-    tasks, queue, answers = Tasks(), TaskQueue(time), [odd]
+    tasks, answers = Tasks(), [odd]
     app = flask.Flask("certificates")
 
     @app.get(CERTIFICATES)
@@ -300,16 +308,21 @@ def test_certificates_that_cannot_be_read(
         tasks.fetches += 1
         return answers[-1]
 
-    token, audience = tasks.key.token("https://function.example"), "https://function.example"
+    authorization = f"Bearer {tasks.key.token('https://function.example')}"
+    environ = {
+        "TASK_QUEUE": QUEUE,
+        "TASK_SERVICE_ACCOUNT": ACCOUNT,
+        "FUNCTION_URL": "https://function.example/",
+    }
     with serve(app) as url:
-        monkeypatch.setattr(id_token, "_GOOGLE_OAUTH2_CERTS_URL", url + CERTIFICATES)
+        queue = TaskQueue(url + CERTIFICATES, time)
         for _ in range(2):
             with pytest.raises(QueueUnavailable):
-                queue.is_sender(token, ACCOUNT, audience)
+                queue.is_sender(authorization, environ)
         answers.append((json.dumps({"key-1": tasks.key.certificate}), 200))
-        time.sleep(10)
+        time.sleep(11)
         for _ in range(2):
-            assert queue.is_sender(token, ACCOUNT, audience)
+            assert queue.is_sender(authorization, environ)
         assert tasks.fetches == 2
 
 

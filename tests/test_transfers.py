@@ -7,12 +7,14 @@ from threading import Event
 import pytest
 
 from sandbox.world import Row, World
-from storage_plugin import progress, threads, transfers
+from storage_plugin import threads, transfers
 from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline
+from storage_plugin.report import Removal, Report
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
+from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
 from tests.conftest import Time, new_rest
 
@@ -52,14 +54,25 @@ def site(world: World) -> Site:
 
 def add(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[str]:
     """Add assets."""
-    return transfers.add(iconik, Selection(assets=assets), settings)
+    plan = transfers.make_plan(iconik, settings)
+    return transfers.add(iconik, Selection(assets=assets), plan)
 
 
-def remove(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[transfers.Removal]:
+def remove(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[Removal]:
     """Remove assets."""
-    return transfers.remove(
-        iconik, Selection(assets=assets), settings, Deadline(60), transfers.Progress()
-    )
+    return list(remove_selection(iconik, Selection(assets=assets), settings).removals)
+
+
+def remove_selection(
+    iconik: Iconik,
+    selection: Selection,
+    settings: Settings = SETTINGS,
+    deadline: Deadline | None = None,
+) -> Report:
+    """Remove what is selected."""
+    progress = Progress(deadline or Deadline(60))
+    plan = transfers.make_plan(iconik, settings)
+    return transfers.remove(iconik, selection, plan, progress=progress)
 
 
 # Add
@@ -76,7 +89,7 @@ def test_add_copies_every_kind_of_object(site: Site, iconik: Iconik) -> None:
         collections=(site.world.add_collection(inner),),
         saved_searches=(site.world.add_saved_search(ids[2]),),
     )
-    jobs = transfers.add(iconik, selection, SETTINGS)
+    jobs = transfers.add(iconik, selection, transfers.make_plan(iconik, SETTINGS))
     assert site.world.names_on(site.lucidlink) == ["a", "b", "c"]
     assert site.world.names_on(site.b2) == ["a", "b", "c", "d"]
     assert sorted(jobs) == sorted(site.world.bulk_jobs)
@@ -143,10 +156,9 @@ def test_storage_is_found_by_its_exact_name_on_any_page(site: Site, iconik: Icon
     for name in ("lucidlink", "LucidLin", "The LucidLink"):
         site.world.add_storage(name)
     last = site.world.add_storage("Filespace")
-    target, _ = transfers.find_storages(iconik, SETTINGS)
-    assert target.id == site.lucidlink
-    target, _ = transfers.find_storages(iconik, replace(SETTINGS, storage_name="Filespace"))
-    assert target.id == last
+    assert transfers.make_plan(iconik, SETTINGS).storage.id == site.lucidlink
+    settings = replace(SETTINGS, storage_name="Filespace")
+    assert transfers.make_plan(iconik, settings).storage.id == last
 
 
 @pytest.mark.parametrize("action", ["add", "remove"])
@@ -194,7 +206,7 @@ def test_remove_deletes_the_copy_alone(site: Site, iconik: Iconik, rest: Rest) -
     """With a complete master the copy goes, in three calls and one for the storages."""
     asset_id, _ = site.asset([CLIP])
     site.world.add_file_set(asset_id, site.other, [CLIP])
-    assert remove(iconik, asset_id) == [transfers.Removal(asset_id, removed=1)]
+    assert remove(iconik, asset_id) == [Removal(asset_id, removed=1)]
     assert site.world.names_on(site.lucidlink) == []
     assert site.world.names_on(site.b2) == site.world.names_on(site.other) == ["clip.mov"]
     assert rest.calls == 1 + 3
@@ -213,7 +225,7 @@ def test_remove_twice_removes_once(site: Site, iconik: Iconik, rest: Rest) -> No
     asset_id, _ = site.asset([CLIP])
     remove(iconik, asset_id)
     before = rest.calls
-    assert remove(iconik, asset_id) == [transfers.Removal(asset_id)]
+    assert remove(iconik, asset_id) == [Removal(asset_id)]
     assert rest.calls - before == 1 + 1
     assert site.world.names_on(site.b2) == ["clip.mov"]
 
@@ -430,9 +442,9 @@ def test_only_active_file_sets_are_deleted(site: Site, iconik: Iconik, status: s
     """What is in the recycle bin or in the archive already is left there, and only that."""
     asset_id, doomed = site.asset([CLIP])
     site.world.file_sets[doomed]["status"] = status
-    assert remove(iconik, asset_id) == [transfers.Removal(asset_id)]
+    assert remove(iconik, asset_id) == [Removal(asset_id)]
     site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
-    assert remove(iconik, asset_id) == [transfers.Removal(asset_id, removed=1)]
+    assert remove(iconik, asset_id) == [Removal(asset_id, removed=1)]
     assert doomed in site.world.file_sets
 
 
@@ -500,7 +512,7 @@ def test_collections_are_walked_to_the_bottom(
     site.world.put_into(inner, outer)
     site.world.put_into(outer, outer)
     selection = Selection(assets=(assets[0],), collections=(outer, inner))
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+    result = remove_selection(iconik, selection).removals
     assert sorted(removal.object_id for removal in result) == sorted(assets)
     assert site.world.names_on(site.lucidlink) == []
 
@@ -511,7 +523,7 @@ def test_collections_below_collections_are_walked(site: Site, iconik: Iconik) ->
     branches = [site.world.add_collection(leaf) for leaf in leaves]
     site.world.put_into(leaves[0], branches[0])
     selection = Selection(collections=(site.world.add_collection(*branches),))
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+    result = remove_selection(iconik, selection).removals
     assert [removal.removed for removal in result] == [1, 1]
     assert site.world.names_on(site.lucidlink) == []
 
@@ -522,7 +534,7 @@ def test_saved_searches_are_run_to_the_end(site: Site, iconik: Iconik) -> None:
     collected, _ = site.asset([CLIP])
     search_id = site.world.add_saved_search(*found, site.world.add_collection(collected))
     selection = Selection(saved_searches=(search_id,))
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+    result = remove_selection(iconik, selection).removals
     assert [removal.object_id for removal in result] == found
     assert len(site.world.names_on(site.lucidlink)) == 1
 
@@ -534,7 +546,7 @@ def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:
     selection = Selection(
         assets=(unknown, known), collections=(unknown,), saved_searches=(unknown,)
     )
-    result = transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+    result = remove_selection(iconik, selection).removals
     assert [removal.reason for removal in result[:2]] == ["iconik does not know it"] * 2
     assert [removal.object_type for removal in result[:2]] == ["collections", "saved_searches"]
     assert [removal.object_id for removal in result] == [unknown, unknown, unknown, known]
@@ -595,14 +607,15 @@ def test_a_refused_token_stops_everything(site: Site, iconik_url: str) -> None:
         site.world.token = "another"
 
     site.world.purge = purge_and_revoke  # type: ignore[method-assign]
-    result = remove(iconik, *assets)
+    report = remove_selection(iconik, Selection(assets=tuple(assets)))
+    result = report.removals
     errors = [removal.error for removal in result]
     assert any(isinstance(error, AdministratorError) for error in errors)
     assert sum(removal.removed for removal in result) == 100 - len(
         site.world.names_on(site.lucidlink)
     )
     assert sum(removal.is_left for removal in result) > 50
-    assert progress.outcome(result, "LucidLink", transfers.Progress()).kind is AdministratorError
+    assert report.error is AdministratorError
 
 
 @pytest.mark.parametrize("kind", ["collections", "saved_searches"])
@@ -617,7 +630,7 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
     getattr(site.world, kind)[broken].append({"id": None, "object_type": "assets", "title": "x"})
     selection = Selection(assets=(asset_id,), **{kind: (broken, fine)})
     with pytest.raises(IconikError):
-        transfers.remove(iconik, selection, SETTINGS, Deadline(60), transfers.Progress())
+        remove_selection(iconik, selection)
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
 
 
@@ -633,15 +646,14 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     site.world.purge = purge_and_wait  # type: ignore[method-assign]
     deadline = Deadline(60, time)
     selection = Selection(assets=tuple(assets))
-    done = transfers.Progress()
-    removals = transfers.remove(iconik, selection, SETTINGS, deadline, done)
-    left = [removal for removal in removals if removal.is_left]
-    assert sum(removal.removed for removal in removals) == 100 - len(left)
-    assert (done.processed, done.total) == (100 - len(left), 100)
+    progress, plan = Progress(deadline), transfers.make_plan(iconik, SETTINGS)
+    report = transfers.remove(iconik, selection, plan, progress=progress)
+    left = [removal for removal in report.removals if removal.is_left]
+    assert sum(removal.removed for removal in report.removals) == 100 - len(left)
+    assert (progress.done, progress.total) == (100 - len(left), 100)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
     assert 100 - 10 - threads.WORKERS <= len(left) <= 100 - 10
-    end = progress.outcome(removals, "LucidLink", transfers.Progress())
-    assert end.kind is OutOfTime
+    assert report.error is OutOfTime
     assert f"{100 - len(left)} of 100 assets are done, 0 failed and {len(left)} are left" in (
-        end.sentence
+        report.sentence
     )

@@ -6,6 +6,7 @@ import pytest
 
 from storage_plugin import webhook
 from storage_plugin.errors import CallerError, UnknownPath
+from storage_plugin.webhook import Action, Selection
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
 OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
@@ -32,13 +33,22 @@ def test_secret_is_compared_as_bytes(given: str, secret: str, expected: bool) ->
     assert webhook.is_authentic(given, secret) is expected
 
 
+def read(body: bytes, path: str = "/add") -> Action:
+    """Read a custom action with no query."""
+    return webhook.read_action(path, {}, body)
+
+
+BODY = json.dumps({"asset_ids": [ID]}).encode()
+
+
 @pytest.mark.parametrize("path", ["/add", "/add/", "/iconik_handler/add", "/iconik_handler/add/"])
 def test_path_names_the_action(path: str) -> None:
     """The function's name before the action and a slash behind it are tolerated."""
-    assert webhook.read_action(path) == "add"
-    assert webhook.read_action(path.replace("add", "remove")) == "remove"
+    assert read(BODY, path).name == "add"
+    assert read(BODY, path.replace("add", "remove")).name == "remove"
 
 
+@pytest.mark.parametrize("body", [BODY, b"{}", b'{"asset_ids": [1]}'])
 @pytest.mark.parametrize(
     "path",
     [
@@ -53,10 +63,10 @@ def test_path_names_the_action(path: str) -> None:
         "/iconik_handler" * 2 + "/add",
     ],
 )
-def test_other_paths_name_none(path: str) -> None:
-    """Anything else is no action."""
+def test_other_paths_name_none(path: str, body: bytes) -> None:
+    """Anything else is no action, whatever is selected."""
     with pytest.raises(UnknownPath, match="must end in /add or /remove"):
-        webhook.read_action(path)
+        read(body, path)
 
 
 def test_selection_of_a_real_payload() -> None:
@@ -74,27 +84,22 @@ def test_selection_of_a_real_payload() -> None:
         "date_created": "2026-01-09T17:00:00.000000",
         "auth_token": "a.b.c",
     }
-    expected = webhook.Selection((ID,), saved_searches=(OTHER,), user_id=OTHER)
-    assert webhook.read_selection(json.dumps(payload).encode()) == expected
-
-
-def test_a_selection_survives_the_queue() -> None:
-    """The payload that is made of a selection selects the same."""
-    selection = webhook.Selection((ID, OTHER), (OTHER,), (ID,), user_id=OTHER, job_id=ID)
-    assert webhook.read_selection(selection.body()) == selection
+    query, selection = {"format": ["A"]}, Selection((ID,), saved_searches=(OTHER,))
+    expected = Action("remove", selection, query, user_id=OTHER)
+    assert webhook.read_action("/remove", query, json.dumps(payload).encode()) == expected
 
 
 @pytest.mark.parametrize("odd", [None, "", "x", 1, [ID]])
-def test_an_odd_user_or_job_is_none(odd: object) -> None:
+def test_an_odd_user_is_none(odd: object) -> None:
     """Who clicked is good to know, but not needed."""
-    body = json.dumps({"asset_ids": [ID], "user_id": odd, "job_id": odd})
-    assert webhook.read_selection(body.encode()) == webhook.Selection((ID,))
+    body = json.dumps({"asset_ids": [ID], "user_id": odd})
+    assert read(body.encode()) == Action("add", Selection((ID,)), {}, user_id=None)
 
 
 def test_ids_count_once_and_in_order() -> None:
     """Duplicates are dropped, in whatever case they are written."""
     body = json.dumps({"asset_ids": [OTHER, ID, OTHER.upper(), ID], "collection_ids": None})
-    assert webhook.read_selection(body.encode()).assets == (OTHER, ID)
+    assert read(body.encode()).selection.assets == (OTHER, ID)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +116,9 @@ def test_ids_count_once_and_in_order() -> None:
     ],
 )
 def test_body_must_be_a_json_object(body: bytes) -> None:
-    """Whatever is no JSON object is refused, however hostile."""
+    """Whatever is no JSON object is refused, however hostile, and before the path."""
     with pytest.raises(CallerError, match="must be a JSON object"):
-        webhook.read_selection(body)
+        read(body, "/nowhere")
 
 
 @pytest.mark.parametrize("field", ["asset_ids", "collection_ids", "saved_search_ids"])
@@ -135,42 +140,11 @@ def test_body_must_be_a_json_object(body: bytes) -> None:
 def test_wrong_ids_are_refused_by_field(field: str, ids: object) -> None:
     """An id that is no UUID never comes near a URL, and the answer names the field."""
     with pytest.raises(CallerError, match=field):
-        webhook.read_selection(json.dumps({"asset_ids": [ID], field: ids}).encode())
+        read(json.dumps({"asset_ids": [ID], field: ids}).encode())
 
 
 @pytest.mark.parametrize("body", ["{}", '{"asset_ids": []}', '{"collection_ids": null}'])
 def test_nothing_selected_is_refused(body: str) -> None:
     """A payload that selects nothing is a mistake."""
     with pytest.raises(CallerError, match="Nothing is selected"):
-        webhook.read_selection(body.encode())
-
-
-@pytest.mark.parametrize(
-    ("wait", "read"),
-    [
-        (webhook.Wait(1.5, 2, (OTHER,), 4, (ID,)), webhook.Wait(1.5, 2, (OTHER,), 4, (ID,))),
-        (webhook.Wait(1.5, 2, ("x",), 4, ("../x", ID)), webhook.Wait(1.5, 2, (), 4, (ID,))),
-    ],
-)
-def test_a_wait_comes_back_as_it_was_sent(wait: webhook.Wait, read: webhook.Wait) -> None:
-    """What the queue hands back is what was handed over; ids enter URLs, so they are looked at."""
-    selection = webhook.Selection(assets=(ID,), wait=wait)
-    assert webhook.read_selection(selection.body()).wait == read
-
-
-@pytest.mark.parametrize(
-    "wait",
-    [
-        None,
-        1,
-        "x",
-        [],
-        {},
-        {"since": 1},
-        dict.fromkeys(["since", "times", "awaited", "done", "jobs"]),
-    ],
-)
-def test_nonsense_is_no_wait(wait: object) -> None:
-    """An editor's payload may hold anything."""
-    body = json.dumps({"asset_ids": [ID], "wait": wait}).encode()
-    assert webhook.read_selection(body).wait is None
+        read(body.encode())

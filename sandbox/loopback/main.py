@@ -10,7 +10,6 @@ import grpc
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import secretmanager, tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
-from google.oauth2 import id_token
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -30,7 +29,6 @@ def connect_tasks() -> Client:
 
 if "SANDBOX_TASKS" in os.environ:
     tasks_v2.CloudTasksClient = connect_tasks
-    id_token._GOOGLE_OAUTH2_CERTS_URL = os.environ["SANDBOX_CERTIFICATES"]
 if "SANDBOX_SECRETS" in os.environ:
     secretmanager.SecretManagerServiceClient = functools.partial(
         connect, os.environ["SANDBOX_SECRETS"]
@@ -39,4 +37,6 @@ if "SANDBOX_SECRETS" in os.environ:
 spec = importlib.util.spec_from_file_location("main", ROOT / "main.py")
 deployed = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(deployed)
+if "SANDBOX_TASKS" in os.environ:
+    deployed.task_queue = deployed.TaskQueue(os.environ["SANDBOX_CERTIFICATES"])
 iconik_handler = deployed.iconik_handler

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import yaml
 
-from storage_plugin import custom_actions
-from storage_plugin.doctor import FAILURE, Doctor
+from admin import custom_actions
+from admin.doctor import FAILURE, Doctor
+from admin.iconik import AdminIconik
 from storage_plugin.errors import AdministratorError, PluginError
-from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Account, Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import OVERRIDES, Settings, is_url, read_query
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m storage_plugin", description=__doc__)
+    parser = argparse.ArgumentParser("python -m admin", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     actions = commands.add_parser("actions", help="custom actions in iconik's menus")
     kinds = actions.add_subparsers(required=True, metavar="COMMAND")
@@ -164,12 +164,12 @@ def _environment() -> Mapping[str, str]:
 def _secrets() -> tuple[Secret, Secret]:
     """Return the shared secret and the application token, not yet read."""
     access = SecretManager().access
-    return Secret(*SHARED_SECRET, access), Secret(*ICONIK_TOKEN, access)
+    return Secret(*SHARED_SECRET, access=access), Secret(*ICONIK_TOKEN, access=access)
 
 
-def _connect(settings: Settings, token: Secret) -> Iconik:
-    session, url, app_id = new_session(), settings.iconik_url, settings.iconik_id
-    return Iconik(Rest(session, url, app_id, token.read, Pace(), Deadline(120)))
+def _connect(settings: Settings, token: Secret) -> AdminIconik:
+    account = Account(settings.iconik_url, settings.iconik_id, token.read)
+    return AdminIconik(Rest(new_session(), account, pace=Pace(), deadline=Deadline(120)))
 
 
 def _print(text: str) -> None:

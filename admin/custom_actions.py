@@ -7,17 +7,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
+from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
-from storage_plugin.iconik import CustomAction, Iconik
-from storage_plugin.rest import Row
+from storage_plugin.rows import Row
+from storage_plugin.webhook import ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
 """Where iconik can offer an action whose selection the plugin understands."""
 
-VERBS = {"add": "Add to", "remove": "Remove from"}
-HEADER = "x-bz-secret"
+TITLES = {"add": "Add to", "remove": "Remove from"}
+"""How the title of an action begins."""
 
-_URL = re.compile(r"(https?://[^?#]*)/(add|remove)/?(?:\?.*)?")
+_URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?.*)?")
 
 
 def wanted(
@@ -38,14 +39,14 @@ def wanted(
             "title": f"{verb} {title}",
             "url": f"{url}/{action}{options}",
             "type": "POST",
-            "headers": {HEADER: secret},
+            "headers": {SECRET_HEADER: secret},
         }
         for context in contexts
-        for action, verb in VERBS.items()
+        for action, verb in TITLES.items()
     ]
 
 
-def create(iconik: Iconik, actions: Sequence[Row], app_id: str) -> Iterator[str]:
+def create(iconik: AdminIconik, actions: Sequence[Row], app_id: str) -> Iterator[str]:
     """Create custom actions, or change those that stand; yield what was done.
 
     An action that stands is known by its title or its URL, so neither comes twice in a context.
@@ -65,7 +66,9 @@ def create(iconik: Iconik, actions: Sequence[Row], app_id: str) -> Iterator[str]
         if not found:
             yield f"Created {name}{_create(iconik, action, app_id)}."
             continue
-        others = {key: value for key, value in found[0].headers.items() if key.lower() != HEADER}
+        others = {
+            key: value for key, value in found[0].headers.items() if key.lower() != SECRET_HEADER
+        }
         whole = {**action, "headers": others | action["headers"]}
         if differing := [field for field in whole if getattr(found[0], field) != whole[field]]:
             iconik.update_custom_action(found[0].id, whole)
@@ -74,7 +77,7 @@ def create(iconik: Iconik, actions: Sequence[Row], app_id: str) -> Iterator[str]
             yield f"{name} is right already."
 
 
-def _create(iconik: Iconik, action: Row, app_id: str) -> str:
+def _create(iconik: AdminIconik, action: Row, app_id: str) -> str:
     """Create a custom action with the App named, and if iconik fails at that, without; tell which.
 
     Public sources contradict each other on whether a custom action can be created with an App. The
@@ -106,4 +109,4 @@ def target(action: CustomAction) -> tuple[str, str]:
 
 def secret_of(action: CustomAction) -> str | None:
     """Return the secret that an action sends."""
-    return {name.lower(): value for name, value in action.headers.items()}.get(HEADER)
+    return {name.lower(): value for name, value in action.headers.items()}.get(SECRET_HEADER)

@@ -8,33 +8,42 @@ from urllib.parse import parse_qs
 
 import requests
 
-from storage_plugin.custom_actions import HEADER, VERBS, secret_of, target
+from admin.custom_actions import TITLES, secret_of, target
+from admin.iconik import AdminIconik, CustomAction
+from storage_plugin.background.iconik import BackgroundIconik
+from storage_plugin.background.queue import ATTEMPTS, CALL_TIMEOUT
 from storage_plugin.errors import PluginError
-from storage_plugin.iconik import CustomAction, Iconik, Storage
+from storage_plugin.iconik import Iconik, Storage, roles_of
 from storage_plugin.rest import new_session
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
-from storage_plugin.task_queue import ATTEMPTS, TIMEOUT
 from storage_plugin.transfers import find_storage, may_hold_masters
+from storage_plugin.webhook import SECRET_HEADER
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 
+
+def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
+    """Return the roles that some endpoints need, each once."""
+    return tuple(dict.fromkeys(role for each in endpoints for role in roles_of(each)))
+
+
 ROLES = {
-    "Both": ("can_read_storages",),
-    "Add": ("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"),
-    "Remove": ("can_read_files", "can_read_formats", "can_delete_files"),
-    "Remove, with collections": ("can_read_collections",),
-    "Remove, with saved searches": ("can_read_saved_searches", "can_search"),
-    "Remove, for the editor to see it": ("can_write_jobs", "can_read_jobs", "can_read_assets"),
-    f"Remove, with {ARCHIVE}": (
-        "can_read_transfers",
-        "can_write_transfers",
-        "can_read_jobs",
+    "Both": _roles(Iconik.storages),
+    "Add": _roles(Iconik.copy),
+    "Remove": _roles(Iconik.files, Iconik.formats, Iconik.delete_file_set),
+    "Remove, with collections": _roles(Iconik.collection_contents),
+    "Remove, with saved searches": _roles(Iconik.saved_search_results),
+    "Remove, for the editor to see it": _roles(
+        BackgroundIconik.create_job, BackgroundIconik.job, BackgroundIconik.asset_title
     ),
-    "Custom actions by command": (
-        "can_read_custom_actions",
-        "can_write_custom_actions",
-        "can_delete_custom_actions",
+    f"Remove, with {ARCHIVE}": _roles(
+        BackgroundIconik.transfers, BackgroundIconik.copy, BackgroundIconik.job
+    ),
+    "Custom actions by command": _roles(
+        AdminIconik.custom_actions,
+        AdminIconik.create_custom_action,
+        AdminIconik.delete_custom_action,
     ),
 }
 """The roles that the token's user needs, by what for."""
@@ -72,7 +81,7 @@ class Doctor:
         url: str | None,
         shared_secret: Secret,
         iconik_token: Secret,
-        connect: Callable[[Settings], Iconik],
+        connect: Callable[[Settings], AdminIconik],
     ) -> None:
         self.findings: list[Finding] = []
         self._url = url
@@ -123,7 +132,7 @@ class Doctor:
             self._tell(secret.name, OK, f"Read from {secret.source}.")
         return value
 
-    def _iconik(self, iconik: Iconik, settings: Settings, secret: str) -> None:
+    def _iconik(self, iconik: AdminIconik, settings: Settings, secret: str) -> None:
         user = iconik.current_user()
         self._tell("iconik", OK, f"The token is valid. It acts as {user.name}.")
         if user.is_admin is False:
@@ -148,7 +157,9 @@ class Doctor:
         if enough:
             self._tell("roles", OK, f"Enough for: {'; '.join(enough)}.")
 
-    def _storages(self, iconik: Iconik, storages: Sequence[Storage], settings: Settings) -> None:
+    def _storages(
+        self, iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
+    ) -> None:
         check, master = "master storage", None
         with self._check(check):
             if settings.master_storage_name:
@@ -174,7 +185,7 @@ class Doctor:
     def _custom_actions(
         self, actions: Sequence[CustomAction], storages: Sequence[Storage], secret: str
     ) -> None:
-        missing = set(VERBS)
+        missing = set(TITLES)
         for action in actions:
             url, verb = target(action)
             check = f"{action.title} ({action.context})"
@@ -185,7 +196,7 @@ class Doctor:
             elif url and secret_of(action) == secret:
                 self._tell(check, WARNING, f"It calls {url}, not this function.")
         if missing:
-            remedy = f"python -m storage_plugin actions create --url {self._url or 'URL'}"
+            remedy = f"python -m admin actions create --url {self._url or 'URL'}"
             text = f"None is there to {' or to '.join(sorted(missing))}: {remedy}"
             self._tell("custom actions", FAILURE, text)
 
@@ -198,11 +209,11 @@ class Doctor:
             answer = session.post(f"{url}/remove", **options)
             is_plugin = (answer.status_code, answer.headers.get("WWW-Authenticate")) == (
                 401,
-                HEADER,
+                SECRET_HEADER,
             )
             self._tell("function", *_judge_function(url, answer.status_code, is_plugin))
             if is_plugin and secret:
-                answer = session.get(url, headers={HEADER: secret.encode()}, **options)
+                answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
                 self._tell("deployed secret", *_judge_secret(answer.status_code))
         except (requests.RequestException, ValueError) as error:
             text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
@@ -225,7 +236,10 @@ def _judge_action(
     if action.type != "POST":
         return FAILURE, f"Its type is {action.type}, it must be POST: run `actions create` again."
     if secret and secret_of(action) != secret:
-        return FAILURE, f"Its header {HEADER} holds another secret: run `actions create` again."
+        return (
+            FAILURE,
+            f"Its header {SECRET_HEADER} holds another secret: run `actions create` again.",
+        )
     if action.is_disabled:
         return WARNING, "It is disabled in iconik: enable it there if it is wanted."
     if action.status == "FAILING":
@@ -260,7 +274,7 @@ def _judge_queue(name: str) -> tuple[str, str]:
 
     try:
         client = tasks_v2.CloudTasksClient()
-        queue = client.get_queue(name=name, timeout=TIMEOUT, retry=None)
+        queue = client.get_queue(name=name, timeout=CALL_TIMEOUT, retry=None)
     except NotFound:
         return FAILURE, f"There is no {name}: create it as the README says."
     except (GoogleAPIError, GoogleAuthError) as error:

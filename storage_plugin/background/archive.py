@@ -1,0 +1,236 @@
+"""Copying to the masters' storage what has no master there, so that it can be removed later.
+
+A job's word is never taken for a copy: `rule.judge` alone decides what is removed.
+"""
+
+import math
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from storage_plugin import rule, transfers
+from storage_plugin.background.iconik import BROKEN, ENDED, BackgroundIconik, Transfer
+from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
+from storage_plugin.iconik import Storage, chunks
+from storage_plugin.report import Removal, Report
+from storage_plugin.rule import Evidence, FileSet
+from storage_plugin.threads import side_by_side
+from storage_plugin.transfers import Plan, Progress
+from storage_plugin.webhook import Selection, is_uuid
+
+MAX_WAIT = 24 * 3600
+"""Seconds for which copies are waited for."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
+"""Seconds between two looks: each pause is twice as long as the one before, up to an hour."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a removal that waits for copies of masters has to remember.
+
+    Attributes:
+        since: when the copies were asked for, in seconds since 1970.
+        times: how often it has been looked since.
+        awaited: the ids of the formats whose copies are awaited, of all assets.
+        done: the number of assets that are done with.
+        jobs: the ids of iconik's jobs that copy, as far as iconik says so.
+    """
+
+    since: float
+    times: int
+    awaited: tuple[str, ...]
+    done: int
+    jobs: tuple[str, ...]
+
+    @classmethod
+    def begin(cls) -> "Wait":
+        """Return the memory of a removal that begins now."""
+        return cls(time.time(), -1, (), 0, ())
+
+    @classmethod
+    def read(cls, value: object) -> "Wait | None":
+        """Return what a task holds, None where it holds nothing of the kind."""
+        try:
+            wait = cls(**value)  # type: ignore[arg-type]
+            awaited, jobs = (tuple(filter(is_uuid, ids)) for ids in (wait.awaited, wait.jobs))
+            return replace(wait, awaited=awaited, jobs=jobs)
+        except TypeError:
+            return None
+
+
+class Archive:
+    """The copies that a removal needs first, for all its threads.
+
+    Args:
+        iconik: a client.
+        storage: what is copied from.
+        master: what is copied to.
+        wait: what the removal has waited for.
+    """
+
+    def __init__(
+        self, iconik: BackgroundIconik, *, storage: Storage, master: Storage, wait: Wait
+    ) -> None:
+        self._iconik = iconik
+        self._storage = storage
+        self._master = master
+        self._wait = wait
+        self._is_late = time.time() >= wait.since + MAX_WAIT
+        self._jobs, self._awaited = set(wait.jobs), set(wait.awaited)
+        self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._transfers: defaultdict[str, list[Transfer]] | None = None
+        self._failures: defaultdict[str, str | None] | None = None
+        self._lock = threading.Lock()
+
+    def remove(self, selection: Selection, plan: Plan, progress: Progress) -> Report:
+        """Remove what is selected, and ask for the copies that must come first."""
+        report = transfers.remove(
+            self._iconik, selection, plan, progress=progress, archive=self._explain
+        )
+        self._request(report.removals, lambda: not progress.is_aborted)
+        return report
+
+    def next_wait(self, done: int) -> tuple[Wait, int]:
+        """Return what the removal is to know next time, and the seconds until then.
+
+        Args:
+            done: the number of assets that are done with.
+        """
+        since, times = self._wait.since, self._wait.times + 1
+        left = max(0, math.ceil(since + MAX_WAIT - time.time()))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**times, left)
+        return Wait(since, times, tuple(self._awaited), done, tuple(self._jobs)), pause
+
+    def _explain(
+        self, asset_id: str, file_set: FileSet, evidence: Evidence, reason: str
+    ) -> tuple[str, bool]:
+        """Return why a file set stays, and whether it waits for its copy.
+
+        A copy that is to be asked for is noted for `_request`: only where the masters' storage has
+        nothing at all of the format. What is incomplete or different there is not copied over.
+
+        Args:
+            reason: why it cannot be removed now.
+        """
+        if not can_be_copied(file_set, evidence):
+            return reason, False
+        to, format_id = self._master.name, file_set.format_id
+        is_under_way = self._is_under_way(asset_id, format_id)
+        end = None if is_under_way else self._end_of_wait(asset_id, file_set, evidence)
+        if end is not None:
+            return reason + end, False
+        with self._lock:
+            if not (is_under_way or self._is_late or format_id in self._wait.awaited):
+                self._wanted[evidence.formats[format_id].name][asset_id] = format_id
+            self._awaited.add(format_id)
+        if self._is_late:
+            return f"{reason}; it was not copied to {to} within 24 hours", False
+        return f"it is being copied to {to} first; the same action removes it then", True
+
+    def _request(self, removals: Sequence[Removal], may_go_on: Callable[[], bool]) -> None:
+        """Ask iconik for the copies that were noted; what goes wrong becomes the removals' error.
+
+        Args:
+            may_go_on: whether more may be asked for.
+        """
+        by_asset = {removal.object_id: removal for removal in removals}
+        self._transfers = None  # It may have changed meanwhile, and so may the masters.
+        for format_name, wanted in self._wanted.items():
+            for some in chunks(list(wanted)):
+                try:
+                    if not may_go_on():
+                        raise OutOfTime("Not begun.")
+                    self._copy(format_name, [(id, wanted[id]) for id in some])
+                except PluginError as error:
+                    for asset_id in some:
+                        by_asset[asset_id].waiting.clear()
+                        by_asset[asset_id].error = by_asset[asset_id].error or error
+                    self._awaited.difference_update(wanted[id] for id in some)
+
+    def _end_of_wait(self, asset_id: str, file_set: FileSet, evidence: Evidence) -> str | None:
+        """Return what ends the wait for a copy that is not under way; None: it goes on."""
+        format_id = file_set.format_id
+        masters = [file for each in evidence.masters_of(file_set) for file in each.files]
+        if format_id not in self._wait.awaited:
+            has_any = masters or self._iconik.has_file_set(asset_id, format_id, self._master.id)
+            return "" if has_any else None
+        if masters and not any(file.is_unfinished for file in masters):
+            return ""
+        if failure := self._failure(asset_id):
+            return f"; its copy to {self._master.name} failed: {failure}"
+        return None
+
+    def _copy(self, format_name: str, formats: Sequence[tuple[str, str]]) -> None:
+        """Ask for the copies of some assets' formats, as far as there is still nothing."""
+
+        def is_missing(ids: tuple[str, str]) -> bool:
+            has_file_set = self._iconik.has_file_set(*ids, self._master.id)
+            return not has_file_set and not self._is_under_way(*ids)
+
+        missing = side_by_side(is_missing, formats)
+        ids = [id for (id, _), is_so in zip(formats, missing, strict=True) if is_so]
+        if ids and (
+            job_id := self._iconik.copy(
+                self._master.id,
+                "assets",
+                object_ids=ids,
+                format_name=format_name,
+                file_path=None,
+                preferred_source=self._storage.id,
+            )
+        ):
+            self._jobs.add(job_id)
+
+    def _is_under_way(self, asset_id: str, format_id: str) -> bool:
+        """Whether iconik is copying a format of an asset; its job is noted."""
+        with self._lock:
+            if self._transfers is None:
+                transfers = self._iconik.transfers(self._storage.id, self._master.id)
+                self._transfers = defaultdict(list)
+                for transfer in transfers:
+                    self._transfers[transfer.asset_id].append(transfer)
+            found = [
+                transfer
+                for transfer in self._transfers[asset_id]
+                if transfer.format_id in (format_id, None)
+            ]
+            self._jobs.update(transfer.job_id for transfer in found if transfer.job_id)
+            return bool(found)
+
+    def _failure(self, asset_id: str) -> str | None:
+        """Return why iconik says that a copy failed.
+
+        The job of a bulk copy has one below it for each asset, and is finished though those fail.
+        """
+        with self._lock:
+            if self._failures is None:
+                failures: dict[str, str] = {}
+                states: list[str | None] = []
+                for job_id in self._wait.jobs:
+                    with suppress(AccessDenied, NotFound):  # Somebody may have tidied up.
+                        states.append(self._iconik.job(job_id).status)
+                        failures |= self._iconik.failed_below(job_id)
+                # Which assets a job was for is not known here, so all must have come to an end.
+                has_failed = ENDED.issuperset(states) and BROKEN.intersection(states)
+                common = "iconik's job has failed" if has_failed else None
+                self._failures = defaultdict(lambda: common, failures)
+            return self._failures[asset_id]
+
+
+def can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
+    """Whether a file set is whole, and what iconik copies by its format's name can only be this.
+
+    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty one
+    may not be whole.
+    """
+    of = evidence.formats[file_set.format_id]
+    files = [file for file in file_set.files if file.type != "DIRECTORY"]
+    is_whole = bool(files) and all(file.status == "CLOSED" and file.size for file in files)
+    named_alike = Counter(format.name for format in evidence.formats.values())
+    beside_it = Counter(other.format_id for other in evidence.on_storage)
+    is_only_one = named_alike[of.name] == 1 and beside_it[of.id] == 1
+    return is_whole and is_only_one and not rule.why_untouchable(file_set, of)

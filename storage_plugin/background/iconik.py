@@ -1,0 +1,117 @@
+"""The endpoints of iconik that only the background needs: jobs, transfers and notifications.
+
+https://app.iconik.io/docs/reference.html
+"""
+
+from dataclasses import dataclass
+
+from storage_plugin import pages
+from storage_plugin.iconik import FILES, Iconik, needs
+from storage_plugin.rest import json_object
+from storage_plugin.rows import Row, id_of, number_or_none, text_or_none
+
+ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
+"""The states of a job that has come to its end."""
+
+BROKEN = frozenset({"FAILED", "ABORTED"})
+"""Those in which it has not done its work."""
+
+JOBS = "/API/jobs/v1/jobs/"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A copy that is under way; None: iconik did not say."""
+
+    asset_id: str
+    format_id: str | None
+    job_id: str | None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How far a job is, in assets; a status of None: iconik did not say."""
+
+    status: str | None
+    processed: int
+    total: int
+
+
+class BackgroundIconik(Iconik):
+    """iconik, as the background needs it."""
+
+    @needs("can_read_files")
+    def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
+        """Whether a format has a file set on a storage, in whatever state, even without files."""
+        of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
+        return bool(self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
+
+    @needs("can_read_transfers")
+    def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
+        """List what is being copied from a storage to another, and perhaps more.
+
+        iconik lists transfers to, and from, what it calls a local storage. Which one that is here
+        is not documented, so both lists are read.
+        """
+        lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
+        return [
+            Transfer(
+                asset_id=(text_or_none(row, "asset_id") or "").lower(),
+                format_id=(text_or_none(row, "format_id") or "").lower() or None,
+                job_id=text_or_none(row, "parent_job_id") or text_or_none(row, "job_id"),
+            )
+            for path in lists
+            for row in pages.changing(self._rest, f"{FILES}/storages/{path}")
+            if str(row.get("destination_storage_id") or destination_id).lower() == destination_id
+        ]
+
+    @needs("can_read_assets")
+    def asset_title(self, asset_id: str) -> str | None:
+        """Return an asset's title; None: iconik does not say."""
+        return text_or_none(self._rest.get(f"/API/assets/v1/assets/{asset_id}/"), "title")
+
+    @needs("can_write_jobs")
+    def create_job(self, job: Row) -> str:
+        """Create a job and return its id."""
+        return id_of(json_object(self._rest.send("POST", JOBS, json=job)))
+
+    @needs("can_write_jobs")
+    def update_job(self, job_id: str, changes: Row) -> str | None:
+        """Change some of a job's fields; return its status, None where iconik does not say.
+
+        The status is to be changed only at the end: an editor may have asked for an end meanwhile.
+        """
+        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", json=changes)
+        return text_or_none(json_object(response), "status")
+
+    @needs("can_read_jobs")
+    def job(self, job_id: str) -> JobState:
+        """Return how far a job is."""
+        row = self._rest.get(f"{JOBS}{job_id}/")
+        return JobState(
+            text_or_none(row, "status"),
+            number_or_none(row, "progress_processed") or 0,
+            number_or_none(row, "progress_total") or 0,
+        )
+
+    @needs("can_read_jobs")
+    def failed_below(self, job_id: str) -> dict[str, str]:
+        """Return what went wrong in the jobs below a bulk copy's job, by their assets' ids."""
+        rows = pages.numbered(self._rest, JOBS, {"parent_id": job_id})
+        return {
+            str(row.get("object_id")).lower(): text_or_none(row, "error_message")
+            or "iconik says no more"
+            for row in rows
+            if text_or_none(row, "status") in BROKEN
+        }
+
+    @needs()
+    def current_user_id(self) -> str:
+        """Return the id of the token's user."""
+        return id_of(self._rest.get("/API/users/v1/users/current/"))
+
+    @needs()
+    def notify(self, notification: Row) -> None:
+        """Send a notification to a user."""
+        path = "/API/users-notifications/v1/notifications/"
+        self._rest.send("POST", path, json=notification)

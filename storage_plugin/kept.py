@@ -1,0 +1,72 @@
+"""A value that is fetched when it is needed and then kept for a while."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from storage_plugin.errors import PluginError
+
+T = TypeVar("T")
+
+NEVER = float("-inf")
+
+
+class Kept(Generic[T]):
+    """One value, shared by the threads of an instance: they wait for one fetch and share it.
+
+    Args:
+        fetch: returns the value, or raises a PluginError.
+        seconds: for which the value is kept.
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], T],
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._value: T | None = None
+        self._fetched = NEVER
+        self._failure: PluginError | None = None
+        self._fruitless = NEVER
+
+    def read(self, max_age: float | None = None, pause: float = 0) -> T:
+        """Return the value.
+
+        Args:
+            max_age: seconds after which a kept value is fetched again.
+            pause: seconds without another fetch after one that failed or, made with a pause
+                too, brought nothing new.
+
+        Raises:
+            PluginError: it cannot be fetched.
+        """
+        asked = self._clock()
+        oldest = asked - (self._seconds if max_age is None else max_age)
+        if self._fetched < oldest:
+            with self._lock:  # Another thread may have fetched it while this one waited.
+                if self._fetched < oldest:
+                    self._renew(asked - pause, is_check=pause > 0)
+        return self._value  # type: ignore[return-value] # It has been fetched.
+
+    def _renew(self, last_fruitless: float, *, is_check: bool) -> None:
+        """Fetch the value, unless that was fruitless after a moment."""
+        if self._fruitless >= last_fruitless:
+            if self._failure:
+                raise type(self._failure)(str(self._failure), self._failure.detail)
+            return
+        before, begun = self._value, self._clock()  # What is new from now on may not be seen.
+        try:
+            self._value = self._fetch()
+        except PluginError as error:
+            self._failure, self._fruitless = error, self._clock()
+            raise
+        self._fetched = begun
+        if is_check and self._value == before:
+            self._failure, self._fruitless = None, begun

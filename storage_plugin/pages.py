@@ -1,0 +1,155 @@
+"""Lists that iconik sends page by page: numbered pages, and pages behind a cursor.
+
+iconik links the next page in some answers and not in others. A link is followed. Without one the
+next page is asked for, unless everything has arrived for certain. What is missing from a list could
+be lost, so a list must be as long as iconik says.
+
+https://app.iconik.io/docs/api.html
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from storage_plugin.errors import IconikError, IconikUnavailable, NotFound
+from storage_plugin.rest import Rest
+from storage_plugin.rows import Row, number_or_none, rows_of
+
+PAGE = 100
+"""Rows asked for at once, the most that iconik documents for any list."""
+
+DEFAULT_PAGE = 10
+"""Rows that iconik sends where it is not asked for more: a shorter page is the last."""
+
+Query = Mapping[str, str]
+
+
+class ListIncomplete(IconikUnavailable):
+    """A list has ended before its total."""
+
+
+def numbered(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
+    """Yield the rows of a list whose pages are numbered, each once.
+
+    A row may move to the next page, or change, while the list is read.
+    """
+    return _rows(rest, path, query or {}, lambda page, _: {"page": str(page)}, _anything)
+
+
+def by_cursor(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
+    """Yield the rows of a list whose pages follow the last row of the one before, each once.
+
+    These lists say where files are, so a row that comes twice must be the same both times.
+    """
+    return _rows(rest, path, query or {}, _after, _digest)
+
+
+def changing(rest: Rest, path: str) -> Iterator[Row]:
+    """Yield the rows of a list with a cursor that changes meanwhile, so it need not be whole."""
+    with suppress(ListIncomplete):
+        yield from _rows(rest, path, {}, _after, _anything)
+
+
+def _rows(
+    rest: Rest,
+    path: str,
+    query: Query,
+    following: Callable[[int, list[Row]], Query],
+    fingerprint: Callable[[Row], int],
+) -> Iterator[Row]:
+    """Yield the rows of all pages, each once.
+
+    Args:
+        following: returns what asks for a page, given its number and the rows of the one before.
+        fingerprint: returns what must not change of a row that comes twice.
+    """
+    first = sent = {"per_page": str(PAGE), **query}
+    links: set[str] = set()
+    seen: dict[str, int] = {}
+    is_linked, total = False, 0
+    for page in itertools.count(1):
+        answer = _page(rest, path, sent, is_optional=page > 1 and not is_linked)
+        rows = rows_of(answer)
+        yield from _unseen(rows, seen, fingerprint, path)
+        total = max(total, number_or_none(answer, "total") or 0)
+        link = str(answer.get("next_url") or "")
+        is_linked = link not in {"", *links}  # The last page may link to itself, empty.
+        if is_linked:
+            links.add(link)
+            sent = _query_of_link(rest.url, path, link)
+        elif not rows or _is_last(answer, rows=len(rows), seen=len(seen), page=page):
+            break
+        else:
+            sent = {**first, **following(page + 1, rows)}
+    if total > len(seen):
+        raise ListIncomplete(f"iconik sends only {len(seen)} of {total} rows of {path}: try again.")
+
+
+def _page(rest: Rest, path: str, query: Query, *, is_optional: bool) -> Row:
+    """Return a page of a list; an empty one for an optional page that is not there."""
+    try:
+        return rest.get(path, query)
+    except NotFound:
+        if is_optional:
+            return {"objects": []}
+        if "page" in query or "last_id" in query:
+            raise IconikError(f"iconik links to a page of {path} that it lacks.") from None
+        raise
+
+
+def _query_of_link(url: str, path: str, link: str) -> dict[str, str]:
+    """Return the query of a link to another page at a path of iconik."""
+    try:
+        target = urlsplit(urljoin(url, link))
+    except ValueError:
+        target = urlsplit("")
+    place = f"{target.scheme}://{target.netloc}", target.path.rstrip("/")
+    if place == (url, path.rstrip("/")):
+        return dict(parse_qsl(target.query))
+    raise IconikError(f"iconik links the next page of {path} elsewhere: it is not followed.")
+
+
+def _unseen(
+    rows: list[Row], seen: dict[str, int], fingerprint: Callable[[Row], int], path: str
+) -> Iterator[Row]:
+    """Yield the rows that were not seen before, and note them as seen."""
+    before = len(seen)
+    for row in rows:
+        mark = fingerprint(row)
+        if row["id"] not in seen:
+            seen[row["id"]] = mark
+            yield row
+        elif seen[row["id"]] != mark:
+            raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
+    if rows and len(seen) == before:
+        raise IconikError(f"iconik sends one page of {path} again and again: try again.")
+
+
+def _is_last(answer: Row, *, rows: int, seen: int, page: int) -> bool:
+    """Whether a page that links to no other is certainly the last.
+
+    Args:
+        rows: the number of rows on this page.
+        seen: the number of rows on all pages so far.
+        page: the number of this page.
+    """
+    total, pages = (number_or_none(answer, field) or 0 for field in ("total", "pages"))
+    if total > seen or pages > page:
+        return False
+    # The size of the page that iconik claims is not trusted: it may only repeat what was asked for.
+    return rows < DEFAULT_PAGE or (total == seen and ("next_url" in answer or pages == page))
+
+
+def _after(_: int, rows: list[Row]) -> Query:
+    return {"last_id": rows[-1]["id"]}
+
+
+def _anything(_: Row) -> int:
+    return 0
+
+
+def _digest(row: Row) -> int:
+    """Return a number that changes with a row; rows themselves would fill the memory."""
+    return hash(json.dumps(row, sort_keys=True))
