@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PRODUCT = main.py storage_plugin admin
 # Warnings are errors in the function's own process, too. Most tests wait for it or for the sandbox,
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
@@ -26,9 +27,12 @@ coverage: $(BIN)/installed ## Run all tests; each line and branch of what is dep
 bench: $(BIN)/installed ## Measure; takes some minutes.
 	@$(BIN)/python -m bench
 
-lint: $(BIN)/installed ## Check style and form.
+lint: $(BIN)/installed ## Check style, form, the arrows between modules, and that no function is complex.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/radon cc $(PRODUCT) --min C --show-complexity
+	@test -z "$$($(BIN)/radon cc $(PRODUCT) --min C)"
 
 types: $(BIN)/installed ## Check types.
 	$(BIN)/mypy
@@ -40,12 +44,13 @@ mutation: $(BIN)/installed ## Change the rules of removal at random, and list wh
 	$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
-lock: $(BIN)/installed ## Renew the pins of both requirements files.
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
-	    --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
-	    --custom-compile-command "make lock" pyproject.toml --group dev \
-	    --constraint requirements.txt --output-file requirements-dev.txt
+LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
+    --custom-compile-command "make lock" pyproject.toml
+
+lock: $(BIN)/installed ## Renew the pins of all requirements files.
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --group admin --constraint requirements.txt --output-file admin/requirements.txt
+	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove what these commands have made.
 	rm -rf .venv* .coverage* .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache

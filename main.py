@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import NoReturn
 
 import flask
@@ -11,16 +12,10 @@ from werkzeug.exceptions import InternalServerError
 from storage_plugin import background, webhook
 from storage_plugin.background.queue import Delivery, TaskQueue, read_delivery
 from storage_plugin.background.run import Run
-from storage_plugin.errors import (
-    BodyTooLarge,
-    CallerError,
-    MethodNotAllowed,
-    PluginError,
-    Unauthorized,
-)
+from storage_plugin.errors import CallerError, PluginError
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
@@ -54,22 +49,16 @@ def iconik_handler(request: flask.Request) -> str:
         delivery = read_delivery(request.headers, body) if is_delivery else None
         answer = act(action, delivery, log)
     except PluginError as raised:
-        error, answer = raised, str(raised)
-        # The queue repeats what is not answered with 200.
-        status = 503 if is_delivery and error.status != 200 else error.status
+        error, answer, status = raised, str(raised), raised.status
+        if is_delivery and not isinstance(raised, background.Concluded):
+            status = 503  # The queue repeats what is not answered with 200.
 
     # One line that can be encoded, whatever iconik's names hold.
     answer = " ".join(answer.encode(errors="replace").decode().split())
-    detail = f" {error.detail}" if error and error.detail else ""
-    log.write(
-        "INFO" if not error else "WARNING" if isinstance(error, CallerError) else "ERROR",
-        f"{log.figures.get('action', 'request')} {status}: {answer}{detail}",
-        **log.figures,
-        status=status,
-        duration_ms=round((time.monotonic() - started) * 1000),
-    )
-    if error and status != 200:
-        refuse(error, status, answer)
+    log.figures.update(status=status, duration_ms=round((time.monotonic() - started) * 1000))
+    log.write_answer(answer, error)
+    if status != 200:
+        refuse(answer, status, error.headers if error else {})
     return answer
 
 
@@ -80,7 +69,7 @@ def let_in(request: flask.Request) -> bool:
         Whether the plugin's own queue has sent the request.
 
     Raises:
-        Unauthorized: the request holds neither.
+        CallerError: the request holds neither.
         SecretUnavailable, QueueUnavailable: it cannot be verified.
     """
     given = request.headers.get(webhook.SECRET_HEADER)
@@ -91,19 +80,26 @@ def let_in(request: flask.Request) -> bool:
         return False
     if task_queue.is_sender(request.headers.get("Authorization", ""), os.environ):
         return True
-    raise Unauthorized(webhook.SECRET_HEADER)
+    header = webhook.SECRET_HEADER
+    raise CallerError(
+        f"The header {header} must hold the shared secret.",
+        status=401,
+        headers={"WWW-Authenticate": header},
+    )
 
 
 def read_body(request: flask.Request) -> bytes:
     """Return the body of a POST."""
     if request.method != "POST":
-        raise MethodNotAllowed("A custom action is sent with POST.")
+        raise CallerError(
+            "A custom action is sent with POST.", status=405, headers={"Allow": "POST"}
+        )
     try:
         body = request.stream.read(webhook.MAX_BODY + 1)
     except Exception:  # noqa: BLE001 - Each server has its own, with the body's words in it.
         raise CallerError("The body cannot be read to its end.") from None
     if len(body) > webhook.MAX_BODY:
-        raise BodyTooLarge("The body is over 1 MiB: select fewer objects.")
+        raise CallerError("The body is over 1 MiB: select fewer objects.", status=413)
     return body
 
 
@@ -114,8 +110,8 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    account = Account(settings.iconik_url, settings.iconik_id, iconik_token.read)
-    rest = Rest(session, account, pace=pace, deadline=Deadline.of_work(settings.timeout))
+    deadline = Deadline.of_work(settings.timeout)
+    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=deadline)
     run = Run(action, settings, rest, task_queue, log)
     try:
         if delivery:
@@ -127,9 +123,9 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
         log.figures["iconik_calls"] = rest.calls
 
 
-def refuse(error: PluginError, status: int, answer: str) -> NoReturn:
+def refuse(answer: str, status: int, headers: Mapping[str, str]) -> NoReturn:
     """Raise the HTTP exception that answers an error with one plain line."""
-    response = flask.Response(answer, status, error.headers, mimetype="text/plain")
+    response = flask.Response(answer, status, headers, mimetype="text/plain")
     if status == 500:
         raise PlainServerError(answer, response)
     flask.abort(status, description=answer, response=response)

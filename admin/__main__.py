@@ -18,9 +18,9 @@ from admin.doctor import FAILURE, Doctor
 from admin.iconik import AdminIconik
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
-from storage_plugin.settings import OVERRIDES, Settings, is_url, read_query
+from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
 
 FILE = Path(".env.yaml")
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _url(text: str) -> str:
     url = text.rstrip("/")
-    if not is_url(url) or url.endswith(("/add", "/remove")):
+    if not is_function_url(url) or url.endswith(("/add", "/remove")):
         raise argparse.ArgumentTypeError("it must be the function's URL, with https, nothing after")
     return url
 
@@ -168,8 +168,10 @@ def _secrets() -> tuple[Secret, Secret]:
 
 
 def _connect(settings: Settings, token: Secret) -> AdminIconik:
-    account = Account(settings.iconik_url, settings.iconik_id, token.read)
-    return AdminIconik(Rest(new_session(), account, pace=Pace(), deadline=Deadline(120)))
+    session, deadline = new_session(), Deadline(120)
+    return AdminIconik(
+        Rest(session, settings, read_token=token.read, pace=Pace(), deadline=deadline)
+    )
 
 
 def _print(text: str) -> None:

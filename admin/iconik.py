@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from storage_plugin.errors import IconikError, NotFound
 from storage_plugin.iconik import FILES, Iconik, needs
-from storage_plugin.rows import Row, id_of, lacking, rows_of, text_of, text_or_none
+from storage_plugin.pages import rows_of
+from storage_plugin.rows import Row, id_of, lacking, text_of, text_or_none
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 USER = "/API/users/v1/users/current/"

@@ -30,42 +30,19 @@ class PluginError(Exception):
 
 
 class CallerError(PluginError):
-    """The request cannot be served as it is."""
-
-    status = 400
-
-
-class Unauthorized(CallerError):
-    """The request does not hold the shared secret.
+    """The request cannot be served as it is.
 
     Args:
-        header: that must hold it.
+        status: of the HTTP answer, in the 400s.
+        headers: of the HTTP answer.
     """
 
-    status = 401
-
-    def __init__(self, header: str) -> None:
-        super().__init__(f"The header {header} must hold the shared secret.")
-        self.headers = {"WWW-Authenticate": header}
-
-
-class MethodNotAllowed(CallerError):
-    """The request is not a POST."""
-
-    status = 405
-    headers: Mapping[str, str] = {"Allow": "POST"}
-
-
-class BodyTooLarge(CallerError):
-    """The request's body is larger than any selection."""
-
-    status = 413
-
-
-class UnknownPath(CallerError):
-    """The request's path names no action."""
-
-    status = 404
+    def __init__(
+        self, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
 
 
 class AdministratorError(PluginError):

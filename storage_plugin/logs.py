@@ -8,6 +8,8 @@ import re
 import sys
 import threading
 
+from storage_plugin.errors import CallerError, PluginError
+
 _TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
 
@@ -29,6 +31,18 @@ class Log:
         if trace := _TRACE.match(trace_header):
             name = f"projects/{project}/traces/{trace[0]}" if project else trace[0]
             self._trace = {"logging.googleapis.com/trace": name}
+
+    def write_answer(self, answer: str, error: PluginError | None) -> None:
+        """Write the request's last line, with the figures.
+
+        Args:
+            answer: to the request.
+            error: that it answers, if it does.
+        """
+        severity = "WARNING" if isinstance(error, CallerError) else "ERROR" if error else "INFO"
+        name, status = self.figures.get("action", "request"), self.figures["status"]
+        detail = f" {error.detail}" if error and error.detail else ""
+        self.write(severity, f"{name} {status}: {answer}{detail}", **self.figures)
 
     def write(self, severity: str, message: str, **fields: object) -> None:
         """Write one line.

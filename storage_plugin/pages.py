@@ -1,8 +1,8 @@
 """Lists that iconik sends page by page: numbered pages, and pages behind a cursor.
 
 iconik links the next page in some answers and not in others. A link is followed. Without one the
-next page is asked for, unless everything has arrived for certain. What is missing from a list could
-be lost, so a list must be as long as iconik says.
+next page is asked for, unless iconik says in two ways that nothing follows. What is missing from a
+list could be lost, so a list must be as long as iconik says.
 
 https://app.iconik.io/docs/api.html
 """
@@ -15,13 +15,11 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from storage_plugin.errors import IconikError, IconikUnavailable, NotFound
 from storage_plugin.rest import Rest
-from storage_plugin.rows import Row, number_or_none, rows_of
+from storage_plugin.rows import Row, number_or_none
+from storage_plugin.webhook import is_uuid
 
 PAGE = 100
 """Rows asked for at once, the most that iconik documents for any list."""
-
-DEFAULT_PAGE = 10
-"""Rows that iconik sends where it is not asked for more: a shorter page is the last."""
 
 Query = Mapping[str, str]
 
@@ -35,7 +33,7 @@ def numbered(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]
 
     A row may move to the next page, or change, while the list is read.
     """
-    return _rows(rest, path, query or {}, lambda page, _: {"page": str(page)}, _anything)
+    return _rows(rest, path, query or {}, lambda page, _: {"page": str(page)}, lambda _: 0)
 
 
 def by_cursor(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
@@ -49,7 +47,21 @@ def by_cursor(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row
 def changing(rest: Rest, path: str) -> Iterator[Row]:
     """Yield the rows of a list with a cursor that changes meanwhile, so it need not be whole."""
     with suppress(ListIncomplete):
-        yield from _rows(rest, path, {}, _after, _anything)
+        yield from _rows(rest, path, {}, _after, lambda _: 0)
+
+
+def rows_of(answer: Row) -> list[Row]:
+    """Return the rows of a list, or of one page of it.
+
+    Raises:
+        IconikError: the answer holds no list, or a row without an id that fits into a URL.
+    """
+    rows = answer.get("objects")
+    if not isinstance(rows, list):
+        raise IconikError("iconik's answer holds no list of objects: try again later.")
+    if not all(isinstance(row, dict) and is_uuid(row.get("id")) for row in rows):
+        raise IconikError("iconik's answer holds an object without an id: try again later.")
+    return [row | {"id": row["id"].lower()} for row in rows]
 
 
 def _rows(
@@ -66,37 +78,39 @@ def _rows(
         fingerprint: returns what must not change of a row that comes twice.
     """
     first = sent = {"per_page": str(PAGE), **query}
-    links: set[str] = set()
+    link, links, total = "", {""}, 0
     seen: dict[str, int] = {}
-    is_linked, total = False, 0
     for page in itertools.count(1):
-        answer = _page(rest, path, sent, is_optional=page > 1 and not is_linked)
+        answer = rest.get(path, sent) if page == 1 else _next_page(rest, path, sent, link)
         rows = rows_of(answer)
         yield from _unseen(rows, seen, fingerprint, path)
         total = max(total, number_or_none(answer, "total") or 0)
         link = str(answer.get("next_url") or "")
-        is_linked = link not in {"", *links}  # The last page may link to itself, empty.
-        if is_linked:
+        if link in links:  # The last page may link to itself, empty.
+            link = ""
+            if not rows or _is_last(answer, total - len(seen), page):
+                break
+            sent = {**first, **following(page + 1, rows)}
+        else:
             links.add(link)
             sent = _query_of_link(rest.url, path, link)
-        elif not rows or _is_last(answer, rows=len(rows), seen=len(seen), page=page):
-            break
-        else:
-            sent = {**first, **following(page + 1, rows)}
     if total > len(seen):
         raise ListIncomplete(f"iconik sends only {len(seen)} of {total} rows of {path}: try again.")
 
 
-def _page(rest: Rest, path: str, query: Query, *, is_optional: bool) -> Row:
-    """Return a page of a list; an empty one for an optional page that is not there."""
+def _is_last(answer: Row, missing: int, page: int) -> bool:
+    """Whether iconik says in two ways that nothing follows a page that links to no other."""
+    return missing == 0 and ("next_url" in answer or answer.get("pages") == page)
+
+
+def _next_page(rest: Rest, path: str, query: Query, link: str) -> Row:
+    """Return another page of a list; an empty one where iconik lacks it and has not linked it."""
     try:
         return rest.get(path, query)
     except NotFound:
-        if is_optional:
-            return {"objects": []}
-        if "page" in query or "last_id" in query:
+        if link:
             raise IconikError(f"iconik links to a page of {path} that it lacks.") from None
-        raise
+        return {"objects": []}
 
 
 def _query_of_link(url: str, path: str, link: str) -> dict[str, str]:
@@ -127,27 +141,8 @@ def _unseen(
         raise IconikError(f"iconik sends one page of {path} again and again: try again.")
 
 
-def _is_last(answer: Row, *, rows: int, seen: int, page: int) -> bool:
-    """Whether a page that links to no other is certainly the last.
-
-    Args:
-        rows: the number of rows on this page.
-        seen: the number of rows on all pages so far.
-        page: the number of this page.
-    """
-    total, pages = (number_or_none(answer, field) or 0 for field in ("total", "pages"))
-    if total > seen or pages > page:
-        return False
-    # The size of the page that iconik claims is not trusted: it may only repeat what was asked for.
-    return rows < DEFAULT_PAGE or (total == seen and ("next_url" in answer or pages == page))
-
-
 def _after(_: int, rows: list[Row]) -> Query:
     return {"last_id": rows[-1]["id"]}
-
-
-def _anything(_: Row) -> int:
-    return 0
 
 
 def _digest(row: Row) -> int:

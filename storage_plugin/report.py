@@ -162,6 +162,14 @@ class Report:
         """The assets to be named: those that failed, then those that stayed."""
         return self.failed + self.stayed
 
+    def text(self, names: Sequence[str]) -> str:
+        """Return the sentence, and what became of the first notable assets under these names."""
+        notable = self.notable
+        shown = [f"{name}: {each.reason}" for name, each in zip(names, notable, strict=False)]
+        if len(notable) > len(names):
+            shown.append(f"{len(notable) - len(names)} more are in the log")
+        return f"{self.sentence} {'; '.join(shown)}." if shown else self.sentence
+
     def answer(self) -> str:
         """Return the answer to the removal.
 
@@ -170,9 +178,7 @@ class Report:
         """
         if self.failure:
             raise self.failure
-        notable = self.notable
-        shown = [f"{removal.object_id}: {removal.reason}" for removal in notable[:NAMED]]
-        text = f"{self.sentence} {listing(shown, len(notable))}".rstrip()
+        text = self.text([removal.object_id for removal in self.notable[:NAMED]])
         if self.error:
             raise self.error(text)
         return "OK" if self.status == "FINISHED" else f"OK: {text}"
@@ -189,9 +195,3 @@ class Report:
             left=self.left,
             waiting=self.waiting,
         )
-
-
-def listing(shown: Sequence[str], total: int) -> str:
-    """Return a sentence of the items that are shown, if there are any."""
-    more = [f"{total - len(shown)} more are in the log"] if total > len(shown) else []
-    return f"{'; '.join([*shown, *more])}." if shown else ""

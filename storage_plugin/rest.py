@@ -6,13 +6,13 @@ https://app.iconik.io/docs/api.html
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from storage_plugin.errors import (
     AccessDenied,
@@ -26,6 +26,7 @@ from storage_plugin.errors import (
 )
 from storage_plugin.pace import Deadline, Pace, backoff
 from storage_plugin.rows import Row
+from storage_plugin.settings import Settings
 
 CONNECT = 3.05
 """Seconds to connect."""
@@ -34,25 +35,10 @@ CONNECTIONS = 128
 """Connections kept open at most: 16 threads for each of 8 requests side by side."""
 
 SILENCE = 0.8
-"""The share of the time that a request waited in which nobody got an answer if iconik hangs.
+"""The share of a request's wait in which nobody got an answer if iconik hangs.
 
 Not all of it, because an answer to another request may come just after this one was sent.
 """
-
-
-@dataclass(frozen=True)
-class Account:
-    """What the plugin is to iconik.
-
-    Attributes:
-        url: scheme and host of iconik.
-        app_id: the application token's App ID.
-        read_token: returns the application token, given the seconds that it may have been kept.
-    """
-
-    url: str
-    app_id: str
-    read_token: Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -95,53 +81,62 @@ class Rest:
 
     Args:
         session: as `new_session` returns it.
-        account: of the plugin.
+        settings: name iconik's URL and the application token's App ID.
+        read_token: returns the application token, given the seconds that it may have been kept.
         pace: of all requests of the instance.
         deadline: of this request of the plugin.
         patience: with iconik.
 
     Attributes:
+        url: scheme and host of iconik.
         deadline: of this request of the plugin.
     """
 
     def __init__(
         self,
         session: requests.Session,
-        account: Account,
+        settings: Settings,
         *,
+        read_token: Callable[..., str],
         pace: Pace,
         deadline: Deadline,
         patience: Patience = PATIENT,
     ) -> None:
         if pace.is_idle():
             session.close()  # The network may have dropped what was open, without a word.
-        self._session = session
-        self._account = account
-        self._pace = pace
+        self.url = settings.iconik_url
         self.deadline = deadline
+        self._session = session
+        self._settings = settings
+        self._read_token = read_token
+        self._pace = pace
         self._patience = patience
-        self._token = account.read_token()
+        self._token = read_token()
         self._token_was_renewed = False
         self._answered = pace.now()
         self._sent: list[str] = []
         self._lock = threading.Lock()
 
-    def hurried(self, deadline: Deadline) -> "Rest":
-        """Return a client with little patience and a pace of its own, for a few requests."""
-        account, pace = self._account, Pace()
-        client = Rest(self._session, account, pace=pace, deadline=deadline, patience=HURRIED)
-        client._sent = self._sent
-        return client
-
-    @property
-    def url(self) -> str:
-        """Scheme and host of iconik."""
-        return self._account.url
-
     @property
     def calls(self) -> int:
         """The number of requests sent, those of `hurried` clients included."""
         return len(self._sent)
+
+    def hurried(self) -> "Rest":
+        """Return a client for telling the editor: it must not hold up the work, nor wait for it.
+
+        It has little patience, a pace of its own, and time when the work has none left.
+        """
+        client = Rest(
+            self._session,
+            self._settings,
+            read_token=self._read_token,
+            pace=Pace(),
+            deadline=Deadline(self._settings.timeout),
+            patience=HURRIED,
+        )
+        client._sent = self._sent
+        return client
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the JSON object at a path."""
@@ -180,8 +175,8 @@ class Rest:
     def _is_silent_since(self, moment: float) -> bool:
         """Whether iconik hangs: nobody has got an answer for most of the time since a moment."""
         now = self._pace.now()
-        silent = now - self._answered >= SILENCE * (now - moment)
-        return self._patience.ends_when_silent and silent
+        is_silent = now - self._answered >= SILENCE * (now - moment)
+        return self._patience.ends_when_silent and is_silent
 
     def _exchange(
         self, method: str, path: str, *, query: Row | None, json: Row | None
@@ -197,10 +192,10 @@ class Rest:
         try:
             response = self._session.request(
                 method,
-                self._account.url + path,
+                self.url + path,
                 params=query,
                 json=json,
-                headers={"App-ID": self._account.app_id, "Auth-Token": token},
+                headers={"App-ID": self._settings.iconik_id, "Auth-Token": token},
                 timeout=(min(CONNECT, half), min(self._patience.read, half)),
                 allow_redirects=False,
             )
@@ -228,8 +223,19 @@ class Rest:
         with self._lock:
             if not self._token_was_renewed:
                 self._token_was_renewed = True
-                self._token = self._account.read_token(max_age=0)
+                self._token = self._read_token(max_age=0)
             return self._token != refused
+
+
+def json_object(response: requests.Response) -> dict[str, Any]:
+    """Return the JSON object that an answer holds."""
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise IconikUnavailable("iconik's answer holds no JSON object: try again later.")
+    return answer
 
 
 def _refusal(call: str, response: requests.Response) -> PluginError | None:
@@ -247,31 +253,10 @@ def _refusal(call: str, response: requests.Response) -> PluginError | None:
     if status == requests.codes.not_found:
         return NotFound(f"iconik knows nothing at {call}.")
     if status == requests.codes.too_many_requests:
-        retry_after = _seconds(response.headers.get("Retry-After", ""))
+        try:
+            retry_after = Retry().parse_retry_after(response.headers.get("Retry-After", ""))
+        except (InvalidHeader, ValueError, OverflowError):
+            retry_after = None
         return IconikBusy("iconik gets too many requests: try again in a minute.", retry_after)
     kind = IconikUnavailable if status >= 500 else IconikError
     return kind(f"iconik answered {call} with {status}: try again later.")
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Return the seconds that a `Retry-After` asks to wait, in either of its forms."""
-    try:
-        return float(retry_after)
-    except ValueError:
-        pass
-    try:
-        then = parsedate_to_datetime(retry_after)
-        return (then - datetime.now(timezone.utc)).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def json_object(response: requests.Response) -> dict[str, Any]:
-    """Return the JSON object that an answer holds."""
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise IconikUnavailable("iconik's answer holds no JSON object: try again later.")
-    return answer

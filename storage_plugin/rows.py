@@ -9,33 +9,19 @@ from storage_plugin.webhook import is_uuid
 Row = Mapping[str, Any]
 
 
-def rows_of(answer: Row) -> list[Row]:
-    """Return the rows of a list, or of one page of it.
-
-    Raises:
-        IconikError: the answer holds no list, or a row without an id that fits into a URL.
-    """
-    rows = answer.get("objects")
-    if not isinstance(rows, list):
-        raise IconikError("iconik's answer holds no list of objects: try again later.")
-    if not all(isinstance(row, dict) and is_uuid(row.get("id")) for row in rows):
-        raise IconikError("iconik's answer holds an object without an id: try again later.")
-    return [row | {"id": row["id"].lower()} for row in rows]
-
-
 def id_of(row: Row, field: str = "id") -> str:
-    """Return an id of a row, in lower case.
+    """Return an id, in lower case.
 
     Raises:
         IconikError: the field holds no UUID.
     """
     if not is_uuid(row.get(field)):
         raise lacking(field)
-    return text_of(row, field).lower()
+    return str(row[field]).lower()
 
 
 def text_of(row: Row, field: str) -> str:
-    """Return a text of a row.
+    """Return a text.
 
     Raises:
         IconikError: the field holds none.
@@ -46,13 +32,13 @@ def text_of(row: Row, field: str) -> str:
 
 
 def text_or_none(row: Row, field: str) -> str | None:
-    """Return a text of a row, None where iconik sends none."""
+    """Return a text, None where iconik sends none."""
     value = row.get(field)
     return value if isinstance(value, str) and value else None
 
 
 def number_or_none(row: Row, field: str) -> int | None:
-    """Return a whole number of a row, None where iconik sends none that is at least 0."""
+    """Return a whole number of at least 0, None where iconik sends none."""
     value = row.get(field)
     return value if type(value) is int and value >= 0 else None
 

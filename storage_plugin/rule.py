@@ -5,7 +5,7 @@ A file set may go only if another storage holds a complete copy of it. When in d
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage_plugin.iconik import File, Format, Storage
 
@@ -41,6 +41,16 @@ class Evidence:
     def on_storage(self) -> Iterator[FileSet]:
         """The file sets on the storage."""
         return (each for each in self.file_sets if each.storage_id == self.storage.id)
+
+    def of_its_formats(self) -> "Evidence":
+        """Return the evidence without the file sets of other formats."""
+        chosen = tuple(each for each in self.file_sets if each.format_id in self.formats)
+        return replace(self, file_sets=chosen)
+
+    def concerned(self) -> set[FileSet]:
+        """Return the file sets that matter: those on the storage, and their masters."""
+        on_storage = list(self.on_storage)
+        return {*on_storage, *(each for doomed in on_storage for each in self.masters_of(doomed))}
 
     def masters_of(self, doomed: FileSet) -> Iterator[FileSet]:
         """Yield the file sets whose files may stand in for those of a doomed one."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from storage_plugin.errors import AdministratorError, CallerError
 
@@ -86,9 +85,9 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in query.items()}
 
 
-def _fields(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of `Settings` that variables set."""
-    return {_VARIABLES[name].field: _VARIABLES[name].parse(values[name]) for name in values}
+def is_function_url(value: str) -> bool:
+    """Whether a URL may be the function's: one that keeps what is sent to it secret on its way."""
+    return _is_valid("FUNCTION_URL", value)
 
 
 def _problems(environ: Mapping[str, str]) -> Iterator[str]:
@@ -103,48 +102,13 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_valid(name: str, value: str) -> bool:
-    is_text = bool(value) and value == value.strip() and value.isprintable()
-    return is_text and _VARIABLES[name].is_valid(value)
+    is_clean = value == value.strip() and value.isprintable()
+    return is_clean and re.fullmatch(_VARIABLES[name].pattern, value) is not None
 
 
-def _is_header(value: str) -> bool:
-    return value.isascii() and " " not in value
-
-
-def _is_path(value: str) -> bool:
-    return value.startswith("/") and ".." not in value.split("/")
-
-
-def _is_origin(value: str) -> bool:
-    return is_url(value) and not urlsplit(value).path.strip("/")
-
-
-def is_url(value: str) -> bool:
-    """Whether a URL is scheme, host and path alone, and keeps a token secret on its way."""
-    try:
-        url = urlsplit(value)
-        _ = url.port  # Raises where it is no number.
-    except ValueError:
-        return False
-    on_this_machine = url.hostname in ("localhost", "127.0.0.1", "::1")
-    return (
-        (url.scheme == "https" or (url.scheme == "http" and on_this_machine))
-        and bool(url.hostname)
-        and "@" not in url.netloc
-        and value == f"{url.scheme}://{url.netloc}{url.path}"
-    )
-
-
-def _is_queue(value: str) -> bool:
-    return re.fullmatch(r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+", value) is not None
-
-
-def _is_account(value: str) -> bool:
-    return re.fullmatch(r"[^@\s]+@[^@\s]+", value) is not None
-
-
-def _is_number(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and int(value) > 0
+def _fields(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of `Settings` that variables set."""
+    return {_VARIABLES[name].field: _VARIABLES[name].parse(values[name]) for name in values}
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -157,42 +121,49 @@ def _without_slash(value: str) -> str:
 
 @dataclass(frozen=True)
 class _Variable:
-    """A variable: the field that it sets, whether a value will do, and what it must be."""
+    """A variable: the field that it sets, how its value looks, and what it must be, in words."""
 
     field: str
-    is_valid: Callable[[str], bool]
+    pattern: str
     rule: str
     parse: Callable[[str], object] = str
 
 
+_NAME = r".+"
+_HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
+"""A host, and on this machine also without TLS."""
+
 _VARIABLES = {
-    "ICONIK_ID": _Variable("iconik_id", _is_header, "the App ID of an iconik application token"),
-    "STORAGE_NAME": _Variable("storage_name", bool, "the name of a storage"),
+    "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
+    "STORAGE_NAME": _Variable("storage_name", _NAME, "the name of a storage"),
     "FORMAT_NAME": _Variable(
         "format_names",
-        lambda value: all(_names(value)),
+        r"\s*[^,\s][^,]*(?:,\s*[^,\s][^,]*)*",
         "the name of a format, or several with commas between them",
         _names,
     ),
     "STORAGE_PATH": _Variable(
-        "storage_path", _is_path, "a folder that begins with / and has no .. in it"
+        "storage_path",
+        r"/(?!(?:.*/)?\.\.(?:/|$)).*",
+        "a folder that begins with / and has no .. in it",
     ),
-    MASTER: _Variable("master_storage_name", bool, "the name of a storage"),
-    ARCHIVE: _Variable(
-        "archive_before_remove",
-        lambda value: value in ("true", "false"),
-        "true or false",
-        lambda value: value == "true",
-    ),
+    MASTER: _Variable("master_storage_name", _NAME, "the name of a storage"),
+    ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
     "ICONIK_URL": _Variable(
-        "iconik_url", _is_origin, f"like {Settings.iconik_url}, with https", _without_slash
+        "iconik_url", rf"{_HOST}/?", f"like {Settings.iconik_url}, with https", _without_slash
     ),
-    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable("timeout", _is_number, "a number of seconds", float),
-    "TASK_QUEUE": _Variable("task_queue", _is_queue, "like projects/P/locations/L/queues/Q"),
+    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(
+        "timeout", r"0*[1-9][0-9]*", "a number of seconds", float
+    ),
+    "TASK_QUEUE": _Variable(
+        "task_queue",
+        r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+",
+        "like projects/P/locations/L/queues/Q",
+    ),
     "TASK_SERVICE_ACCOUNT": _Variable(
-        "task_service_account", _is_account, "the e-mail of a service account"
+        "task_service_account", r"[^@\s]+@[^@\s]+", "the e-mail of a service account"
     ),
     "FUNCTION_URL": _Variable(
-        "function_url", is_url, "the function's URL, with https", _without_slash
+        "function_url", rf"{_HOST}(?:/[^?#\s]*)?", "the function's URL, with https", _without_slash
     ),
 }

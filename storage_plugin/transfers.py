@@ -3,10 +3,11 @@
 No file leaves the storage unless `rule.judge` finds no reason to keep it.
 """
 
+import functools
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from storage_plugin import rule
@@ -18,6 +19,9 @@ from storage_plugin.rule import Evidence, FileSet
 from storage_plugin.settings import Settings
 from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
+
+CONTAINERS = ("collections", "saved_searches")
+"""What assets are found in, by the `object_type` of iconik's bulk calls."""
 
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
 """Sees to a copy of a file set that must stay.
@@ -176,16 +180,13 @@ def look(iconik: Iconik, asset_id: str, plan: Plan) -> Evidence:
     if any(each.storage_id == plan.storage.id for each in file_sets):
         listed = iconik.formats(asset_id)
         formats = {each.id: each for each in listed if each.name in plan.format_names}
-    chosen = [each for each in file_sets if each.format_id in formats]
-    evidence = Evidence(plan.storage, plan.master, formats, chosen)
-    needed = {
-        each.id for doomed in evidence.on_storage for each in (doomed, *evidence.masters_of(doomed))
-    }
-    complete = [
-        _with_statuses(iconik, asset_id, each) if each.id in needed else each
+    evidence = Evidence(plan.storage, plan.master, formats, file_sets).of_its_formats()
+    concerned = evidence.concerned()
+    complete = (
+        _with_statuses(iconik, asset_id, each) if each in concerned else each
         for each in evidence.file_sets
-    ]
-    return replace(evidence, file_sets=complete)
+    )
+    return replace(evidence, file_sets=tuple(complete))
 
 
 def _delete(
@@ -266,32 +267,41 @@ def find_assets(
 
     Collections are walked level by level; one that contains itself is walked once.
     """
-    read: Mapping[str, Callable[[str], list[Item]]] = {
-        "saved_searches": iconik.saved_search_results,
-        "collections": iconik.collection_contents,
-    }
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
     unknown: list[Removal] = []
-
-    def contents(container: tuple[str, str]) -> list[Item] | None:
-        object_type, id = container
-        try:
-            return read[object_type](id)
-        except NotFound:
-            return None
-
-    level = [(kind, id) for kind, ids in selection.by_type() if kind in read for id in ids]
+    items = [Item(id, kind, None) for kind, ids in selection.by_type() for id in ids]
     walked: set[tuple[str, str]] = set()
-    while level := [each for each in dict.fromkeys(level) if each not in walked]:
-        walked.update(level)
-        below: list[tuple[str, str]] = []
-        for (object_type, id), items in zip(level, side_by_side(contents, level), strict=True):
-            if items is None:
-                reason = "iconik does not know it"
-                unknown.append(Removal(id, object_type=object_type, kept=[reason]))
-                continue
-            assets.update((item.id, item.title) for item in items if item.type == "assets")
-            if object_type == "collections":
-                below += [(item.type, item.id) for item in items if item.type == "collections"]
-        level = below
+    while containers := _containers(items, walked):
+        contents = side_by_side(functools.partial(_contents, iconik), containers)
+        unknown += _unknown(containers, contents)
+        items = [item for found in contents for item in found or ()]
+        assets.update((item.id, item.title) for item in items if item.type == "assets")
     return assets, unknown
+
+
+def _containers(items: Sequence[Item], walked: set[tuple[str, str]]) -> list[Item]:
+    """Return the collections and saved searches among items, each once, and note them as walked."""
+    containers = {(item.type, item.id): item for item in items if item.type in CONTAINERS}
+    new = [item for key, item in containers.items() if key not in walked]
+    walked.update(containers)
+    return new
+
+
+def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
+    """Return what is in a collection or found by a saved search; None: iconik does not know it."""
+    try:
+        if container.type == "saved_searches":
+            return iconik.saved_search_results(container.id)
+        return iconik.collection_contents(container.id)
+    except NotFound:
+        return None
+
+
+def _unknown(
+    containers: Sequence[Item], contents: Sequence[list[Item] | None]
+) -> Iterator[Removal]:
+    """Yield what becomes of the collections and saved searches that iconik does not know."""
+    for container, found in zip(containers, contents, strict=True):
+        if found is None:
+            reason = "iconik does not know it"
+            yield Removal(container.id, object_type=container.type, kept=[reason])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage_plugin.errors import CallerError, UnknownPath
+from storage_plugin.errors import CallerError
 
 SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
 """The header of a custom action that holds the shared secret."""
@@ -79,12 +79,14 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     Keys of the payload that are not needed are accepted, because iconik may add some.
 
     Raises:
-        CallerError: the body is no JSON object, an id is no UUID, or nothing is selected.
-        UnknownPath: the path names no action.
+        CallerError: the body is no JSON object, the path names no action, an id is no UUID, or
+            nothing is selected.
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
-        raise UnknownPath("No such action: the path of the URL must end in /add or /remove.")
+        raise CallerError(
+            "No such action: the path of the URL must end in /add or /remove.", status=404
+        )
     selection = Selection(
         assets=_ids(payload, "asset_ids"),
         collections=_ids(payload, "collection_ids"),

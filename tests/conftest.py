@@ -11,7 +11,7 @@ from storage_plugin.background.run import Run
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action, Selection
 from tests import contract
@@ -69,8 +69,9 @@ def time() -> Time:
 def new_rest(url: str, world: World, token: Callable[..., str] | None = None) -> Rest:
     """Return what sends requests to a world, as the function makes it."""
     read = token or (lambda **_: world.token)
-    account = Account(url, world.app_id, read)
-    return Rest(new_session(), account, pace=Pace(), deadline=Deadline(60))
+    settings = Settings(world.app_id, "LucidLink", iconik_url=url)
+    session, deadline = new_session(), Deadline(60)
+    return Rest(session, settings, read_token=read, pace=Pace(), deadline=deadline)
 
 
 def new_run(rest: Rest, user_id: str | None = None) -> Run:

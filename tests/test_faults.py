@@ -10,7 +10,7 @@ from sandbox.server import create_app, serve
 from sandbox.world import World
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
 from tests.test_transfers import CLIP, Site, remove_selection
@@ -56,11 +56,16 @@ def test_nothing_is_lost_and_nothing_is_left(
     collection = world.add_collection(*removable, *kept)
     faults.seed(seed)
     session, pace = new_session(), Pace(clock, sleep)
-    settings = Settings(world.app_id, "LucidLink", master_storage_name="B2")
+    settings = Settings(world.app_id, "LucidLink", master_storage_name="B2", iconik_url=faulty_url)
     for _ in range(4):
         deadline = Deadline(600, clock)
-        account = Account(faulty_url, world.app_id, lambda **_: world.token)
-        rest = Rest(session, account, pace=pace, deadline=deadline)
+        rest = Rest(
+            session,
+            settings,
+            read_token=lambda **_: world.token,
+            pace=pace,
+            deadline=deadline,
+        )
         selection = Selection(collections=(collection,))
         removals = remove_selection(Iconik(rest), selection, settings, deadline).removals
         assert all(world.file_sets_of(asset_id, site.lucidlink) for asset_id in kept)

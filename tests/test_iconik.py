@@ -8,7 +8,8 @@ from requests_mock import Mocker
 from storage_plugin.errors import AccessDenied, IconikError
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
+from storage_plugin.settings import Settings
 from tests.conftest import Time
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
@@ -18,12 +19,17 @@ FILE_SET = f"/API/files/v1/assets/{ID}/file_sets/{OTHER}/"
 BULK = f"/API/files/v1/storages/{ID}/bulk/"
 
 
+def listing(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the list that holds one row."""
+    return {"objects": [row], "total": 1, "next_url": None}
+
+
 @pytest.fixture
 def iconik(time: Time) -> Iconik:
     """Return a client of an iconik that exists in mocked answers alone, in no time."""
-    account = Account("https://app.iconik.io", "the-app", lambda **_: "the-token")
-    pace, deadline = Pace(time, time.sleep), Deadline(60, time)
-    return Iconik(Rest(new_session(), account, pace=pace, deadline=deadline))
+    session, settings, pace = new_session(), Settings("app", "x"), Pace(time, time.sleep)
+    read, deadline = (lambda **_: "the-token"), Deadline(60, time)
+    return Iconik(Rest(session, settings, read_token=read, pace=pace, deadline=deadline))
 
 
 def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
@@ -42,7 +48,7 @@ def test_files_must_say_where_they_belong(
 ) -> None:
     """A file that belongs nowhere might be the one that is lost: it is an error."""
     row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json={"objects": [row | {field: value}]})
+    requests_mock.get(FILES, json=listing(row | {field: value}))
     with pytest.raises(IconikError, match=field):
         iconik.files(ID)
 
@@ -50,7 +56,7 @@ def test_files_must_say_where_they_belong(
 def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -> None:
     """However iconik writes an id, it is one id."""
     row = dict.fromkeys(["file_set_id", "format_id", "storage_id", "original_name"], ID.upper())
-    requests_mock.get(FILES, json={"objects": [row | {"id": OTHER.upper()}]})
+    requests_mock.get(FILES, json=listing(row | {"id": OTHER.upper()}))
     (file,) = iconik.files(ID)
     assert (file.id, file.file_set_id, file.format_id, file.storage_id) == (OTHER, ID, ID, ID)
 
@@ -58,7 +64,7 @@ def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -
 def test_answers_belong_to_what_was_asked(iconik: Iconik, requests_mock: Mocker) -> None:
     """A file of another asset is an error, and another file set's status is none."""
     row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json={"objects": [row | {"asset_id": OTHER}]})
+    requests_mock.get(FILES, json=listing(row | {"asset_id": OTHER}))
     with pytest.raises(IconikError, match="another asset"):
         iconik.files(ID)
     requests_mock.get(FILE_SET, json={"id": ID, "status": "ACTIVE"})
@@ -74,7 +80,7 @@ def test_what_is_gone_is_deleted(iconik: Iconik, requests_mock: Mocker) -> None:
 
 def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) -> None:
     """A storage without a name is one that nobody asks for."""
-    requests_mock.get("/API/files/v1/storages/", json={"objects": [{"id": ID, "name": None}]})
+    requests_mock.get("/API/files/v1/storages/", json=listing({"id": ID, "name": None}))
     assert iconik.storages()[0].name is None
 
 
@@ -82,7 +88,7 @@ def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) 
 def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: object) -> None:
     """What is no number of bytes is no size to compare."""
     row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json={"objects": [row | {"size": size}]})
+    requests_mock.get(FILES, json=listing(row | {"size": size}))
     assert iconik.files(ID)[0].size is None
 
 

@@ -32,7 +32,7 @@ def test_news_that_fail_do_not_end_the_news(
 
     monkeypatch.setattr(BackgroundIconik, "update_job", fail_once)
     job = Job(new_run(rest))
-    with job.opened(Progress(Deadline(60))):
+    with job.updated(Progress(Deadline(60)), opens=True):
         assert has_failed.wait(60)
     job.close(Report())
     assert world.jobs[str(job.id)]["status"] == "FINISHED"

@@ -33,7 +33,7 @@ from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from storage_plugin.transfers import Progress, make_plan, remove
 from storage_plugin.webhook import Selection
@@ -108,8 +108,9 @@ class Sandbox:
     def rest(self, deadline: Deadline, time: Time, url: str = IN_PROCESS) -> Rest:
         """Return what sends requests to the world, in a time of its own."""
         world, pace = self.world, Pace(time, time.sleep)
-        account = Account(url, world.app_id, lambda **_: world.token)
-        return Rest(self._session, account, pace=pace, deadline=deadline)
+        settings = Settings(world.app_id, "LucidLink", iconik_url=url)
+        read = lambda **_: world.token  # noqa: E731
+        return Rest(self._session, settings, read_token=read, pace=pace, deadline=deadline)
 
     def remove(
         self, selection: Selection, configured: Settings, url: str = IN_PROCESS
@@ -283,10 +284,10 @@ def removable(world: World, selection: Selection, configured: Settings) -> set[s
 
 
 def selected_assets(world: World, selection: Selection) -> set[str]:
-    """Return the assets selected, found by a saved search, or anywhere below a collection."""
+    """Return the assets selected, or anywhere below a collection or a saved search."""
     met = {*selection.assets, *selection.collections}
     for id in selection.saved_searches:
-        met |= {row["id"] for row in world.saved_searches[id] if row["object_type"] == "assets"}
+        met |= {row["id"] for row in world.saved_searches[id]}
     before: set[str] = set()
     while before != met:
         before = met

@@ -19,6 +19,11 @@ README = (ROOT / "README.md").read_text()
 SECRET = "shared-secret-for-tests"
 
 
+needs_gcloud = pytest.mark.skipif(
+    not shutil.which("gcloud"), reason="gcloud is not installed: what Google receives is NOT tested"
+)
+
+
 def run(*command: str, folder: Path, **environ: str) -> str:
     """Run a command that must succeed, and return what it prints."""
     # What others run is not this suite's: neither its lines count, nor its warnings.
@@ -37,9 +42,19 @@ def site(world: World) -> Site:
     return Site(world)
 
 
-@pytest.mark.skipif(
-    not shutil.which("gcloud"), reason="gcloud is not installed: what Google receives is NOT tested"
-)
+@needs_gcloud
+def test_only_python_goes_to_google(tmp_path: Path) -> None:
+    """A key, a password or a cache that lies in a deployed folder stays at home."""
+    upload = shutil.copytree(ROOT / "storage_plugin", tmp_path / "storage_plugin").parent
+    shutil.copy(ROOT / ".gcloudignore", upload)
+    expected = {str(path.relative_to(upload)) for path in upload.rglob("*.py")}
+    for folder in ("storage_plugin", "storage_plugin/background", "."):
+        for name in ("secret.pem", ".env", "key.json", "notes.py.txt"):
+            (upload / folder / name).touch()
+    assert set(run("gcloud", "meta", "list-files-for-upload", folder=upload).split()) == expected
+
+
+@needs_gcloud
 def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str) -> None:
     """The uploaded files alone, with their requirements alone, serve a custom action."""
     files = run("gcloud", "meta", "list-files-for-upload", folder=ROOT).split()

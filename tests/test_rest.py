@@ -22,7 +22,8 @@ from storage_plugin.errors import (
     PluginError,
 )
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Account, Rest, new_session
+from storage_plugin.rest import Rest, new_session
+from storage_plugin.settings import Settings
 from tests.conftest import Time, new_rest
 
 URL = "https://app.iconik.io"
@@ -33,8 +34,14 @@ TOKEN = "the-token"
 @pytest.fixture
 def rest(time: Time) -> Rest:
     """Return what speaks to an iconik that exists in mocked answers alone, in no time."""
-    account, pace = Account(URL, "the-app", lambda **_: TOKEN), Pace(time, time.sleep)
-    return Rest(new_session(), account, pace=pace, deadline=Deadline(60, time))
+    return begin(new_session(), Pace(time, time.sleep), Deadline(60, time))
+
+
+def begin(session: requests.Session, pace: Pace, deadline: Deadline) -> Rest:
+    """Return what sends the requests of one action."""
+    settings = Settings("the-app", "LucidLink", iconik_url=URL)
+    read = lambda **_: TOKEN  # noqa: E731
+    return Rest(session, settings, read_token=read, pace=pace, deadline=deadline)
 
 
 def row(number: int) -> dict[str, str]:
@@ -219,7 +226,8 @@ def test_refusals_are_not_repeated(rest: Rest, requests_mock: Mocker, status: in
         ("3", 3, 3.3),
         ("0", 0.25, 0.5),
         ("-5", 0.25, 0.5),
-        ("1e9", 10, 10),
+        ("1000000000", 10, 10),
+        ("1e9", 0.25, 0.5),
         ("Wed, 21 Oct 2099 07:28:00 GMT", 10, 10),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.25, 0.5),
         ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", 0.25, 0.5),
@@ -289,17 +297,13 @@ def test_connections_that_were_idle_are_not_used(
     """After a pause the session starts with new connections, while it is in use it does not."""
     session, pace, closed = new_session(), Pace(time, time.sleep), []
     monkeypatch.setattr(session, "close", lambda: closed.append(time.now))
-
-    def begin() -> None:
-        account = Account(URL, "the-app", lambda **_: TOKEN)
-        Rest(session, account, pace=pace, deadline=Deadline(60, time))
-
-    begin()
-    pace.wait(Deadline(60, time))
+    deadline = Deadline(600, time)
+    begin(session, pace, deadline)
+    pace.wait(deadline)
     time.sleep(30)
-    begin()
+    begin(session, pace, deadline)
     time.sleep(1)
-    begin()
+    begin(session, pace, deadline)
     assert closed == [1031]
 
 
@@ -358,7 +362,7 @@ def test_links_to_other_hosts_are_not_followed(
 @pytest.mark.parametrize("link", [f"{PATH}?page=2", f"{URL}{PATH}?page=2"])
 def test_links_are_followed_as_they_are(rest: Rest, requests_mock: Mocker, link: str) -> None:
     """A link holds its query already."""
-    requests_mock.get(PATH, [page(1, next_url=link), page(2, next_url=None)])
+    requests_mock.get(PATH, [page(1, next_url=link), page(2, next_url=None, total=2)])
     assert ids(rest) == [1, 2]
     assert requests_mock.last_request.query == "page=2"
 
@@ -390,13 +394,13 @@ def test_ids_count_once_in_any_case(rest: Rest, requests_mock: Mocker) -> None:
         {"id": "0000000A-0000-4000-8000-000000000000"},
         {"id": "0000000a-0000-4000-8000-000000000000"},
     ]
-    requests_mock.get(PATH, json={"objects": rows})
+    requests_mock.get(PATH, json={"objects": rows, "total": 1, "next_url": None})
     assert len(list(pages.by_cursor(rest, PATH))) == 1
 
 
 def test_numbered_pages_are_read_to_the_last(rest: Rest, requests_mock: Mocker) -> None:
     """Without links the number of pages is believed, even if pages are short."""
-    requests_mock.get(PATH, [page(1, pages=3), page(2, pages=3), page(3, pages=3)])
+    requests_mock.get(PATH, [page(number, pages=3, total=3) for number in (1, 2, 3)])
     assert ids(rest) == [1, 2, 3]
     assert "page=3" in requests_mock.last_request.query
 
@@ -420,7 +424,7 @@ def test_a_full_page_may_be_the_last(
         page(*range(10), per_page=100, total=12),
         page(*range(10), page=1, pages=2, per_page=100, next_url=None),
         page(*range(9), total=11),
-        page(0, *range(9)),
+        page(*range(9)),
         page(*range(10), total=10),
         page(*range(10), next_url=None),
     ],
@@ -429,7 +433,7 @@ def test_a_page_is_not_the_last_on_one_word(
     rest: Rest, requests_mock: Mocker, cursor: bool, first: dict[str, Any]
 ) -> None:
     """A page that may be cut, by any of what iconik says, is followed by the next one."""
-    requests_mock.get(PATH, [first, page(10, 11)])
+    requests_mock.get(PATH, [first, page(10, 11), page()])
     assert ids(rest, cursor=cursor)[-2:] == [10, 11]
 
 
@@ -464,7 +468,7 @@ def test_a_list_of_files_must_agree_with_itself(rest: Rest, requests_mock: Mocke
 
 def test_rows_count_once(rest: Rest, requests_mock: Mocker) -> None:
     """What moves from one page to the next while they are read does not count twice."""
-    requests_mock.get(PATH, [page(1, 1, 2, pages=2), page(2, 3, pages=2)])
+    requests_mock.get(PATH, [page(1, 1, 2, pages=2), page(2, 3, pages=2), page()])
     assert ids(rest) == [1, 2, 3]
 
 

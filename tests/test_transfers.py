@@ -529,14 +529,14 @@ def test_collections_below_collections_are_walked(site: Site, iconik: Iconik) ->
 
 
 def test_saved_searches_are_run_to_the_end(site: Site, iconik: Iconik) -> None:
-    """All pages of what a saved search finds are removed; collections that it finds are not."""
+    """All pages of what a saved search finds are removed, and so are collections that it finds."""
     found = [site.asset([CLIP])[0] for _ in range(120)]
     collected, _ = site.asset([CLIP])
     search_id = site.world.add_saved_search(*found, site.world.add_collection(collected))
     selection = Selection(saved_searches=(search_id,))
     result = remove_selection(iconik, selection).removals
-    assert [removal.object_id for removal in result] == found
-    assert len(site.world.names_on(site.lucidlink)) == 1
+    assert [removal.object_id for removal in result] == [*found, collected]
+    assert site.world.names_on(site.lucidlink) == []
 
 
 def test_unknown_objects_are_told(site: Site, iconik: Iconik) -> None:

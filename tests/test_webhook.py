@@ -5,7 +5,7 @@ import json
 import pytest
 
 from storage_plugin import webhook
-from storage_plugin.errors import CallerError, UnknownPath
+from storage_plugin.errors import CallerError
 from storage_plugin.webhook import Action, Selection
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
@@ -65,8 +65,9 @@ def test_path_names_the_action(path: str) -> None:
 )
 def test_other_paths_name_none(path: str, body: bytes) -> None:
     """Anything else is no action, whatever is selected."""
-    with pytest.raises(UnknownPath, match="must end in /add or /remove"):
+    with pytest.raises(CallerError, match="must end in /add or /remove") as raised:
         read(body, path)
+    assert raised.value.status == 404
 
 
 def test_selection_of_a_real_payload() -> None:

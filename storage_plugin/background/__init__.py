@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from storage_plugin import transfers
 from storage_plugin.background.archive import Archive, Wait
-from storage_plugin.background.job import Job
-from storage_plugin.background.queue import Delivery, QueueUnavailable, Task
+from storage_plugin.background.job import EndNotShown, Job
+from storage_plugin.background.queue import Delivery, Task
 from storage_plugin.background.run import Run
 from storage_plugin.errors import PluginError
 from storage_plugin.report import Report
@@ -29,8 +29,8 @@ def perform(run: Run) -> str:
     """Do an action now, and return the answer; a removal shows as a job meanwhile."""
     if run.action.name == "add":
         return _add(run)
-    job, progress = Job(run), _progress(run, done_before=0)
-    with job.opened(progress):
+    job, progress = Job(run), Progress(run.rest.deadline)
+    with job.updated(progress, opens=True):
         report, _ = _remove(run, progress, Wait.begin())
     job.close(report)
     return report.answer()
@@ -58,17 +58,21 @@ def resume(run: Run, delivery: Delivery) -> str:
         Concluded: it has failed for good.
         PluginError: the queue is to deliver it again.
     """
-    if run.action.name == "add":
-        try:
-            return _add(run)
-        except PluginError as error:
-            raise error if error.can_retry else _concluded(error) from None
+    try:
+        return _add(run) if run.action.name == "add" else _resume_removal(run, delivery)
+    except PluginError as error:
+        if error.can_retry:
+            raise
+        raise Concluded(str(error), error.detail) from None
+
+
+def _resume_removal(run: Run, delivery: Delivery) -> str:
     job = Job(run, delivery.job_id)
     if job.has_ended():
         return "OK"
     wait = delivery.wait or Wait.begin()
-    progress = _progress(run, done_before=wait.done)
-    with job.updated(progress):
+    progress = Progress(run.rest.deadline, done_before=wait.done)
+    with job.updated(progress, opens=False):
         report, archive = _remove(run, progress, wait)
     if report.can_retry and not delivery.is_last:
         job.say(f"{report.sentence} The queue repeats it.")
@@ -79,11 +83,11 @@ def resume(run: Run, delivery: Delivery) -> str:
         job.say(sentence)
         return f"OK: {sentence}"
     if not job.close(report):
-        raise QueueUnavailable("The job in iconik does not show the end yet: the queue repeats.")
+        raise EndNotShown("The job in iconik does not show the end yet: the queue repeats it.")
     try:
         return report.answer()
-    except PluginError as error:
-        raise _concluded(error) from None
+    except PluginError as error:  # Even one that a repeat might mend: the job has shown the end.
+        raise Concluded(str(error), error.detail) from None
 
 
 def _add(run: Run) -> str:
@@ -132,11 +136,3 @@ def _comes_back(run: Run, delivery: Delivery, job: Job, archive: Archive, report
         run.log.write("WARNING", f"The queue will not come back for what is left: {error}")
         return False
     return True
-
-
-def _progress(run: Run, *, done_before: int) -> Progress:
-    return Progress(run.rest.deadline, done_before)
-
-
-def _concluded(error: PluginError) -> Concluded:
-    return Concluded(str(error), error.detail)

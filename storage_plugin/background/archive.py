@@ -228,9 +228,12 @@ def can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
     may not be whole.
     """
     of = evidence.formats[file_set.format_id]
-    files = [file for file in file_set.files if file.type != "DIRECTORY"]
-    is_whole = bool(files) and all(file.status == "CLOSED" and file.size for file in files)
     named_alike = Counter(format.name for format in evidence.formats.values())
     beside_it = Counter(other.format_id for other in evidence.on_storage)
     is_only_one = named_alike[of.name] == 1 and beside_it[of.id] == 1
-    return is_whole and is_only_one and not rule.why_untouchable(file_set, of)
+    return is_only_one and _is_whole(file_set) and not rule.why_untouchable(file_set, of)
+
+
+def _is_whole(file_set: FileSet) -> bool:
+    files = [file for file in file_set.files if file.type != "DIRECTORY"]
+    return bool(files) and all(file.status == "CLOSED" and file.size for file in files)

@@ -5,13 +5,13 @@ https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from storage_plugin.background.iconik import ENDED, JobState
 from storage_plugin.background.run import Run
 from storage_plugin.errors import NotFound, PluginError
-from storage_plugin.report import Removal, Report, listing
+from storage_plugin.report import Removal, Report
 from storage_plugin.transfers import Progress
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
@@ -21,6 +21,13 @@ NAMED = 10
 """Assets that a job names; the log names all."""
 
 
+class EndNotShown(PluginError):
+    """A task is done, but its job in iconik does not show the end: the queue is to repeat it."""
+
+    status = 503
+    can_retry = True
+
+
 class Job:
     """A removal as iconik's Jobs page shows it.
 
@@ -28,18 +35,13 @@ class Job:
 
     Args:
         run: the removal.
-        job_id: of a job that exists already.
-
-    Attributes:
-        id: of the job in iconik, None where there is none.
+        id: of the job that exists already, None where there is none.
     """
 
-    def __init__(self, run: Run, job_id: str | None = None) -> None:
-        self.id = job_id
+    def __init__(self, run: Run, id: str | None = None) -> None:  # noqa: A002
+        self.id = id
         self._iconik = run.hurried_iconik()
-        self._log = run.log
-        self._user_id = run.action.user_id
-        self._storage_name = run.settings.storage_name
+        self._run = run
         (object_type, ids), *_ = run.action.selection.by_type()
         self._object = {"object_type": object_type, "object_id": ids[0]}
         self._progress: Progress | None = None
@@ -54,24 +56,22 @@ class Job:
             self.id = self._iconik.create_job(job | self._object | self._state())
 
     @contextmanager
-    def opened(self, progress: Progress) -> Iterator[None]:
-        """Create the job and keep it up to date, in a thread, while the removal goes on.
+    def updated(self, progress: Progress, *, opens: bool) -> Iterator[None]:
+        """Keep the job up to date, in a thread, while the removal goes on.
 
-        The thread's calls are not waited for until the end.
+        Args:
+            progress: of the removal.
+            opens: whether the job is to be created first.
         """
-
-        def open_and_update(is_over: threading.Event) -> None:
-            self.open()
-            self._update(is_over)
-
-        with self._beside(open_and_update, progress):
+        self._progress = progress
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._update, args=(is_over, opens))
+        thread.start()
+        try:
             yield
-
-    @contextmanager
-    def updated(self, progress: Progress) -> Iterator[None]:
-        """Keep the job up to date, if there is one, while the removal goes on."""
-        with self._beside(self._update, progress):
-            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def has_ended(self) -> bool:
         """Whether the job has come to its end before: the queue may deliver twice.
@@ -91,8 +91,11 @@ class Job:
             self._error = error
         if self._shown.status == "ABORT_PENDING":
             done = f"{self._shown.processed} of {self._shown.total} assets"
-            message = f"Aborted: {done} were done before."
-            self._iconik.update_job(str(self.id), {"status": "ABORTED", "message": message})
+            changes = {"status": "ABORTED", "message": f"Aborted: {done} were done before."}
+            try:
+                self._iconik.update_job(str(self.id), changes)
+            except PluginError as error:
+                raise EndNotShown(str(error)) from None
             return True
         return self._shown.status in ENDED
 
@@ -111,9 +114,7 @@ class Job:
         """
         is_shown = False
         with self._tried():
-            notable = report.notable
-            shown = [f"{self._name(each)}: {each.reason}" for each in notable[:NAMED]]
-            message = f"{report.sentence} {listing(shown, len(notable))}".rstrip()
+            message = report.text([self._name(each) for each in report.notable[:NAMED]])
             if self.id:
                 changes = self._state() | {"status": report.status, "message": message}
                 if report.status == "FAILED":
@@ -125,29 +126,12 @@ class Job:
         self._write_log()
         return is_shown
 
-    @contextmanager
-    def _beside(
-        self, work: Callable[[threading.Event], None], progress: Progress
-    ) -> Iterator[None]:
-        """Do some work in a thread, which is told when something else is over."""
-        self._progress = progress
-        is_over = threading.Event()
-        thread = threading.Thread(target=work, args=(is_over,))
-        thread.start()
-        try:
-            yield
-        except BaseException:
-            is_over.set()
-            thread.join()
-            self.close(Report(failure=PluginError("It broke off: see the log.")))
-            raise
-        is_over.set()
-        thread.join()
-
-    def _update(self, is_over: threading.Event) -> None:
-        """Update the job until the removal is over."""
+    def _update(self, is_over: threading.Event, opens: bool) -> None:
+        """Update the job until the removal is over, or ended by an editor."""
         started = time.monotonic()
-        # Long removals are told of less often: the news must not take up iconik's limit.
+        if opens:
+            self.open()
+        # The longer a removal takes the fewer its updates: they must not take up iconik's limit.
         while self.id and not is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
@@ -168,32 +152,31 @@ class Job:
     def _write_log(self) -> None:
         if self._error:
             text = f"The editor may not see the end in iconik: {self._error}"
-            self._log.write("WARNING", text)
+            self._run.log.write("WARNING", text)
 
     def _state(self) -> dict[str, object]:
-        progress = self._progress
-        total = (progress and progress.total) or self._shown.total or None
-        what = "assets" if total is None else f"{total} asset{'' if total == 1 else 's'}"
+        progress, shown = self._progress, self._shown
+        total = (progress and progress.total) or shown.total
+        what = f"{total} asset{'' if total == 1 else 's'}" if total else "assets"
         return {
-            "title": f"Remove {what} from {self._storage_name}",
-            "progress_total": total or 0,
-            "progress_processed": max(progress.done if progress else 0, self._shown.processed),
+            "title": f"Remove {what} from {self._run.settings.storage_name}",
+            "progress_total": total,
+            "progress_processed": max(progress.done if progress else 0, shown.processed),
         }
 
     def _notify(self, sentence: str, message: str) -> None:
-        if not self._user_id:
-            return
-        related = {"object_type": "jobs", "object_id": self.id} if self.id else self._object
-        self._iconik.notify(
-            {
-                "event_type": "finished",
-                "message_short": f"{self._state()['title']}: {sentence}",
-                "message_long": message,
-                "recipient_id": self._user_id,
-                "sender_id": self._iconik.current_user_id(),
-                **related,
-            }
-        )
+        if user_id := self._run.action.user_id:
+            related = {"object_type": "jobs", "object_id": self.id} if self.id else self._object
+            self._iconik.notify(
+                {
+                    "event_type": "finished",
+                    "message_short": f"{self._state()['title']}: {sentence}",
+                    "message_long": message,
+                    "recipient_id": user_id,
+                    "sender_id": self._iconik.current_user_id(),
+                    **related,
+                }
+            )
 
     def _name(self, removal: Removal) -> str:
         """Return what editors call an asset, else its id."""

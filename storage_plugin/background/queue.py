@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import requests
 
 from storage_plugin.background.archive import Wait
-from storage_plugin.errors import BodyTooLarge, PluginError
+from storage_plugin.errors import CallerError, PluginError
 from storage_plugin.kept import Kept
 from storage_plugin.rest import new_session
 from storage_plugin.settings import Settings
@@ -150,12 +150,14 @@ class TaskQueue:
         """Have a task sent to the function, until it is answered well.
 
         Raises:
-            BodyTooLarge: no task may be so large.
+            CallerError: no task may be so large.
             QueueUnavailable: the queue did not take it.
         """
         body = task.body()
         if len(body) > MAX_TASK:
-            raise BodyTooLarge("The selection is too large for a task: select a collection.")
+            raise CallerError(
+                "The selection is too large for a task: select a collection.", status=413
+            )
         from google.api_core.exceptions import AlreadyExists, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import tasks_v2

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.logs import Log
-from storage_plugin.pace import Deadline
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action
@@ -34,5 +33,5 @@ class Run:
         return BackgroundIconik(self.rest)
 
     def hurried_iconik(self) -> BackgroundIconik:
-        """Return a client for telling the editor, which has time when the work has none left."""
-        return BackgroundIconik(self.rest.hurried(Deadline(self.settings.timeout)))
+        """Return a client for telling the editor."""
+        return BackgroundIconik(self.rest.hurried())
