@@ -9,10 +9,11 @@ import flask
 import functions_framework
 from werkzeug.exceptions import InternalServerError
 
-from storage_plugin import background, webhook
+from storage_plugin import background, transfers, webhook
 from storage_plugin.background.queue import Delivery, TaskQueue, read_delivery
 from storage_plugin.background.run import Run
 from storage_plugin.errors import CallerError, PluginError
+from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest, new_session
@@ -118,7 +119,11 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
             return background.resume(run, delivery)
         if settings.task_queue:
             return background.defer(run)
-        return background.perform(run)
+        if action.name == "remove":
+            return background.remove(run)
+        plan = transfers.make_plan(Iconik(rest), settings)
+        log.figures["jobs"] = transfers.add(Iconik(rest), action.selection, plan)
+        return "OK"
     finally:
         log.figures["iconik_calls"] = rest.calls
 

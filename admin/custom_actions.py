@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
-from storage_plugin.rows import Row
+from storage_plugin.rest import Row
 from storage_plugin.webhook import ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")

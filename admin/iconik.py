@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from storage_plugin.errors import IconikError, NotFound
-from storage_plugin.iconik import FILES, Iconik, needs
+from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
 from storage_plugin.pages import rows_of
-from storage_plugin.rows import Row, id_of, lacking, text_of, text_or_none
+from storage_plugin.rest import Row
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 USER = "/API/users/v1/users/current/"

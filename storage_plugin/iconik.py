@@ -11,8 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from storage_plugin import pages
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
-from storage_plugin.rest import Rest
-from storage_plugin.rows import Row, id_of, number_or_none, text_of, text_or_none
+from storage_plugin.rest import Rest, Row
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
@@ -236,6 +235,45 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield ids, as many at a time as one bulk call takes."""
     for start in range(0, len(ids), MAX_IDS):
         yield ids[start : start + MAX_IDS]
+
+
+def id_of(row: Row, field: str = "id") -> str:
+    """Return an id, in lower case.
+
+    Raises:
+        IconikError: the field holds no UUID.
+    """
+    if not is_uuid(row.get(field)):
+        raise lacking(field)
+    return str(row[field]).lower()
+
+
+def text_of(row: Row, field: str) -> str:
+    """Return a text.
+
+    Raises:
+        IconikError: the field holds none.
+    """
+    if text := text_or_none(row, field):
+        return text
+    raise lacking(field)
+
+
+def text_or_none(row: Row, field: str) -> str | None:
+    """Return a text, None where iconik sends none."""
+    value = row.get(field)
+    return value if isinstance(value, str) and value else None
+
+
+def number_or_none(row: Row, field: str) -> int | None:
+    """Return a whole number of at least 0, None where iconik sends none."""
+    value = row.get(field)
+    return value if type(value) is int and value >= 0 else None
+
+
+def lacking(field: str) -> IconikError:
+    """Return the error of a row without a field that the plugin needs."""
+    return IconikError(f"iconik's answer holds an object without {field}: nothing is done with it.")
 
 
 def _file(row: Row, asset_id: str) -> File:

@@ -14,8 +14,7 @@ from contextlib import suppress
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from storage_plugin.errors import IconikError, IconikUnavailable, NotFound
-from storage_plugin.rest import Rest
-from storage_plugin.rows import Row, number_or_none
+from storage_plugin.rest import Rest, Row
 from storage_plugin.webhook import is_uuid
 
 PAGE = 100
@@ -84,7 +83,7 @@ def _rows(
         answer = rest.get(path, sent) if page == 1 else _next_page(rest, path, sent, link)
         rows = rows_of(answer)
         yield from _unseen(rows, seen, fingerprint, path)
-        total = max(total, number_or_none(answer, "total") or 0)
+        total = max(total, _total(answer))
         link = str(answer.get("next_url") or "")
         if link in links:  # The last page may link to itself, empty.
             link = ""
@@ -96,6 +95,11 @@ def _rows(
             sent = _query_of_link(rest.url, path, link)
     if total > len(seen):
         raise ListIncomplete(f"iconik sends only {len(seen)} of {total} rows of {path}: try again.")
+
+
+def _total(answer: Row) -> int:
+    total = answer.get("total")
+    return total if isinstance(total, int) else 0
 
 
 def _is_last(answer: Row, missing: int, page: int) -> bool:

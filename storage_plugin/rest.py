@@ -25,8 +25,10 @@ from storage_plugin.errors import (
     PluginError,
 )
 from storage_plugin.pace import Deadline, Pace, backoff
-from storage_plugin.rows import Row
 from storage_plugin.settings import Settings
+
+Row = Mapping[str, Any]
+"""A JSON object that iconik sends or gets."""
 
 CONNECT = 3.05
 """Seconds to connect."""

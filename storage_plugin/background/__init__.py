@@ -1,7 +1,7 @@
 """What outlasts the click: jobs that editors see, work handed to a queue, copies waited for.
 
-The entry point knows three functions of it. An action is performed now, or deferred to the queue,
-or resumed when the queue delivers it.
+The entry point knows three functions of it: a removal is shown as a job, an action is deferred to
+the queue, and it is resumed when the queue delivers it.
 """
 
 import hashlib
@@ -25,10 +25,8 @@ class Concluded(PluginError):
     status = 200  # The queue repeats what is answered with anything else.
 
 
-def perform(run: Run) -> str:
-    """Do an action now, and return the answer; a removal shows as a job meanwhile."""
-    if run.action.name == "add":
-        return _add(run)
+def remove(run: Run) -> str:
+    """Remove now what is selected, show it as a job meanwhile, and return the answer."""
     job, progress = Job(run), Progress(run.rest.deadline)
     with job.updated(progress, opens=True):
         report, _ = _remove(run, progress, Wait.begin())
@@ -59,7 +57,11 @@ def resume(run: Run, delivery: Delivery) -> str:
         PluginError: the queue is to deliver it again.
     """
     try:
-        return _add(run) if run.action.name == "add" else _resume_removal(run, delivery)
+        if run.action.name == "remove":
+            return _resume_removal(run, delivery)
+        plan = transfers.make_plan(run.iconik(), run.settings)
+        transfers.add(run.iconik(), run.action.selection, plan)
+        return "OK"
     except PluginError as error:
         if error.can_retry:
             raise
@@ -88,13 +90,6 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
         return report.answer()
     except PluginError as error:  # Even one that a repeat might mend: the job has shown the end.
         raise Concluded(str(error), error.detail) from None
-
-
-def _add(run: Run) -> str:
-    iconik = run.iconik()
-    plan = transfers.make_plan(iconik, run.settings)
-    run.log.figures["jobs"] = transfers.add(iconik, run.action.selection, plan)
-    return "OK"
 
 
 def _remove(run: Run, progress: Progress, wait: Wait) -> tuple[Report, Archive | None]:

@@ -6,9 +6,8 @@ https://app.iconik.io/docs/reference.html
 from dataclasses import dataclass
 
 from storage_plugin import pages
-from storage_plugin.iconik import FILES, Iconik, needs
-from storage_plugin.rest import json_object
-from storage_plugin.rows import Row, id_of, number_or_none, text_or_none
+from storage_plugin.iconik import FILES, Iconik, id_of, needs, number_or_none, text_or_none
+from storage_plugin.rest import Row, json_object
 
 ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
 """The states of a job that has come to its end."""
