@@ -16,6 +16,7 @@ from storage_plugin.errors import CallerError, PluginError
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
+from storage_plugin.plan import make_plan
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
@@ -121,8 +122,9 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
             return background.defer(run)
         if action.name == "remove":
             return background.remove(run)
-        plan = transfers.make_plan(Iconik(rest), settings)
-        log.figures["jobs"] = transfers.add(Iconik(rest), action.selection, plan)
+        iconik = Iconik(rest)
+        plan = make_plan(iconik.storages(), settings)
+        log.figures["jobs"] = transfers.add(iconik, action.selection, plan)
         return "OK"
     finally:
         log.figures["iconik_calls"] = rest.calls

@@ -14,10 +14,10 @@ from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.queue import ATTEMPTS, CALL_TIMEOUT
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
+from storage_plugin.plan import check_removal, find_storage, make_plan
 from storage_plugin.rest import new_session
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
-from storage_plugin.transfers import find_storage, may_hold_masters
 from storage_plugin.webhook import SECRET_HEADER
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -31,7 +31,7 @@ def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
 ROLES = {
     "Both": _roles(Iconik.storages),
     "Add": _roles(Iconik.copy),
-    "Remove": _roles(Iconik.files, Iconik.formats, Iconik.delete_file_set),
+    "Remove": _roles(Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set),
     "Remove, with collections": _roles(Iconik.collection_contents),
     "Remove, with saved searches": _roles(Iconik.saved_search_results),
     "Remove, for the editor to see it": _roles(
@@ -160,24 +160,22 @@ class Doctor:
     def _storages(
         self, iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
     ) -> None:
-        check, master = "master storage", None
-        with self._check(check):
+        with self._check("master storage"):
             if settings.master_storage_name:
                 master = find_storage(storages, MASTER, settings.master_storage_name)
-                self._tell(check, *_judge_storage(master))
+                self._tell("master storage", *_judge_storage(master))
             else:
-                self._tell(check, WARNING, f"Set {MASTER}, or a copy anywhere counts.")
+                names = ", ".join(str(each.name) for each in storages if each.method == "B2")
+                text = f"Set {MASTER}, or all storages of type B2 count: {names or 'none'}."
+                self._tell("master storage", WARNING, text)
         with self._check("storage"):
-            storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
-            if may_hold_masters(storage, master):
-                text = f"{storage.name} may hold masters: set STORAGE_NAME."
-                self._tell("storage", FAILURE, text)
-                return
-            self._tell("storage", *_judge_storage(storage))
-            can_delete = iconik.can_delete_on(storage.id)
+            plan = make_plan(storages, settings)
+            check_removal(plan)
+            self._tell("storage", *_judge_storage(plan.storage))
+            can_delete = iconik.can_delete_on(plan.storage.id)
             text = {
                 True: "iconik may delete there.",
-                False: f"Enable Delete in iconik's settings of {storage.name}.",
+                False: f"Enable Delete in iconik's settings of {plan.storage.name}.",
                 None: "iconik does not tell: see that its settings have Delete.",
             }[can_delete]
             self._tell("deletion", FAILURE if can_delete is False else OK, text)

@@ -47,6 +47,7 @@ def create_app(world: World) -> flask.Flask:
             flask.abort(401)
         if (request.view_args or {}).get("asset_id") in world.denied:
             flask.abort(403)
+        world.on_call(request.method, request.path)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[Row, int]:
@@ -107,6 +108,13 @@ def create_app(world: World) -> flask.Flask:
             world, [{key: row[key] for key in row.keys() - unknown} | own for row in found]
         )
 
+    @app.get(f"{ASSET}/file_sets/")
+    def all_file_sets(asset_id: str) -> Row:
+        rows = list(world.file_sets.of_asset[asset_id].values())
+        if flask.request.args.get("file_count") == "true":
+            rows = [{"file_count": world.count_files(row["id"]), **row} for row in rows]
+        return cursor_page(world, known(rows or None))
+
     @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
     def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:
         rows = [
@@ -121,29 +129,23 @@ def create_app(world: World) -> flask.Flask:
         rows = [as_sent(row) for row in world.files.of_asset[asset_id].values()]
         return cursor_page(world, [row | world.unsaid for row in known(rows or None)])
 
-    @app.get(f"{ASSET}/files/<id:file_id>/")
-    def file(asset_id: str, file_id: str) -> Row:
-        return as_sent(of_asset(asset_id, world.files.get(file_id)))
-
-    @app.get(f"{ASSET}/file_sets/<id:file_set_id>/")
-    def file_set(asset_id: str, file_set_id: str) -> Row:
-        return of_asset(asset_id, world.file_sets.get(file_set_id))
-
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
     def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
         row = of_asset(asset_id, world.file_sets.get(file_set_id))
-        world.delete(file_set_id)
-        if request.args.get("immediately") == "true" and world.knows_immediately:
-            world.purge(file_set_id)
-            return "", 204
-        return row, 200
+        is_immediate = request.args.get("immediately") == "true" and world.knows_immediately
+        if world.works:
+            world.delete(file_set_id)
+            if is_immediate:
+                world.purge(file_set_id)
+        return (row, 200) if not (is_immediate or world.says) else ("", world.says or 204)
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
     def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
         if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
             flask.abort(400)
-        world.purge(file_set_id)
-        return "", 204
+        if world.works:
+            world.purge(file_set_id)
+        return "", world.says or 204
 
     @app.get("/API/assets/v1/collections/<id:collection_id>/contents/")
     def contents(collection_id: str) -> Row:

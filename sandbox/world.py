@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,9 @@ class World:
         rows_per_page: rows on a page, whatever is asked for; None: as many as are asked for.
         knows_immediately: whether a file set can be deleted past the recycle bin.
         unsaid: fields of files, and what their lists say in the place of the truth.
+        says: the status that a file set's deletion is answered with; None: the usual one.
+        works: whether deletions work, though they are answered well.
+        on_call: is called with the method and the path of each request, before it is served.
         denied: assets that the token's user has no access to.
         job_changes: of all jobs, in their order.
         jobs_work: whether the token's user may write jobs.
@@ -77,6 +80,9 @@ class World:
     rows_per_page: int | None = None
     knows_immediately: bool = True
     unsaid: Row = field(default_factory=dict)
+    says: int | None = None
+    works: bool = True
+    on_call: Callable[[str, str], None] = lambda *_: None
     denied: set[str] = field(default_factory=set)
     jobs_work: bool = True
     jobs_tell: bool = True
@@ -100,10 +106,15 @@ class World:
     roles: list[str] = field(default_factory=lambda: list(ROLES))
     is_admin: bool = True
 
-    def add_storage(self, name: str, method: str = "FILE") -> str:
-        """Add a storage and return its id."""
+    def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
+        """Add a storage and return its id.
+
+        Args:
+            changes: what is not as usual with it.
+        """
         row = {"name": name, "method": method, "purpose": "FILES", "status": "ACTIVE"}
-        return _insert(self.storages, row | {"settings": {}})
+        settings = {"mount_point": f"/mnt/{name}"} if method == "FILE" else {}
+        return _insert(self.storages, row | {"settings": settings} | changes)
 
     def add_asset(self, title: str, formats: Sequence[str] = ("ORIGINAL",)) -> str:
         """Add an asset with formats that have no files yet, and return its id."""
@@ -138,6 +149,7 @@ class World:
             "storage_id": storage_id,
         }
         row = {"name": self.assets[asset_id]["title"], "base_dir": "/", "component_ids": []}
+        row |= {"type": "REGULAR", "is_archive": False}
         file_set_id = _insert(self.file_sets, common | row | {"status": "ACTIVE"} | changes)
         for file in files:
             name = file["original_name"]
@@ -161,6 +173,11 @@ class World:
         search_id = new_id()
         self.saved_searches[search_id] = [self._item(id) for id in results]
         return search_id
+
+    def count_files(self, file_set_id: str) -> int:
+        """Return how many files a file set has, folders included."""
+        files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]].values()
+        return sum(row["file_set_id"] == file_set_id for row in files)
 
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""

@@ -49,6 +49,12 @@ class AdministratorError(PluginError):
     """Settings, storages or the token are not what the plugin needs: nothing can be done."""
 
 
+class TooManyFiles(AdministratorError):
+    """The time of a request is too short for one asset."""
+
+    status = 504
+
+
 class AccessDenied(PluginError):
     """The token's user may not do this to that object: other objects may be fine."""
 
@@ -80,6 +86,10 @@ class IconikTimeout(IconikUnavailable):
     """iconik did not answer in time."""
 
     status = 504
+
+
+class Stale(IconikTimeout):
+    """iconik has answered too slowly: what a deletion rests on is too old, so it was not sent."""
 
 
 class IconikBusy(IconikError):

@@ -4,10 +4,12 @@ https://app.iconik.io/docs/reference.html
 """
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from enum import Enum
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from storage_plugin import pages
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
@@ -16,12 +18,6 @@ from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
 """Ids that one bulk call takes."""
-
-UNFINISHED = frozenset({"OPEN", "GROWING", "AWAITED"})
-"""States of a file that is still being written.
-
-https://app.iconik.io/help/pages/entities/files
-"""
 
 FILES = "/API/files/v1"
 
@@ -67,6 +63,7 @@ class Storage:
     name: str | None
     method: str | None
     status: str | None
+    mount_point: str | None
 
 
 @dataclass(frozen=True)
@@ -75,29 +72,59 @@ class Format:
 
     id: str
     name: str
+    version_id: str | None
     status: str | None
 
 
 @dataclass(frozen=True)
-class File:
-    """A file's record; `size` in bytes; None: iconik did not say."""
+class FileSet:
+    """iconik's own record of the files of one format on one storage; None: iconik did not say.
+
+    Attributes:
+        type: REGULAR, or MANY_FILES, of which files may not be listed one by one.
+        file_count: how many files it has.
+    """
 
     id: str
-    file_set_id: str
     format_id: str
     storage_id: str
+    version_id: str | None
+    status: str | None
+    type: str | None
+    file_count: int | None
+
+
+class Claim(NamedTuple):
+    """What a file's row says of its file set and its format: a copy, which may lag behind."""
+
+    format_id: str
+    storage_id: str
+    version_id: str | None
+    file_set_status: str | None
+    format_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's row; `size` in bytes; None: iconik did not say. There may be very many."""
+
+    file_set_id: str
+    claim: Claim
+    folder: str
+    name: str
     original_name: str
     type: str | None
     status: str | None
-    file_set_status: str | None
-    format_status: str | None
     size: int | None
     checksum: str | None
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether it is still being written."""
-        return self.status in UNFINISHED
+
+class Deletion(Enum):
+    """What an answer says of a file set that was to be deleted."""
+
+    GONE = "It is deleted for good."
+    BINNED = "It is in the recycle bin."
+    UNCERTAIN = "Only another look tells."
 
 
 @dataclass(frozen=True)
@@ -114,18 +141,21 @@ class Iconik:
 
     Args:
         rest: sends the requests.
+
+    Attributes:
+        now: the clock of `rest`.
+        deadline: of `rest`.
     """
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
+        self.now = rest.now
+        self.deadline = rest.deadline
 
     @needs("can_read_storages")
     def storages(self) -> list[Storage]:
         """List all storages. The filter by name is not used, because it need not be exact."""
-        return [
-            Storage(id_of(row), *(text_or_none(row, name) for name in ("name", "method", "status")))
-            for row in pages.numbered(self._rest, f"{FILES}/storages/")
-        ]
+        return [_storage(row) for row in pages.numbered(self._rest, f"{FILES}/storages/")]
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
@@ -164,39 +194,47 @@ class Iconik:
             return None
         return str(job_id) if is_uuid(job_id) else None
 
+    @needs("can_read_files")
+    def file_sets(self, asset_id: str) -> list[FileSet]:
+        """List the file sets of an asset, of all formats and storages, as far as iconik does."""
+        rows = self._all(f"{FILES}/assets/{asset_id}/file_sets/", {"file_count": "true"})
+        return [_file_set(_of_asset(row, asset_id)) for row in rows]
+
     @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; none where iconik knows none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/formats/")
-        return [
-            Format(id_of(row), text_of(row, "name"), text_or_none(row, "status")) for row in rows
-        ]
+        return [_format(_of_asset(row, asset_id)) for row in rows]
 
     @needs("can_read_files")
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; none where iconik knows none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/files/", {"generate_signed_url": "false"})
-        return [_file(row, asset_id) for row in rows]
-
-    @needs("can_read_files")
-    def file_status(self, asset_id: str, file_id: str) -> str | None:
-        """Return a file's status; None: iconik does not say."""
-        return self._status(f"{FILES}/assets/{asset_id}/files/", file_id)
-
-    @needs("can_read_files")
-    def file_set_status(self, asset_id: str, file_set_id: str) -> str | None:
-        """Return a file set's status; None: iconik does not say."""
-        return self._status(f"{FILES}/assets/{asset_id}/file_sets/", file_set_id)
+        shared: dict[object, Any] = {}
+        return [_file(_of_asset(row, asset_id), shared) for row in rows]
 
     @needs("can_delete_files")
-    def delete_file_set(self, asset_id: str, file_set_id: str) -> None:
-        """Delete a file set and its files for good; one that is gone already is fine."""
+    def delete_file_set(
+        self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
+    ) -> Deletion:
+        """Delete a file set and its files, once, on evidence that is fresh.
+
+        Args:
+            immediately: whether it is deleted past the recycle bin.
+            not_after: the moment, by the clock `now`, from which the evidence is too old.
+
+        Raises:
+            Stale, IconikBusy, IconikUnavailable: as `Rest.delete`; look again.
+        """
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
-        with suppress(NotFound):
-            response = self._rest.send("DELETE", path, query={"immediately": "true"})
-            # 200 instead of 204: the file set is only in the recycle bin.
-            if response.status_code != 204:
-                self._rest.send("DELETE", f"{path}purge/")
+        query = {"immediately": "true"} if immediately else {}
+        return self._delete(path, query, not_after)
+
+    @needs("can_delete_files")
+    def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
+        """Delete a file set in the recycle bin for good, as `delete_file_set` does."""
+        path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
+        return self._delete(path, {}, not_after)
 
     @needs("can_read_collections")
     def collection_contents(self, collection_id: str) -> list[Item]:
@@ -216,19 +254,17 @@ class Iconik:
             for row in pages.numbered(self._rest, path, query)
         ]
 
-    def _all(self, path: str, query: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a list with a cursor, none where iconik has no such list."""
-        try:
-            return list(pages.by_cursor(self._rest, path, query))
-        except NotFound:
-            return []
+    def _all(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Row]:
+        """Yield the rows of a list with a cursor, none where iconik has no such list."""
+        with suppress(NotFound):
+            yield from pages.by_cursor(self._rest, path, query)
 
-    def _status(self, folder: str, object_id: str) -> str | None:
+    def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
-            row = self._rest.get(f"{folder}{object_id}/")
+            status = self._rest.delete(path, query, not_after=not_after)
         except NotFound:
-            return "DELETED"
-        return text_or_none(row, "status") if id_of(row) == object_id else None
+            return Deletion.UNCERTAIN
+        return {204: Deletion.GONE, 200: Deletion.BINNED}.get(status, Deletion.UNCERTAIN)
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -265,6 +301,11 @@ def text_or_none(row: Row, field: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def id_or_none(row: Row, field: str) -> str | None:
+    """Return an id, in lower case, None where iconik sends none."""
+    return id_of(row, field) if is_uuid(row.get(field)) else None
+
+
 def number_or_none(row: Row, field: str) -> int | None:
     """Return a whole number of at least 0, None where iconik sends none."""
     value = row.get(field)
@@ -276,19 +317,65 @@ def lacking(field: str) -> IconikError:
     return IconikError(f"iconik's answer holds an object without {field}: nothing is done with it.")
 
 
-def _file(row: Row, asset_id: str) -> File:
-    if row.get("asset_id") not in (None, asset_id):
-        raise IconikError(f"iconik's answer holds a file of another asset than {asset_id}.")
-    return File(
+def _of_asset(row: Row, asset_id: str) -> Row:
+    if str(row.get("asset_id") or asset_id).lower() != asset_id:
+        raise IconikError(f"iconik's answer holds a row of another asset than {asset_id}.")
+    return row
+
+
+def _storage(row: Row) -> Storage:
+    settings = row.get("settings")
+    # iconik does not document what is in the settings of a storage.
+    mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
+    name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
+    return Storage(id_of(row), name, method, status, mount_point)
+
+
+def _format(row: Row) -> Format:
+    version_id, status = id_or_none(row, "version_id"), text_or_none(row, "status")
+    return Format(id_of(row), text_of(row, "name"), version_id, status)
+
+
+def _file_set(row: Row) -> FileSet:
+    return FileSet(
         id=id_of(row),
-        file_set_id=id_of(row, "file_set_id"),
         format_id=id_of(row, "format_id"),
         storage_id=id_of(row, "storage_id"),
-        original_name=text_of(row, "original_name"),
-        type=text_or_none(row, "type"),
+        version_id=id_or_none(row, "version_id"),
         status=text_or_none(row, "status"),
+        type=text_or_none(row, "type"),
+        file_count=number_or_none(row, "file_count"),
+    )
+
+
+def _file(row: Row, shared: dict[object, Any]) -> File:
+    """Return a file.
+
+    Args:
+        shared: what many rows say alike, so that the memory holds it once.
+    """
+    claim = Claim(
+        format_id=id_of(row, "format_id"),
+        storage_id=id_of(row, "storage_id"),
+        version_id=id_or_none(row, "version_id"),
         file_set_status=text_or_none(row, "file_set_status"),
         format_status=text_or_none(row, "format_status"),
+    )
+    original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
+    file_set_id, folder = id_of(row, "file_set_id"), text_or_none(row, "directory_path") or ""
+    return File(
+        file_set_id=shared.setdefault(file_set_id, file_set_id),
+        claim=shared.setdefault(claim, claim),
+        folder=shared.setdefault(folder, folder),
+        name=original_name if name in (None, original_name) else str(name),
+        original_name=original_name,
+        type=_shared(row, "type"),
+        status=_shared(row, "status"),
         size=number_or_none(row, "size"),
         checksum=text_or_none(row, "checksum"),
     )
+
+
+def _shared(row: Row, field: str) -> str | None:
+    text = text_or_none(row, field)
+    return sys.intern(text) if text else None

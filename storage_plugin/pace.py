@@ -37,9 +37,13 @@ class Deadline:
     Args:
         seconds: after which the platform ends it.
         clock: returns seconds that never go back.
+
+    Attributes:
+        seconds: of all of it.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
         self._clock = clock
         self._ends = clock() + seconds - _reserve(seconds, FOR_ANSWER)
         self._is_near_from = clock() + seconds - _reserve(seconds, FOR_LAST_ASSET)
@@ -49,10 +53,14 @@ class Deadline:
         """Return the deadline of the work of a request, which leaves time to tell the editor."""
         return cls(timeout - _reserve(timeout, FOR_EDITOR))
 
+    def until_near(self) -> float:
+        """Return the seconds until nothing new should be begun, so that what runs is finished."""
+        return max(0.0, self._is_near_from - self._clock())
+
     @property
-    def is_near(self) -> bool:
-        """Whether nothing new should be begun, so that what runs can be finished."""
-        return self._clock() >= self._is_near_from
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return self._clock() >= self._ends
 
     def end(self) -> None:
         """Let no time be left."""

@@ -77,14 +77,14 @@ class Report:
         removals: one for each asset.
         storage_name: what it is removed from.
         done_before: the number of assets that an earlier part of the removal has done.
-        is_aborted: whether an editor has ended it.
+        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
         failure: why it could not be done at all; None: it could.
     """
 
     removals: Sequence[Removal] = ()
     storage_name: str = ""
     done_before: int = 0
-    is_aborted: bool = False
+    halt: str = ""
     failure: PluginError | None = None
 
     @property
@@ -115,7 +115,7 @@ class Report:
     @property
     def status(self) -> str:
         """How it ended, as iconik's jobs have it."""
-        if self.is_aborted and (self.left or self.waiting):
+        if self.halt == "Aborted" and (self.left or self.waiting):
             return "ABORTED"
         if self.failure or self.failed or self.left:
             return "FAILED"
@@ -129,8 +129,10 @@ class Report:
         stayed, failed, total = len(self.stayed), len(self.failed), self.total
         done = total - failed - self.left
         counts = f"{done} of {total} assets are done, {failed} failed and {self.left} are left."
+        if self.left and self.halt:
+            counts = f"{self.halt}: {counts}"
         return {
-            "ABORTED": f"Aborted: {counts}",
+            "ABORTED": counts,
             "FAILED": f"{counts} The action can be repeated.",
             "FINISHED_WITH_WARNING": f"{stayed} of {total} assets stayed on {self.storage_name}.",
             "FINISHED": f"{total} of {total} assets are done.",

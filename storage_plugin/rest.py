@@ -3,6 +3,7 @@
 https://app.iconik.io/docs/api.html
 """
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from storage_plugin.errors import (
     IconikTimeout,
     IconikUnavailable,
     NotFound,
+    OutOfTime,
     PluginError,
+    Stale,
 )
 from storage_plugin.pace import Deadline, Pace, backoff
 from storage_plugin.settings import Settings
@@ -56,6 +59,10 @@ class Patience:
     attempts: int
     read: float
     ends_when_silent: bool
+
+
+class TokenRenewed(IconikUnavailable):
+    """iconik has refused a token that was rotated meanwhile: the next attempt has the new one."""
 
 
 PATIENT = Patience(attempts=5, read=10.0, ends_when_silent=True)
@@ -92,6 +99,7 @@ class Rest:
     Attributes:
         url: scheme and host of iconik.
         deadline: of this request of the plugin.
+        now: the clock, in seconds that never go back.
     """
 
     def __init__(
@@ -113,8 +121,9 @@ class Rest:
         self._read_token = read_token
         self._pace = pace
         self._patience = patience
-        self._token = read_token()
+        self._token = _checked(read_token())
         self._token_was_renewed = False
+        self.now = pace.now
         self._answered = pace.now()
         self._sent: list[str] = []
         self._lock = threading.Lock()
@@ -160,35 +169,49 @@ class Rest:
         while True:
             self._pace.wait(self.deadline)
             attempts += 1
-            started = self._pace.now()
             try:
                 return self._exchange(method, path, query=query, json=json)
+            except TokenRenewed:
+                attempts -= 1
             except IconikBusy as error:
                 self._pace.refused(error.retry_after)
                 attempts -= 1
-            except IconikUnavailable as error:
-                if isinstance(error, IconikTimeout) and self._is_silent_since(started):
-                    self.deadline.end()
-                    raise
-                if method == "POST" or attempts == self._patience.attempts:
+            except IconikUnavailable:
+                is_last = attempts == self._patience.attempts or self.deadline.is_over
+                if is_last or method == "POST":
                     raise
                 self._pace.sleep(backoff(attempts), self.deadline)
 
-    def _is_silent_since(self, moment: float) -> bool:
-        """Whether iconik hangs: nobody has got an answer for most of the time since a moment."""
-        now = self._pace.now()
-        is_silent = now - self._answered >= SILENCE * (now - moment)
-        return self._patience.ends_when_silent and is_silent
+    def delete(self, path: str, query: Mapping[str, str], *, not_after: float) -> int:
+        """Send a DELETE that rests on evidence, once, and return the status of the answer.
+
+        Args:
+            not_after: the moment, by the clock `now`, after which it must not be sent.
+
+        Raises:
+            Stale: that moment has passed.
+            IconikBusy, IconikUnavailable: it was not served, or the answer is lost.
+        """
+        self._pace.wait(self.deadline)
+        try:
+            return self._exchange("DELETE", path, query=query, not_after=not_after).status_code
+        except IconikBusy as error:
+            self._pace.refused(error.retry_after)
+            raise
 
     def _exchange(
-        self, method: str, path: str, *, query: Row | None, json: Row | None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Row | None = None,
+        json: Row | None = None,
+        not_after: float = math.inf,
     ) -> requests.Response:
-        """Send a request once, or twice if the token has been rotated meanwhile."""
-        call, token = f"{method} {path}", self._token
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise AdministratorError(
-                "The secret iconik-token holds characters that no token has: store it again."
-            )
+        """Send a request once, and return an answer that is good."""
+        call, token, started = f"{method} {path}", self._token, self.now()
+        if started >= not_after:
+            raise Stale(f"iconik is too slow for a safe {call}: try again later.")
         half = self.deadline.remaining() / 2
         self._sent.append(call)
         try:
@@ -198,21 +221,21 @@ class Rest:
                 params=query,
                 json=json,
                 headers={"App-ID": self._settings.iconik_id, "Auth-Token": token},
-                timeout=(min(CONNECT, half), min(self._patience.read, half)),
+                timeout=(min(CONNECT, half, not_after - started), min(self._patience.read, half)),
                 allow_redirects=False,
             )
         except requests.Timeout:
-            self.deadline.remaining()  # If that was the limit, it is not iconik that is slow.
-            raise IconikTimeout(f"iconik did not answer {call} in time: try again.") from None
+            if half < self._patience.read:  # It is not iconik that is slow.
+                raise OutOfTime(f"The time is too short for {call}.") from None
+            raise self._timeout(call, started) from None
         except (requests.RequestException, ValueError) as error:
             # ValueError: of a nonsensical Location. The text is left out: it may quote a header.
             raise IconikUnavailable(
                 f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
             ) from None
-        self._answered = self._pace.now()
+        self._answered = self.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
-            self._pace.wait(self.deadline)
-            return self._exchange(method, path, query=query, json=json)
+            raise TokenRenewed("The application token has changed: try again.")
         if refusal := _refusal(call, response):
             raise refusal
         self._pace.accepted()
@@ -220,13 +243,29 @@ class Rest:
             json_object(response)  # Repeated where it did not arrive whole.
         return response
 
+    def _timeout(self, call: str, started: float) -> IconikTimeout:
+        """Return the error of a request that was not answered; if iconik hangs, end everything."""
+        waited, silence = self.now() - started, self.now() - self._answered
+        if self._patience.ends_when_silent and silence >= SILENCE * waited:
+            self.deadline.end()
+        return IconikTimeout(f"iconik did not answer {call} in time: try again.")
+
     def _renews(self, refused: str) -> bool:
         """Read the token again, once; return whether there is another than the refused one."""
         with self._lock:
             if not self._token_was_renewed:
                 self._token_was_renewed = True
-                self._token = self._read_token(max_age=0)
+                self._token = _checked(self._read_token(max_age=0))
             return self._token != refused
+
+
+def _checked(token: str) -> str:
+    """Return a token that may be a header."""
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise AdministratorError(
+            "The secret iconik-token holds characters that no token has: store it again."
+        )
+    return token
 
 
 def json_object(response: requests.Response) -> dict[str, Any]:

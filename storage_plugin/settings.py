@@ -23,8 +23,9 @@ class Settings:
         storage_name: the storage that is copied to and deleted from.
         format_names: the formats that are copied and deleted.
         storage_path: the folder on the storage that files are copied into.
-        master_storage_name: the one storage whose copies count as masters; None: any other.
+        master_storage_name: the one storage whose copies count as masters; None: those of type B2.
         archive_before_remove: whether what has no master is copied to the masters' storage first.
+        use_recycle_bin: whether what is removed can be restored in iconik for some time.
         iconik_url: scheme and host of iconik, without a trailing slash.
         timeout: seconds after which the platform ends a request.
         task_queue: full name of the Cloud Tasks queue that takes the work; None: there is none.
@@ -38,6 +39,7 @@ class Settings:
     storage_path: str = "/"
     master_storage_name: str | None = None
     archive_before_remove: bool = False
+    use_recycle_bin: bool = False
     iconik_url: str = "https://app.iconik.io"
     timeout: float = 60.0
     task_queue: str | None = None
@@ -149,6 +151,7 @@ _VARIABLES = {
     ),
     MASTER: _Variable("master_storage_name", _NAME, "the name of a storage"),
     ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
+    "USE_RECYCLE_BIN": _Variable("use_recycle_bin", r"true|false", "true or false", "true".__eq__),
     "ICONIK_URL": _Variable(
         "iconik_url", rf"{_HOST}/?", f"like {Settings.iconik_url}, with https", _without_slash
     ),

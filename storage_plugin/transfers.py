@@ -1,6 +1,8 @@
 """What happens to files: they are copied to a storage, and deleted from it again.
 
-No file leaves the storage unless `rule.judge` finds no reason to keep it.
+No file leaves the storage unless `rule.judge` finds no reason to keep it. Looking, judging and
+deleting are one unit: a deletion is sent only on fresh evidence, and never repeated without another
+look.
 """
 
 import functools
@@ -8,17 +10,31 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from storage_plugin import rule
-from storage_plugin.errors import AdministratorError, IconikError, NotFound, OutOfTime, PluginError
-from storage_plugin.iconik import File, Iconik, Item, Storage, chunks
+from storage_plugin.errors import (
+    AdministratorError,
+    IconikBusy,
+    IconikUnavailable,
+    NotFound,
+    OutOfTime,
+    PluginError,
+    TooManyFiles,
+)
+from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, Item, chunks
 from storage_plugin.pace import Deadline
+from storage_plugin.plan import Plan, check_removal
 from storage_plugin.report import Removal, Report
-from storage_plugin.rule import Evidence, FileSet
-from storage_plugin.settings import Settings
+from storage_plugin.rule import Evidence
 from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
+
+FRESH = 5.0
+"""Seconds for which evidence may be acted on, from before it was asked for."""
+
+ATTEMPTS = 5
+"""Looks at an asset, one after the other, that may fail to bring about a deletion."""
 
 CONTAINERS = ("collections", "saved_searches")
 """What assets are found in, by the `object_type` of iconik's bulk calls."""
@@ -31,23 +47,6 @@ whether the file set waits for its copy.
 """
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What an action works with.
-
-    Attributes:
-        storage: that files are copied to and deleted from.
-        master: the storage whose copies count as masters; None: any other one.
-        format_names: the formats that are copied and deleted.
-        path: the folder on the storage that files are copied into.
-    """
-
-    storage: Storage
-    master: Storage | None
-    format_names: tuple[str, ...]
-    path: str
-
-
 class Progress:
     """How far a removal has come, and whether it may go on; shared by its threads.
 
@@ -58,48 +57,35 @@ class Progress:
     Attributes:
         total: the number of assets, None before it is known.
         done: the number of those that are done.
-        is_aborted: to be set when no other asset shall be begun.
+        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
     """
 
     def __init__(self, deadline: Deadline, done_before: int = 0) -> None:
+        self.deadline = deadline
         self.done_before = self.done = done_before
         self.total: int | None = None
-        self.is_aborted = False
-        self._deadline = deadline
+        self.halt = ""
+        self._runs = threading.Event()
+        self._runs.set()
         self._lock = threading.Lock()
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether another asset may be begun."""
-        return not (self.is_aborted or self._deadline.is_near)
+    def halt_as(self, halt: str) -> None:
+        """Note what an editor has done to the removal."""
+        self.halt = halt
+        if halt == "Paused":
+            self._runs.clear()
+        else:
+            self._runs.set()
 
-    def begin(self, assets: int) -> None:
-        """Note how many assets there are to be done."""
-        self.total = self.done_before + assets
+    def may_begin(self) -> bool:
+        """Whether another asset may be begun; waits while the removal is paused."""
+        self._runs.wait(self.deadline.until_near())
+        return not self.halt and self.deadline.until_near() > 0
 
     def count(self) -> None:
         """Count one asset as done."""
         with self._lock:
             self.done += 1
-
-    def stop(self) -> None:
-        """Let no other asset be begun, nor another request be sent."""
-        self._deadline.end()
-
-
-def make_plan(iconik: Iconik, settings: Settings) -> Plan:
-    """Return the plan that the settings mean.
-
-    Raises:
-        AdministratorError: a name belongs to no storage, or to several.
-    """
-    storages, master = iconik.storages(), settings.master_storage_name
-    return Plan(
-        find_storage(storages, "STORAGE_NAME, or storage= in the URL", settings.storage_name),
-        find_storage(storages, "MASTER_STORAGE_NAME", master) if master else None,
-        settings.format_names,
-        settings.storage_path,
-    )
 
 
 def add(iconik: Iconik, selection: Selection, plan: Plan) -> list[str]:
@@ -139,31 +125,26 @@ def remove(
 ) -> Report:
     """Delete the selection's files from the storage, as far as complete copies exist elsewhere.
 
-    When the deadline is near, or the removal is aborted, no other asset is begun: it is left.
+    When the deadline is near, or an editor halts the removal, no other asset is begun: it is left.
 
     Raises:
-        AdministratorError: the storage is one for masters; nothing was touched.
+        AdministratorError: the storages do not allow a removal; nothing was touched.
     """
-    if may_hold_masters(plan.storage, plan.master):
-        raise AdministratorError(
-            f"Nothing is ever removed from {plan.storage.name}, for it may hold masters: let "
-            "STORAGE_NAME, or storage= in the custom action's URL, name the one that is copied to."
-        )
+    check_removal(plan)
     assets, unknown = find_assets(iconik, selection)
-    progress.begin(len(assets))
+    progress.total = progress.done_before + len(assets)
 
     def remove_asset(asset: tuple[str, str | None]) -> Removal:
         removal = Removal(*asset)
-        if not progress.may_go_on:
+        if not progress.may_begin():
             removal.error = OutOfTime("Not begun.")
             return removal
         try:
-            evidence = look(iconik, removal.object_id, plan)
-            _delete(iconik, removal, evidence, archive=archive)
+            AssetRemoval(iconik, removal, plan, archive=archive).run()
         except PluginError as error:
             removal.error = error
             if isinstance(error, AdministratorError):
-                progress.stop()  # It would be the same with every other asset.
+                progress.deadline.end()  # It would be the same with every other asset.
         progress.count()
         return removal
 
@@ -171,93 +152,158 @@ def remove(
     order = random.sample(list(assets.items()), len(assets))
     removals = {removal.object_id: removal for removal in side_by_side(remove_asset, order)}
     in_order = unknown + [removals[asset_id] for asset_id in assets]
-    return Report(in_order, str(plan.storage.name), progress.done_before, progress.is_aborted)
+    return Report(in_order, str(plan.storage.name), progress.done_before, progress.halt)
 
 
-def look(iconik: Iconik, asset_id: str, plan: Plan) -> Evidence:
-    """Ask iconik for everything that the rule needs to know of an asset."""
-    file_sets, formats = _group(iconik.files(asset_id)), {}
-    if any(each.storage_id == plan.storage.id for each in file_sets):
-        listed = iconik.formats(asset_id)
-        formats = {each.id: each for each in listed if each.name in plan.format_names}
-    evidence = Evidence(plan.storage, plan.master, formats, file_sets).of_its_formats()
-    concerned = evidence.concerned()
-    complete = (
-        _with_statuses(iconik, asset_id, each) if each in concerned else each
-        for each in evidence.file_sets
-    )
-    return replace(evidence, file_sets=tuple(complete))
-
-
-def _delete(
-    iconik: Iconik, removal: Removal, evidence: Evidence, *, archive: Archive | None
-) -> None:
-    """Delete an asset's file sets from the storage, each only if there is no reason to keep it."""
-    for file_set, why_keep in rule.judge(evidence):
-        if why_keep is None:
-            iconik.delete_file_set(removal.object_id, file_set.id)
-            removal.removed += 1
-            continue
-        reason, is_waiting = why_keep, False
-        if archive:
-            reason, is_waiting = archive(removal.object_id, file_set, evidence, why_keep)
-        name = evidence.formats[file_set.format_id].name
-        (removal.waiting if is_waiting else removal.kept).append(f"{name}: {reason}")
-
-
-def _group(files: Sequence[File]) -> list[FileSet]:
-    """Put an asset's files together to file sets.
-
-    Raises:
-        IconikError: the files of one file set are said to be of several.
-    """
-    groups = defaultdict(list)
-    for file in files:
-        groups[file.file_set_id].append(file)
-    file_sets = []
-    for id, group in groups.items():
-        places = {(file.format_id, file.storage_id) for file in group}
-        if len(places) != 1:
-            raise IconikError(f"iconik contradicts itself about the file set {id}: it is kept.")
-        statuses = {file.file_set_status for file in group}
-        status = statuses.pop() if len(statuses) == 1 else None
-        file_sets.append(FileSet(id, *places.pop(), status, tuple(group)))
-    return file_sets
-
-
-def _with_statuses(iconik: Iconik, asset_id: str, file_set: FileSet) -> FileSet:
-    """Return a file set with the states that its files' rows did not carry."""
-    return replace(
-        file_set,
-        status=file_set.status or iconik.file_set_status(asset_id, file_set.id),
-        files=tuple(
-            file if file.status else replace(file, status=iconik.file_status(asset_id, file.id))
-            for file in file_set.files
-        ),
-    )
-
-
-def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage of exactly this name.
+class AssetRemoval:
+    """The removal of one asset from the storage.
 
     Args:
-        setting: where the name is from.
-
-    Raises:
-        AdministratorError: the name belongs to no storage, or to several.
+        iconik: a client.
+        removal: takes what becomes of the asset.
+        plan: what the removal works with.
+        archive: is asked for file sets that must stay.
     """
-    found = [storage for storage in storages if storage.name == name]
-    if len(found) != 1:
-        raise AdministratorError(
-            f"{setting}: the token's user sees {len(found) or 'no'} storages named {name}; "
-            "it must be exactly one."
+
+    def __init__(
+        self, iconik: Iconik, removal: Removal, plan: Plan, *, archive: Archive | None
+    ) -> None:
+        self._iconik = iconik
+        self._removal = removal
+        self._plan = plan
+        self._archive = archive
+        self._asked: set[str] = set()
+        self._accepted: set[str] = set()
+
+    def run(self) -> None:
+        """Look, judge and delete, until nothing is left that may go."""
+        evidence, failures = None, 0
+        while True:
+            evidence = self._look_again(evidence) if evidence else self._look()
+            removed_before = self._removal.removed
+            try:
+                is_certain = self._delete(evidence)
+            except IconikBusy:
+                continue  # The deadline ends this.
+            except IconikUnavailable:
+                failures = 1 if self._removal.removed > removed_before else failures + 1
+                if failures == ATTEMPTS:
+                    raise
+                continue
+            if is_certain:
+                break
+        self._keep(evidence)
+
+    def _look(self) -> Evidence:
+        """Ask iconik for everything that the rule needs to know, and no more."""
+        asset_id, plan, asked = self._removal.object_id, self._plan, self._iconik.now()
+        file_sets = self._iconik.file_sets(asset_id)
+        self._count_removed(file_sets)
+        spared = ("ARCHIVED", "DELETED") if plan.use_recycle_bin else ("ARCHIVED",)
+        on_storage = [each for each in file_sets if each.storage_id == plan.storage.id]
+        doomed = [each for each in on_storage if each.status not in spared]
+        formats = self._formats() if doomed else {}
+        doomed = [each for each in doomed if each.format_id in formats]
+        files = self._files(file_sets, asked) if doomed else {}
+        return Evidence(
+            doomed=doomed,
+            master_ids=plan.active_masters,
+            formats=formats,
+            file_sets=file_sets,
+            files=files,
+            asked=asked,
+            read=self._iconik.now(),
         )
-    return found[0]
 
+    def _formats(self) -> dict[str, Format]:
+        """Return the formats whose files are to be deleted, by their ids."""
+        listed = self._iconik.formats(self._removal.object_id)
+        return {each.id: each for each in listed if each.name in self._plan.format_names}
 
-def may_hold_masters(storage: Storage, master: Storage | None) -> bool:
-    """Whether nothing is ever removed from a storage."""
-    return storage.method in ("B2", None) or storage == master
+    def _files(self, file_sets: Sequence[FileSet], asked: float) -> dict[str, list[File]]:
+        """Return the rows of an asset's files, by the ids of their file sets.
+
+        Args:
+            file_sets: iconik's records of them.
+            asked: when this look began.
+        """
+        rows = defaultdict(list)
+        try:
+            for file in self._iconik.files(self._removal.object_id):
+                rows[file.file_set_id].append(file)
+        except OutOfTime:
+            count = sum(each.file_count or 0 for each in file_sets)
+            if self._iconik.now() - asked > self._iconik.deadline.seconds / 2:
+                raise TooManyFiles(
+                    f"{count:,} files to compare take longer than the function's time limit: "
+                    "use a queue."
+                ) from None
+            raise
+        return rows
+
+    def _look_again(self, before: Evidence) -> Evidence:
+        """Look again; what takes long to read is confirmed by iconik's own records of it.
+
+        The rows of files can be as old as it takes to read them all. Where that is longer than
+        evidence stays fresh, records that are still the same, with their numbers of files, stand in
+        for another look that would take as long.
+        """
+        if before.read - before.asked >= FRESH:
+            asked = self._iconik.now()
+            records = self._iconik.file_sets(self._removal.object_id), self._formats()
+            if records == (before.file_sets, before.formats):
+                return replace(before, asked=asked)
+        return self._look()
+
+    def _delete(self, evidence: Evidence) -> bool:
+        """Delete what may go; return whether what became of it is known.
+
+        Raises:
+            IconikBusy, IconikUnavailable: it is not known, or the evidence is too old: look again.
+        """
+        is_certain = True
+        for file_set, why_keep in rule.judge(evidence):
+            if why_keep is None and file_set.id not in self._accepted:
+                self._asked.add(file_set.id)
+                is_gone = self._send(file_set, not_after=evidence.asked + FRESH)
+                if is_gone:
+                    self._asked.discard(file_set.id)
+                    self._removal.removed += 1
+                else:
+                    self._accepted.add(file_set.id)
+                    is_certain = False
+        return is_certain
+
+    def _send(self, file_set: FileSet, *, not_after: float) -> bool:
+        """Send the deletion of a file set, and return whether it is gone."""
+        iconik, ids = self._iconik, (self._removal.object_id, file_set.id)
+        deletion, to_bin = Deletion.BINNED, self._plan.use_recycle_bin
+        if file_set.status != "DELETED":
+            deletion = iconik.delete_file_set(*ids, immediately=not to_bin, not_after=not_after)
+        if deletion is Deletion.BINNED and not to_bin:
+            deletion = iconik.purge_file_set(*ids, not_after=not_after)
+        return deletion is Deletion.GONE or (deletion is Deletion.BINNED and to_bin)
+
+    def _count_removed(self, file_sets: Sequence[FileSet]) -> None:
+        """Count what was asked to be deleted and is not listed any more."""
+        in_bin = {each.id for each in file_sets if each.status == "DELETED"}
+        listed = {each.id for each in file_sets} - (in_bin if self._plan.use_recycle_bin else set())
+        self._removal.removed += len(self._asked - listed)
+        self._asked &= listed
+
+    def _keep(self, evidence: Evidence) -> None:
+        """Note why what is left must stay."""
+        for file_set, why_keep in rule.judge(evidence):
+            reason, is_waiting = why_keep, False
+            if file_set.id in self._accepted:
+                reason = "iconik was asked to delete it, but still lists it"
+            elif why_keep and self._archive:
+                asset_id = self._removal.object_id
+                reason, is_waiting = self._archive(asset_id, file_set, evidence, why_keep)
+            if reason:
+                name = evidence.formats[file_set.format_id].name
+                kept = self._removal.waiting if is_waiting else self._removal.kept
+                kept.append(f"{name}: {reason}")
 
 
 def find_assets(

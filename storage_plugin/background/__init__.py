@@ -14,6 +14,7 @@ from storage_plugin.background.job import EndNotShown, Job
 from storage_plugin.background.queue import Delivery, Task
 from storage_plugin.background.run import Run
 from storage_plugin.errors import PluginError
+from storage_plugin.plan import make_plan
 from storage_plugin.report import Report
 from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
@@ -59,7 +60,7 @@ def resume(run: Run, delivery: Delivery) -> str:
     try:
         if run.action.name == "remove":
             return _resume_removal(run, delivery)
-        plan = transfers.make_plan(run.iconik(), run.settings)
+        plan = make_plan(run.iconik().storages(), run.settings)
         transfers.add(run.iconik(), run.action.selection, plan)
         return "OK"
     except PluginError as error:
@@ -96,7 +97,7 @@ def _remove(run: Run, progress: Progress, wait: Wait) -> tuple[Report, Archive |
     """Remove what is selected, ask for the copies that must come first, and log it all."""
     iconik, archive = run.iconik(), None
     try:
-        plan = transfers.make_plan(iconik, run.settings)
+        plan = make_plan(iconik.storages(), run.settings)
         if run.settings.archive_before_remove and plan.master:
             archive = Archive(iconik, storage=plan.storage, master=plan.master, wait=wait)
             report = archive.remove(run.action.selection, plan, progress)

@@ -6,7 +6,7 @@ A job's word is never taken for a copy: `rule.judge` alone decides what is remov
 import math
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from storage_plugin import rule, transfers
 from storage_plugin.background.iconik import BROKEN, ENDED, BackgroundIconik, Transfer
 from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
-from storage_plugin.iconik import Storage, chunks
+from storage_plugin.iconik import FileSet, Storage, chunks
+from storage_plugin.plan import Plan
 from storage_plugin.report import Removal, Report
-from storage_plugin.rule import Evidence, FileSet
+from storage_plugin.rule import UNFINISHED, Evidence
 from storage_plugin.threads import side_by_side
-from storage_plugin.transfers import Plan, Progress
+from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection, is_uuid
 
 MAX_WAIT = 24 * 3600
@@ -82,7 +83,7 @@ class Archive:
         self._is_late = time.time() >= wait.since + MAX_WAIT
         self._jobs, self._awaited = set(wait.jobs), set(wait.awaited)
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._transfers: defaultdict[str, list[Transfer]] | None = None
+        self._transfers: defaultdict[str | None, list[Transfer]] | None = None
         self._failures: defaultdict[str, str | None] | None = None
         self._lock = threading.Lock()
 
@@ -91,7 +92,7 @@ class Archive:
         report = transfers.remove(
             self._iconik, selection, plan, progress=progress, archive=self._explain
         )
-        self._request(report.removals, lambda: not progress.is_aborted)
+        self._request(report.removals, lambda: not progress.halt)
         return report
 
     def next_wait(self, done: int) -> tuple[Wait, int]:
@@ -154,11 +155,13 @@ class Archive:
     def _end_of_wait(self, asset_id: str, file_set: FileSet, evidence: Evidence) -> str | None:
         """Return what ends the wait for a copy that is not under way; None: it goes on."""
         format_id = file_set.format_id
-        masters = [file for each in evidence.masters_of(file_set) for file in each.files]
+        masters = [
+            file for each in evidence.masters_of(file_set) for file in evidence.files_of(each)
+        ]
         if format_id not in self._wait.awaited:
             has_any = masters or self._iconik.has_file_set(asset_id, format_id, self._master.id)
             return "" if has_any else None
-        if masters and not any(file.is_unfinished for file in masters):
+        if masters and not any(file.status in UNFINISHED for file in masters):
             return ""
         if failure := self._failure(asset_id):
             return f"; its copy to {self._master.name} failed: {failure}"
@@ -228,12 +231,14 @@ def can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
     may not be whole.
     """
     of = evidence.formats[file_set.format_id]
-    named_alike = Counter(format.name for format in evidence.formats.values())
-    beside_it = Counter(other.format_id for other in evidence.on_storage)
-    is_only_one = named_alike[of.name] == 1 and beside_it[of.id] == 1
-    return is_only_one and _is_whole(file_set) and not rule.why_untouchable(file_set, of)
+    named_alike = [format for format in evidence.formats.values() if format.name == of.name]
+    beside_it = [other for other in evidence.doomed if other.format_id == of.id]
+    is_only_one = len(named_alike) == len(beside_it) == 1
+    return is_only_one and _is_whole(file_set, evidence)
 
 
-def _is_whole(file_set: FileSet) -> bool:
-    files = [file for file in file_set.files if file.type != "DIRECTORY"]
-    return bool(files) and all(file.status == "CLOSED" and file.size for file in files)
+def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
+    files = [file for file in evidence.files_of(file_set) if file.type != "DIRECTORY"]
+    is_written = all(file.status == "CLOSED" and file.size for file in files)
+    is_sound = file_set.status == "ACTIVE" and not rule.why_untouchable(file_set, evidence)
+    return is_written and is_sound

@@ -6,13 +6,23 @@ https://app.iconik.io/docs/reference.html
 from dataclasses import dataclass
 
 from storage_plugin import pages
-from storage_plugin.iconik import FILES, Iconik, id_of, needs, number_or_none, text_or_none
+from storage_plugin.iconik import (
+    FILES,
+    Iconik,
+    id_of,
+    id_or_none,
+    needs,
+    number_or_none,
+    text_or_none,
+)
 from storage_plugin.rest import Row, json_object
 
-ENDED = frozenset({"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED"})
+ENDED = frozenset(
+    {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
+)
 """The states of a job that has come to its end."""
 
-BROKEN = frozenset({"FAILED", "ABORTED"})
+BROKEN = frozenset({"FAILED", "ABORTED", "DISCARDED"})
 """Those in which it has not done its work."""
 
 JOBS = "/API/jobs/v1/jobs/"
@@ -22,7 +32,7 @@ JOBS = "/API/jobs/v1/jobs/"
 class Transfer:
     """A copy that is under way; None: iconik did not say."""
 
-    asset_id: str
+    asset_id: str | None
     format_id: str | None
     job_id: str | None
 
@@ -43,7 +53,7 @@ class BackgroundIconik(Iconik):
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
         """Whether a format has a file set on a storage, in whatever state, even without files."""
         of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
-        return bool(self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
+        return any(True for _ in self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
 
     @needs("can_read_transfers")
     def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
@@ -55,8 +65,8 @@ class BackgroundIconik(Iconik):
         lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
         return [
             Transfer(
-                asset_id=(text_or_none(row, "asset_id") or "").lower(),
-                format_id=(text_or_none(row, "format_id") or "").lower() or None,
+                asset_id=id_or_none(row, "asset_id"),
+                format_id=id_or_none(row, "format_id"),
                 job_id=text_or_none(row, "parent_job_id") or text_or_none(row, "job_id"),
             )
             for path in lists

@@ -17,6 +17,14 @@ from storage_plugin.transfers import Progress
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
 """What the jobs are told apart from other plugins' by."""
 
+HALTS = {
+    "ABORT_PENDING": "Aborted",
+    "ABORTED": "Aborted",
+    "DISCARDED": "Aborted",
+    "PAUSED": "Paused",
+}
+"""What an editor has done to a removal, by the status of its job."""
+
 NAMED = 10
 """Assets that a job names; the log names all."""
 
@@ -136,8 +144,8 @@ class Job:
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
                 status = status or self._iconik.job(self.id).status
-                if self._progress and status in ("ABORT_PENDING", "ABORTED"):
-                    self._progress.is_aborted = True
+                if self._progress:
+                    self._progress.halt_as(HALTS.get(str(status), ""))
                 if status in ENDED:
                     break
 
