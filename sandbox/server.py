@@ -112,7 +112,7 @@ def create_app(world: World) -> flask.Flask:
     def all_file_sets(asset_id: str) -> Row:
         rows = list(world.file_sets.of_asset[asset_id].values())
         if flask.request.args.get("file_count") == "true":
-            rows = [{"file_count": world.count_files(row["id"]), **row} for row in rows]
+            rows = [{"file_count": len(world.files_in(row["id"])), **row} for row in rows]
         return cursor_page(world, known(rows or None))
 
     @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
@@ -131,12 +131,18 @@ def create_app(world: World) -> flask.Flask:
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
     def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
+        if world.take("refusals"):
+            flask.abort(429)
+        if world.take("failures"):
+            flask.abort(500)
         row = of_asset(asset_id, world.file_sets.get(file_set_id))
         is_immediate = request.args.get("immediately") == "true" and world.knows_immediately
         if world.works:
             world.delete(file_set_id)
             if is_immediate:
                 world.purge(file_set_id)
+        if world.take("lost"):
+            flask.abort(500)
         return (row, 200) if not (is_immediate or world.says) else ("", world.says or 204)
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")

@@ -60,6 +60,9 @@ class World:
         unsaid: fields of files, and what their lists say in the place of the truth.
         says: the status that a file set's deletion is answered with; None: the usual one.
         works: whether deletions work, though they are answered well.
+        refusals: the number of deletions that are answered 429 and not done.
+        failures: the number of those that are answered 500 and not done.
+        lost: the number of those that are done and answered 500.
         on_call: is called with the method and the path of each request, before it is served.
         denied: assets that the token's user has no access to.
         job_changes: of all jobs, in their order.
@@ -82,6 +85,9 @@ class World:
     unsaid: Row = field(default_factory=dict)
     says: int | None = None
     works: bool = True
+    refusals: int = 0
+    failures: int = 0
+    lost: int = 0
     on_call: Callable[[str, str], None] = lambda *_: None
     denied: set[str] = field(default_factory=set)
     jobs_work: bool = True
@@ -174,10 +180,16 @@ class World:
         self.saved_searches[search_id] = [self._item(id) for id in results]
         return search_id
 
-    def count_files(self, file_set_id: str) -> int:
-        """Return how many files a file set has, folders included."""
+    def files_in(self, file_set_id: str) -> list[Row]:
+        """Return the files of a file set, folders included."""
         files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]].values()
-        return sum(row["file_set_id"] == file_set_id for row in files)
+        return [row for row in files if row["file_set_id"] == file_set_id]
+
+    def take(self, quirk: str) -> bool:
+        """Whether a quirk befalls this request; if so, it befalls one less."""
+        left: int = getattr(self, quirk)
+        setattr(self, quirk, max(0, left - 1))
+        return left > 0
 
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
