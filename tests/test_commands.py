@@ -353,7 +353,7 @@ def storage(world: World, name: str) -> dict[str, object]:
         (
             "storage",
             "failure",
-            "may hold masters",
+            "of type B2",
             lambda world: storage(world, "LucidLink").update(method="B2"),
         ),
         (

@@ -7,13 +7,14 @@ import pytest
 
 from sandbox.faults import ALL_BUT_HANG, Faults
 from sandbox.server import create_app, serve
+from sandbox.site import CLIP, Site
 from sandbox.world import World
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
-from tests.test_transfers import CLIP, Site, remove_selection
+from tests.test_transfers import remove_selection
 
 HASTE = 20
 """How much faster than ours the plugin's time passes, lest a test waits for its pauses."""

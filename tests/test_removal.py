@@ -351,7 +351,7 @@ def test_the_recycle_bin_is_purged_under_the_same_rule(
 
 
 def test_what_is_in_the_bin_does_not_protect_a_file(site: Site, iconik: Iconik) -> None:
-    """An active set goes beside one in the bin; the purge of that does not take a file of others."""
+    """An active set goes beside one in the bin, whose purge would take the active one's file."""
     asset_id, copy = site.asset()
     site.world.file_sets[copy]["status"] = "DELETED"
     active = site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
