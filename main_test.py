@@ -15,6 +15,7 @@ from sandbox.faults import ALL_BUT_HANG, HANG, Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.world import World, new_id
+from storage_plugin.threads import WORKERS
 from tests import contract
 
 SECRET = "schlüssel-for-tests"
@@ -368,7 +369,9 @@ def test_a_failed_removal_is_told(system: System, query: str) -> None:
     assert len(system.world.notifications) == 1
 
 
-@pytest.mark.parametrize(("jobs_tell", "status"), [(True, "ABORT_PENDING"), (False, "ABORTED")])
+@pytest.mark.parametrize(
+    ("jobs_tell", "status"), [(True, "ABORT_PENDING"), (False, "ABORTED"), (True, "DISCARDED")]
+)
 def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool, status: str) -> None:
     """An abort in iconik is noticed: nothing more is begun, and the job says what was done."""
     system.world.jobs_tell = jobs_tell
@@ -394,6 +397,47 @@ def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool, status
         in (job["message"])
     )
     assert system.world.notifications == {}
+
+
+def test_a_paused_job_goes_on_when_it_is_resumed(system: System) -> None:
+    """While an editor has paused the job no other asset is begun; resumed, it goes on."""
+    collection = system.world.add_collection(*(system.asset() for _ in range(100)))
+    system.faults.latency = 0.05
+    paused: list[str] = []
+
+    def pause_and_resume(method: str, _: str) -> None:
+        for job in system.world.jobs.values():
+            if job["status"] == "PAUSED":
+                paused.append(method)
+            elif method == "DELETE" and not paused:
+                job["status"] = "PAUSED"
+            if paused.count("PATCH") == 2:
+                job["status"] = "STARTED"
+
+    system.world.on_call = pause_and_resume
+    assert post(system.function, "/remove", collection_ids=[collection]).text == "OK"
+    assert system.copies() == 0
+    seen = paused[paused.index("PATCH") :]
+    assert seen.count("DELETE") <= WORKERS  # Those of assets that had begun.
+
+
+def test_a_pause_that_outlasts_the_time_is_told(system: System) -> None:
+    """Without a queue a paused removal ends within its time, and says that it was paused."""
+    function = system.run(CLOUD_RUN_TIMEOUT_SECONDS="5")
+    collection = system.world.add_collection(*(system.asset() for _ in range(100)))
+    system.faults.latency = 0.05
+
+    def pause(method: str, _: str) -> None:
+        for job in system.world.jobs.values() if method == "DELETE" else ():
+            job["status"] = "PAUSED"
+
+    system.world.on_call = pause
+    response = post(function, "/remove", collection_ids=[collection])
+    assert response.status_code == 504
+    assert response.text.startswith("Paused: ")
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FAILED"
+    assert 0 < system.copies() < 100
 
 
 def test_progress_moves_until_the_end(system: System) -> None:

@@ -56,7 +56,8 @@ def create_app(world: World) -> flask.Flask:
         return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
     def as_sent(file: Row) -> Row:
-        return {"file_set_status": world.file_sets[file["file_set_id"]]["status"], **file}
+        status = world.file_sets[file["file_set_id"]]["status"]
+        return {"file_set_status": status} | file | world.unsaid
 
     def of_asset(asset_id: str, row: Row | None) -> Row:
         return known(row if row and row["asset_id"] == asset_id else None)
@@ -126,8 +127,8 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get(f"{ASSET}/files/")
     def files(asset_id: str) -> Row:
-        rows = [as_sent(row) for row in world.files.of_asset[asset_id].values()]
-        return cursor_page(world, [row | world.unsaid for row in known(rows or None)])
+        page = cursor_page(world, known(list(world.files.of_asset[asset_id].values()) or None))
+        return page | {"objects": [as_sent(row) for row in page["objects"]]}
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
     def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:

@@ -1,6 +1,7 @@
 """The world that most tests and figures need: masters on B2, and copies on LucidLink."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sandbox.world import Row, World
 
@@ -28,7 +29,7 @@ class Site:
         copy: Sequence[Row] = (CLIP,),
         master: Sequence[Row] | None = None,
         title: str = "Clip",
-        **changes: object,
+        **changes: Any,
     ) -> tuple[str, str]:
         """Add an asset on both storages; return its id and that of its file set on LucidLink.
 
