@@ -222,7 +222,8 @@ class World:
                 ):
                     continue
                 if source := self._source(format, request):
-                    self._transfer(bulk, source, storage_id, request.get("file_path") or "/")
+                    folder = request.get("file_path") or source["base_dir"]
+                    self._transfer(bulk, source, storage_id, folder)
         if not self.copies_take_time:
             self.finish_copies()
             bulk["status"] = "FINISHED"

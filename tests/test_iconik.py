@@ -45,7 +45,7 @@ def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
     requests_mock.post(BULK, status_code=403)
     with pytest.raises(AccessDenied, match=f"POST {BULK}: .* can_write_transfers, and access"):
         iconik.copy(
-            ID, "assets", object_ids=[ID], format_name="A", file_path=None, preferred_source=None
+            ID, "assets", object_ids=[ID], format_name="A", file_path="", preferred_source=None
         )
 
 

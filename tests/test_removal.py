@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin.errors import IconikTimeout, IconikUnavailable
+from storage_plugin.errors import IconikTimeout, IconikUnavailable, TooManyFiles
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
@@ -533,4 +533,17 @@ def test_an_iconik_that_is_too_slow_is_told(site: Site, slow: Slow) -> None:
     (removal,) = remove(slow.iconik, asset_id)
     assert isinstance(removal.error, IconikTimeout)
     assert "too slow for a safe DELETE" in str(removal.error)
+    assert copy in site.world.file_sets
+
+
+def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: Slow) -> None:
+    """Where the time of a request cannot suffice, the number of files and the remedy are named."""
+    frames: list[Row] = [{"original_name": f"{number:05}.dpx"} for number in range(2_000)]
+    asset_id, copy = site.asset(frames)
+    slow.seconds = 20.0
+    (removal,) = remove(slow.iconik, asset_id)
+    assert isinstance(removal.error, TooManyFiles)
+    assert str(removal.error) == (
+        "4,000 files to compare take longer than the function's time limit: use a queue."
+    )
     assert copy in site.world.file_sets

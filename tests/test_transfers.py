@@ -83,6 +83,15 @@ def test_add_copies_the_formats_to_the_folder(site: Site, iconik: Iconik) -> Non
     assert {row["base_dir"] for row in copies} == {"/in"}
 
 
+def test_add_keeps_the_folders_of_the_source(site: Site, iconik: Iconik) -> None:
+    """Without a path iconik is sent none, and keeps the folders."""
+    asset_id = site.world.add_asset("Clip")
+    site.world.add_file_set(asset_id, site.b2, [CLIP], base_dir="/day1")
+    add(iconik, asset_id, settings=replace(SETTINGS, storage_path=""))
+    (copy,) = site.world.file_sets_of(asset_id, site.lucidlink)
+    assert copy["base_dir"] == "/day1"
+
+
 @pytest.mark.parametrize("master", ["B2", "Other"])
 def test_add_prefers_the_master(site: Site, iconik: Iconik, master: str) -> None:
     """Where a file stands on several storages, the masters' is the one that is copied."""

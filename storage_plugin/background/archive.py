@@ -182,7 +182,7 @@ class Archive:
                 "assets",
                 object_ids=ids,
                 format_name=format_name,
-                file_path=None,
+                file_path="",
                 preferred_source=self._storage.id,
             )
         ):
