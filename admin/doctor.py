@@ -11,7 +11,8 @@ import requests
 from admin.custom_actions import TITLES, secret_of, target
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.background.queue import ATTEMPTS, CALL_TIMEOUT
+from storage_plugin.background.queue import CALL_TIMEOUT
+from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
 from storage_plugin.plan import check_removal, find_storage, make_plan

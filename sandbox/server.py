@@ -174,9 +174,16 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/jobs/v1/jobs/")
     def jobs() -> Row:
-        parent = request.args.get("parent_id")
+        if "can_read_jobs" not in world.roles:
+            flask.abort(403)
+        filters = request.args.keys() & {"parent_id", "type", "status", "object_id"}
         return numbered_page(
-            world, [job for job in world.jobs.values() if job.get("parent_id") == parent]
+            world,
+            [
+                job
+                for job in world.jobs.values()
+                if all(job.get(name) == request.args[name] for name in filters)
+            ],
         )
 
     @app.get("/API/jobs/v1/jobs/<id:job_id>/")

@@ -4,6 +4,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 Row = dict[str, Any]
@@ -241,7 +242,9 @@ class World:
         transfer = {
             "asset_id": source["asset_id"],
             "format_id": source["format_id"],
-            "job_id": self.add_job(job | {"object_id": source["asset_id"]})["id"],
+            "job_id": self.add_job(
+                job | {"object_id": source["asset_id"], "metadata": {"storage_id": storage_id}}
+            )["id"],
             "parent_job_id": bulk["id"],
             "original_storage_id": source["storage_id"],
             "original_file_set_id": source["id"],
@@ -272,13 +275,22 @@ class World:
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""
-        return self.jobs[_insert(self.jobs, job)]
+        now = self.now()
+        times = {"date_created": now, "date_modified": now}
+        return self.jobs[_insert(self.jobs, times | {"metadata": {}} | job)]
 
     def change_job(self, job_id: str, changes: Row) -> Row:
         """Change a job, keep the changes in mind and return it."""
         self.job_changes.append(changes)
-        self.jobs[job_id].update(changes)
-        return self.jobs[job_id]
+        job = self.jobs[job_id]
+        metadata = {**job["metadata"], **changes.get("metadata", {})}
+        job.update(changes | {"metadata": metadata, "date_modified": self.now()})
+        return job
+
+    @staticmethod
+    def now() -> str:
+        """Return the time as iconik writes it: in UTC, without saying so."""
+        return datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
 
     def add_notification(self, notification: Row) -> Row:
         """Add a notification and return it."""

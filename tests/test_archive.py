@@ -1,29 +1,27 @@
 """What stands only on LucidLink is copied to the masters first, and removed only then."""
 
-import json
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin.background.archive import Archive, Wait
+from storage_plugin import transfers
+from storage_plugin.background.archive import Archive
 from storage_plugin.background.iconik import BackgroundIconik
+from storage_plugin.background.task import FIRST, Pins, Task, Wait
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
-from storage_plugin.iconik import Storage
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import Plan, make_plan
-from storage_plugin.report import Removal
+from storage_plugin.report import NO_ASSETS, Removal, Tally
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.transfers import Progress
-from storage_plugin.webhook import Selection
+from storage_plugin.webhook import Action, Selection
 from tests.conftest import Time
 from tests.test_transfers import SETTINGS
 from tests.test_transfers import remove as remove_at_once
 
-ID = "11f0aaaa-0000-4000-8000-00000000000a"
 ON = replace(SETTINGS, archive_before_remove=True)
 
 
@@ -45,22 +43,21 @@ def archive_selection(
     selection: Selection,
     settings: Settings = ON,
     *,
-    wait: Wait | None = None,
+    wait: Wait = FIRST,
     progress: Progress | None = None,
 ) -> list[Removal]:
     """Remove what is selected, and archive."""
-    archive, plan = new_archive(iconik, wait, settings)
-    return list(archive.remove(selection, plan, progress or Progress(Deadline(60))).removals)
+    plan, progress = make_plan(iconik.storages(), settings), progress or Progress(Deadline(60))
+    archive = new_archive(iconik, plan, wait)
+    report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
+    archive.request(report.removals, lambda: not progress.halt)
+    return list(report.removals)
 
 
-def new_archive(
-    iconik: BackgroundIconik, wait: Wait | None = None, settings: Settings = ON
-) -> tuple[Archive, Plan]:
-    """Return an archive, and the plan that it is for."""
-    plan = make_plan(iconik.storages(), settings)
-    assert plan.master
-    wait = wait or Wait.begin()
-    return Archive(iconik, storage=plan.storage, master=plan.master, wait=wait), plan
+def new_archive(iconik: BackgroundIconik, plan: Plan, wait: Wait = FIRST) -> Archive:
+    """Return an archive of a removal that was clicked now."""
+    action = Action("remove", Selection(), {}, None)
+    return Archive(iconik, plan, Task(action, wait=wait))
 
 
 def remove(iconik: BackgroundIconik, *assets: str) -> list[Removal]:
@@ -114,18 +111,21 @@ def test_what_became_of_a_copy(
     asset_id, _ = site.asset([CLIP], [CLIP | file])
     site.world.unsaid = unsaid
     (format,) = site.world.formats_of(asset_id)
-    wait = Wait(time.time(), 0, (format["id"],), 7, ())
+    wait = Wait(0, {format["id"]: asset_id})
     (removal,) = archive_selection(iconik, Selection(assets=(asset_id,)), wait=wait)
     assert (bool(removal.waiting), bool(removal.kept)) == (waits, not waits)
 
 
-def test_the_jobs_that_copy_are_told(site: Site, iconik: BackgroundIconik) -> None:
+def test_the_jobs_that_copy_are_remembered(site: Site, iconik: BackgroundIconik) -> None:
     """Who waits for copies must be able to ask what became of them."""
-    archive, plan = new_archive(iconik)
-    archive.remove(Selection(assets=(site.only_copy(),)), plan, Progress(Deadline(60)))
-    wait, _ = archive.next_wait(0)
+    plan, asset_id = make_plan(iconik.storages(), ON), site.only_copy()
+    archive, progress = new_archive(iconik, plan), Progress(Deadline(60))
+    selection = Selection((asset_id,))
+    report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
+    archive.request(report.removals, lambda: True)
+    wait, _ = archive.next_wait(NO_ASSETS)
     assert list(wait.jobs) == site.world.bulk_jobs
-    assert set(wait.awaited) == set(site.world.formats)
+    assert wait.awaited == dict.fromkeys(site.world.formats, asset_id)
 
 
 def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: BackgroundIconik) -> None:
@@ -280,7 +280,7 @@ def test_a_copy_that_iconik_refuses_is_told(
     monkeypatch.delattr(World, "copy")
     (removal,) = remove(iconik, site.only_copy())
     assert isinstance(removal.error, IconikError)
-    assert not removal.has_stayed
+    assert not removal.reasons
 
 
 def test_an_aborted_removal_asks_for_no_copy(
@@ -305,45 +305,17 @@ def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
     site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute, two, four, ...; the last look is when 24 hours are over."""
-    clock, pauses = Time(), [1]
+    clock, pauses, wait = Time(), [1], FIRST
     began = clock.now
     monkeypatch.setattr("storage_plugin.background.archive.time.time", clock)
-    wait = Wait.begin()
-    storage = Storage(site.b2, "B2", "B2", "ACTIVE", None)
+    plan = make_plan(iconik.storages(), ON)
+    pins = replace(Pins.of(ON, plan), clicked=began)
+    action = Action("remove", Selection(), {}, None)
     while pauses[-1] > 0:
-        archive = Archive(iconik, storage=storage, master=storage, wait=wait)
-        wait, pause = archive.next_wait(5)
+        archive = Archive(iconik, plan, Task(action, pins, wait=wait))
+        wait, pause = archive.next_wait(Tally(removed=5))
         pauses.append(pause)
         clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert clock.now == began + 24 * 3600
-    assert wait == Wait(began, len(pauses) - 2, (), 5, ())
-
-
-@pytest.mark.parametrize(
-    ("wait", "read"),
-    [
-        (Wait(1.5, 2, (ID,), 4, (ID,)), Wait(1.5, 2, (ID,), 4, (ID,))),
-        (Wait(1.5, 2, ("x",), 4, ("../x", ID)), Wait(1.5, 2, (), 4, (ID,))),
-    ],
-)
-def test_a_wait_comes_back_as_it_was_sent(wait: Wait, read: Wait) -> None:
-    """What the queue hands back is what was handed over; ids enter URLs, so they are looked at."""
-    assert Wait.read(json.loads(json.dumps(asdict(wait)))) == read
-
-
-@pytest.mark.parametrize(
-    "wait",
-    [
-        None,
-        1,
-        "x",
-        [],
-        {},
-        {"since": 1},
-        dict.fromkeys(["since", "times", "awaited", "done", "jobs"]),
-    ],
-)
-def test_nonsense_is_no_wait(wait: object) -> None:
-    """A task may hold anything."""
-    assert Wait.read(wait) is None
+    assert wait == Wait(len(pauses) - 2, before=Tally(removed=5))

@@ -96,7 +96,7 @@ tell()
 
 # How often iconik is called
 
-JOB = {"create_job": 1, "update_job": 1}
+JOB = {"create_job": 1, "jobs": 1, "update_job": 1}
 
 
 class Counted:

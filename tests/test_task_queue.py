@@ -19,7 +19,8 @@ from sandbox.site import CLIP, Site
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from sandbox.world import World, new_id
 from storage_plugin.background.job import Job
-from storage_plugin.background.queue import QueueUnavailable, TaskQueue, read_delivery
+from storage_plugin.background.queue import QueueUnavailable, TaskQueue
+from storage_plugin.background.task import read_delivery
 from storage_plugin.rest import Rest
 from tests.conftest import Time, new_run
 
@@ -81,7 +82,7 @@ def test_a_removal_is_handed_over_and_comes_back(queued: Queued) -> None:
     assert request.parent == QUEUE
     assert request.task.dispatch_deadline.seconds == 1800
     sent = request.task.http_request
-    assert sent.url == f"{queued.function.url}/remove?format=ORIGINAL&path=%2F%C3%BF"
+    assert sent.url == f"{queued.function.url}/remove"
     assert sent.oidc_token.service_account_email == ACCOUNT
     assert json.loads(sent.body)["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
