@@ -221,8 +221,8 @@ class World:
                     row["format_id"] == format["id"]
                     for row in self.file_sets_of(asset_id, storage_id)
                 ):
-                    continue
-                if source := self._source(format, request):
+                    self._add_transfer_job(bulk, asset_id, storage_id, "SKIPPED")
+                elif source := self._source(format, request):
                     folder = request.get("file_path") or source["base_dir"]
                     self._transfer(bulk, source, storage_id, folder)
         if not self.copies_take_time:
@@ -238,13 +238,11 @@ class World:
 
     def _transfer(self, bulk: Row, source: Row, storage_id: str, folder: str) -> None:
         """Begin a transfer, below the job of a bulk copy."""
-        job = {"type": "TRANSFER", "status": "STARTED", "title": "Copy", "parent_id": bulk["id"]}
+        asset_id = source["asset_id"]
         transfer = {
-            "asset_id": source["asset_id"],
+            "asset_id": asset_id,
             "format_id": source["format_id"],
-            "job_id": self.add_job(
-                job | {"object_id": source["asset_id"], "metadata": {"storage_id": storage_id}}
-            )["id"],
+            "job_id": self._add_transfer_job(bulk, asset_id, storage_id, "STARTED"),
             "parent_job_id": bulk["id"],
             "original_storage_id": source["storage_id"],
             "original_file_set_id": source["id"],
@@ -252,6 +250,12 @@ class World:
             "destination_directory_path": folder,
         }
         _insert(self.transfers, transfer)
+
+    def _add_transfer_job(self, bulk: Row, asset_id: str, storage_id: str, status: str) -> str:
+        """Add the job of an asset below that of a bulk copy, and return its id."""
+        job = {"type": "TRANSFER", "title": "Copy", "status": status, "parent_id": bulk["id"]}
+        job |= {"object_id": asset_id, "metadata": {"storage_id": storage_id}}
+        return str(self.add_job(job)["id"])
 
     def finish_copies(self, error: str | None = None) -> None:
         """Bring all transfers to their end; with an error they break off half-way."""

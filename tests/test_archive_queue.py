@@ -42,8 +42,8 @@ def test_the_queue_comes_back(queued: Queued) -> None:
 
     first, later = queued.tasks.created
     assert first.task.schedule_time is None
-    since = json.loads(later.task.http_request.body)["wait"]["since"]
-    assert since + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
+    clicked = json.loads(later.task.http_request.body)["pins"]["clicked"]
+    assert clicked + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
     assert len(json.loads(later.task.http_request.body)["asset_ids"]) == 2
 
     assert queued.tasks.deliver() == [200]
@@ -52,7 +52,7 @@ def test_the_queue_comes_back(queued: Queued) -> None:
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), masters(queued)) == (0, 5)
     assert (job["status"], job["progress_processed"], job["progress_total"]) == ("FINISHED", 5, 5)
-    assert job["message"] == "5 of 5 assets are done."
+    assert job["message"] == "5 of 5 assets removed from LucidLink."
     assert (queued.tasks.deliver(), len(queued.world.bulk_jobs)) == ([], 1)
 
 
@@ -121,7 +121,7 @@ def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
     queued.tasks.deliver()
     request = queued.tasks.created[-1].task.http_request
     payload = json.loads(request.body)
-    payload["wait"]["since"] -= 24 * 3600
+    payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     assert queued.tasks.deliver() == [200]
     (job,) = jobs(queued)
@@ -138,7 +138,7 @@ def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
     queued.post(asset_ids=[kept, missing, queued.site.only_copy()])
     for _ in range(2):
         queued.tasks.deliver()
-        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies."
+        assert jobs(queued)[0]["message"] == "1 of 3 assets waits for its copy."
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
     message = jobs(queued)[0]["message"]
@@ -210,12 +210,12 @@ def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
     queued.post(asset_ids=[denied, queued.site.only_copy()])
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
-    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies."
+    assert jobs(queued)[0]["message"] == "1 of 2 assets waits for its copy."
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
     (job,) = jobs(queued)
     assert (job["status"], queued.copies()) == ("FAILED", 1)
-    assert "1 of 2 assets are done, 1 failed and 0 are left." in job["message"]
+    assert "1 of 2 assets removed from LucidLink, 1 failed." in job["message"]
 
 
 def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
@@ -231,11 +231,11 @@ def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
 
 def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
     """Only the queue may say that copies were asked for: an editor's payload asks for them."""
-    wait = {"since": 0.0, "times": 9, "awaited": [], "done": 0, "jobs": []}
+    wait = {"times": 9, "awaited": {}, "before": {}, "jobs": []}
     queued.post(asset_ids=[queued.site.only_copy()], wait=wait)
     queued.tasks.deliver()
     assert len(queued.world.bulk_jobs) == 1
-    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies."
+    assert jobs(queued)[0]["message"] == "1 of 1 asset waits for its copy."
 
 
 def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
@@ -314,7 +314,7 @@ def test_after_a_day_nothing_waits(queued: Queued) -> None:
     file["status"] = "CLOSED"
     request = queued.tasks.created[-1].task.http_request
     payload = json.loads(request.body)
-    payload["wait"]["since"] -= 24 * 3600
+    payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     queued.tasks.deliver()
     assert (jobs(queued)[0]["status"], queued.tasks.deliver()) == ("FINISHED_WITH_WARNING", [])
@@ -372,3 +372,53 @@ def test_a_deleted_job_does_not_silence_the_end(queued: Queued) -> None:
     assert queued.tasks.deliver() == [200]
     (notification,) = queued.world.notifications.values()
     assert "disk full" in notification["message_long"]
+
+
+def test_a_later_add_wins(queued: Queued) -> None:
+    """An asset that is added again while its removal waits stays, and the job says why."""
+    added, other = queued.site.only_copy(title="Final cut"), queued.site.only_copy()
+    queued.post(asset_ids=[added, other])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.post("/add", asset_ids=[added])
+    assert queued.tasks.post(queued.tasks.created[-1].task) == 200
+    queued.tasks.deliver()
+    assert queued.site.copies() == 1
+    assert queued.world.file_sets_of(added, queued.site.lucidlink)
+    job = jobs(queued)[0]
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: it was added to LucidLink again after the click" in job["message"]
+
+
+@pytest.mark.parametrize("unsaid", ["storage_id", "date_created", "role"])
+def test_what_iconik_does_not_say_of_a_later_add(queued: Queued, unsaid: str) -> None:
+    """Where it cannot be known whether an asset was added again, it stays."""
+    asset_id = queued.site.only_copy()
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.world.copy(queued.site.lucidlink, {"object_type": "assets", "object_ids": [asset_id]})
+    later = {"type": "TRANSFER", "object_id": asset_id, "status": "STARTED"}
+    row = queued.world.add_job(later | {"metadata": {"storage_id": queued.site.other}})
+    if unsaid == "role":
+        queued.world.roles.remove("can_read_jobs")
+    elif unsaid == "storage_id":
+        row["metadata"] = {}
+    else:
+        row.update({"date_created": None, "metadata": {"storage_id": queued.site.lucidlink}})
+    assert queued.tasks.deliver() == [200]
+    assert queued.copies() == 1
+
+
+def test_a_transfer_elsewhere_or_before_the_click_does_not_matter(queued: Queued) -> None:
+    """Neither the copy to B2, nor a transfer to another storage, nor an old one keeps an asset."""
+    asset_id = queued.site.only_copy()
+    common = {"type": "TRANSFER", "object_id": asset_id, "status": "FINISHED"}
+    before = {"date_created": "2026-01-09T17:00:00"}
+    queued.world.add_job(common | before | {"metadata": {"storage_id": queued.site.lucidlink}})
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.add_job(common | {"metadata": {"storage_id": queued.site.other}})
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (0, 1)

@@ -96,7 +96,8 @@ def resume(run: Run, delivery: Delivery) -> str:
 
 
 def _resume_removal(run: Run, delivery: Delivery) -> str:
-    task, job = delivery.task, Job(run, delivery.task.job_id)
+    task = delivery.task
+    job = Job(run, task.job_id, task.part)
     if answer := _answer_at_once(run, task, job):
         return answer
     progress = Progress(run.rest.deadline, task.wait.before)
@@ -109,14 +110,15 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
     if following:
         waiting, total = report.tally.waiting, report.tally.total
         progress.done = total - waiting
-        sentence = f"{waiting} of {count(total, 'asset')} wait for their copies."
+        verb = "waits for its copy" if waiting == 1 else "wait for their copies"
+        sentence = f"{waiting} of {count(total, 'asset')} {verb}."
         job.say(sentence)
         if following == 1:
             return f"OK: {sentence}"
-    return _conclude(job, task, report, following)
+    return _conclude(job, report, following)
 
 
-def _conclude(job: Job, task: Task, report: Report, following: int) -> str:
+def _conclude(job: Job, report: Report, following: int) -> str:
     """Show the end of a task, and return the answer.
 
     Args:
@@ -124,7 +126,7 @@ def _conclude(job: Job, task: Task, report: Report, following: int) -> str:
     """
     if following:
         report = replace(report, removals=[each for each in report.removals if each.is_done])
-    if not job.close_part(task.part, report, split=following):
+    if not job.close_part(report, split=following):
         raise EndNotShown("The job in iconik does not show the end yet: the queue repeats it.")
     try:
         return report.answer()
@@ -138,7 +140,7 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
     if state.status == "ABORT_PENDING":
         job.end_as_aborted()
         return "OK: It was aborted."
-    if state.status in ENDED:
+    if state.status in ENDED or job.shows_part:
         return "OK: It has ended before."
     if state.status == "PAUSED" and task.pins and time.time() < task.pins.clicked + MAX_WAIT:
         _hand_over(run, replace(task, pause=PAUSE), [run.action.selection])

@@ -101,13 +101,15 @@ class Job:
     Args:
         run: the action.
         job_id: of the job that exists already, None where there is none.
+        part: of a large removal, as in `Task.part`.
 
     Attributes:
         id: of the job in iconik, None where there is none.
     """
 
-    def __init__(self, run: Run, job_id: str | None = None) -> None:
+    def __init__(self, run: Run, job_id: str | None = None, part: str = "") -> None:
         self.id = job_id
+        self._part = part
         self._iconik = run.hurried_iconik()
         self._run = run
         self._progress: Progress | None = None
@@ -170,6 +172,11 @@ class Job:
                 self._error = error
         return self._shown
 
+    @property
+    def shows_part(self) -> bool:
+        """Whether an earlier delivery has noted the end of this part."""
+        return _key(self._part) in self._shown.metadata
+
     def end_as_aborted(self) -> None:
         """Show that the removal was aborted before it came back.
 
@@ -198,21 +205,20 @@ class Job:
         """
         return self._end(self._summary(report))
 
-    def close_part(self, part: str, report: Report, split: int = 0) -> bool:
-        """Note the end of a part of the removal, and show the end of all if it is the last.
+    def close_part(self, report: Report, split: int = 0) -> bool:
+        """Note the end of this part of the removal, and show the end of all if it is the last.
 
         Args:
-            part: which one, as in `Task.part`.
             split: into how many parts the rest of it was split.
 
         Returns:
             Whether the job shows it.
         """
         summary = self._summary(report)
-        if not self.id or not (part or split):
+        if not self.id or not (self._part or split):
             return self._end(summary)
         with self._tried():
-            note = {_key(part): _noted(summary, split=split)}
+            note = {_key(self._part): _noted(summary, split=split)}
             self._iconik.update_job(self.id, self._state() | {"metadata": note})
             self._shown = self._iconik.job(self.id)
             parts = _finished_parts(self._shown.metadata)
@@ -302,10 +308,12 @@ class Job:
 
     def _state(self) -> dict[str, Any]:
         """Return the title and how far the removal has come, other parts of it included."""
-        others = sum((each.tally for each in _parts(self._shown.metadata).values()), Tally())
+        parts = _parts(self._shown.metadata)
+        parts.pop(_key(self._part), None)
+        others = sum((each.tally for each in parts.values()), NO_ASSETS)
         progress, action = self._progress, self._run.action
         total = max((progress.total or 0) + others.total if progress else 0, self._shown.total)
-        done = progress.done + others.done if progress else 0
+        done = progress.done + others.total - others.left if progress else 0
         kinds = {"assets": total} if total else action.selection.counts()
         what = " and ".join(count(n, kind.replace("_", " ")[:-1]) for kind, n in kinds.items())
         return {
