@@ -179,8 +179,8 @@ class Report:
         """The error to answer with: what most needs somebody to act; None where all went well."""
         if self.failure or self.tally.status(self.halt) != "FAILED":
             return self.failure
-        errors = [removal.error for removal in self.removals if removal.error]
-        return _gravest(errors)(self.text())
+        kind = _gravest([removal.error for removal in self.removals if removal.error])
+        return kind(self.text() + (" Repeat the action." if kind.can_retry else ""))
 
     @property
     def can_retry(self) -> bool:
