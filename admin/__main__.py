@@ -18,9 +18,10 @@ from admin.doctor import FAILURE, Doctor
 from admin.iconik import AdminIconik
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
+from storage_plugin.wire import new_session
 
 FILE = Path(".env.yaml")
 
