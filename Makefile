@@ -7,7 +7,7 @@ PRODUCT = main.py storage_plugin admin
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: help demo run test coverage bench lint types audit mutation lock clean
+.PHONY: help demo run test coverage bench lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -46,6 +46,9 @@ mutation: $(BIN)/installed ## Change the rules of removal at random, and list wh
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
     --custom-compile-command "make lock" pyproject.toml
+
+soak: $(BIN)/installed ## Remove 500 selections through the queue while instances are killed.
+	@$(BIN)/python -m tests.soak
 
 lock: $(BIN)/installed ## Renew the pins of all requirements files.
 	$(LOCK) --output-file requirements.txt
