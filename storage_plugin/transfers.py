@@ -5,11 +5,9 @@ deleting are one unit: a deletion is sent only on fresh evidence, and never repe
 look.
 """
 
-import functools
 import random
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from storage_plugin import rule
@@ -17,17 +15,17 @@ from storage_plugin.errors import (
     AdministratorError,
     IconikBusy,
     IconikUnavailable,
-    NotFound,
     OutOfTime,
     PluginError,
     TooManyFiles,
 )
-from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, Item, chunks
-from storage_plugin.pace import Deadline
+from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, chunks
 from storage_plugin.plan import Plan, check_removal
-from storage_plugin.report import NO_ASSETS, Removal, Report, Tally
+from storage_plugin.progress import Progress
+from storage_plugin.report import Removal, Report
 from storage_plugin.rule import Evidence
 from storage_plugin.threads import side_by_side
+from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
 
 FRESH = 5.0
@@ -35,9 +33,6 @@ FRESH = 5.0
 
 ATTEMPTS = 5
 """Looks at an asset, one after the other, that may fail to bring about a deletion."""
-
-CONTAINERS = ("collections", "saved_searches")
-"""What assets are found in, by the `object_type` of iconik's bulk calls."""
 
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
 """Sees to a copy of a file set that must stay.
@@ -48,48 +43,6 @@ whether the file set waits for its copy.
 
 Guard = Callable[[str], str | None]
 """Returns why nothing of an asset may be deleted now, given its id; None: it may."""
-
-
-class Progress:
-    """How far a removal has come, and whether it may go on; shared by its threads.
-
-    Args:
-        deadline: near it no other asset is begun.
-        before: the assets that an earlier part of the removal has done.
-
-    Attributes:
-        total: the number of assets, None before it is known.
-        done: the number of those that are done.
-        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
-    """
-
-    def __init__(self, deadline: Deadline, before: Tally = NO_ASSETS) -> None:
-        self.deadline = deadline
-        self.before = before
-        self.done = self.before.done
-        self.total: int | None = None
-        self.halt = ""
-        self._runs = threading.Event()
-        self._runs.set()
-        self._lock = threading.Lock()
-
-    def halt_as(self, halt: str) -> None:
-        """Note what an editor has done to the removal."""
-        self.halt = halt
-        if halt == "Paused":
-            self._runs.clear()
-        else:
-            self._runs.set()
-
-    def may_begin(self) -> bool:
-        """Whether another asset may be begun; waits while the removal is paused."""
-        self._runs.wait(self.deadline.until_near())
-        return not self.halt and self.deadline.until_near() > 0
-
-    def count(self) -> None:
-        """Count one asset as done."""
-        with self._lock:
-            self.done += 1
 
 
 def add(iconik: Iconik, selection: Selection, plan: Plan) -> list[str]:
@@ -312,50 +265,3 @@ class AssetRemoval:
                 name = evidence.formats[file_set.format_id].name
                 kept = self._removal.waiting if is_waiting else self._removal.kept
                 kept.append(f"{name}: {reason}")
-
-
-def find_assets(
-    iconik: Iconik, selection: Selection
-) -> tuple[dict[str, str | None], list[Removal]]:
-    """Return the selected assets with their titles, and what was selected but iconik lacks.
-
-    Collections are walked level by level; one that contains itself is walked once.
-    """
-    assets: dict[str, str | None] = dict.fromkeys(selection.assets)
-    unknown: list[Removal] = []
-    items = [Item(id, kind, None) for kind, ids in selection.by_type() for id in ids]
-    walked: set[tuple[str, str]] = set()
-    while containers := _containers(items, walked):
-        contents = side_by_side(functools.partial(_contents, iconik), containers)
-        unknown += _unknown(containers, contents)
-        items = [item for found in contents for item in found or ()]
-        assets.update((item.id, item.title) for item in items if item.type == "assets")
-    return assets, unknown
-
-
-def _containers(items: Sequence[Item], walked: set[tuple[str, str]]) -> list[Item]:
-    """Return the collections and saved searches among items, each once, and note them as walked."""
-    containers = {(item.type, item.id): item for item in items if item.type in CONTAINERS}
-    new = [item for key, item in containers.items() if key not in walked]
-    walked.update(containers)
-    return new
-
-
-def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
-    """Return what is in a collection or found by a saved search; None: iconik does not know it."""
-    try:
-        if container.type == "saved_searches":
-            return iconik.saved_search_results(container.id)
-        return iconik.collection_contents(container.id)
-    except NotFound:
-        return None
-
-
-def _unknown(
-    containers: Sequence[Item], contents: Sequence[list[Item] | None]
-) -> Iterator[Removal]:
-    """Yield what becomes of the collections and saved searches that iconik does not know."""
-    for container, found in zip(containers, contents, strict=True):
-        if found is None:
-            reason = "iconik does not know it"
-            yield Removal(container.id, object_type=container.type, kept=[reason])

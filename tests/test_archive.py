@@ -13,10 +13,10 @@ from storage_plugin.background.task import FIRST, Pins, Task, Wait
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import Plan, make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import NO_ASSETS, Removal, Tally
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Action, Selection
 from tests.conftest import Time
 from tests.test_transfers import SETTINGS

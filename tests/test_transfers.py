@@ -13,9 +13,9 @@ from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import Removal, Report
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
 from tests.conftest import Time, new_rest
 

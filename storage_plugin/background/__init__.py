@@ -19,8 +19,8 @@ from storage_plugin.background.run import Run
 from storage_plugin.background.task import Delivery, Pins, Task
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import Plan, check_removal, make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import Report, Tally, count
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
 
 PART = 3_000

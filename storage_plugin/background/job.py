@@ -13,8 +13,8 @@ from typing import Any
 from storage_plugin.background.iconik import ENDED, JobState
 from storage_plugin.background.run import Run
 from storage_plugin.errors import NotFound, PluginError
+from storage_plugin.progress import Progress
 from storage_plugin.report import NO_ASSETS, Removal, Report, Tally, count, listing
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
