@@ -39,10 +39,15 @@ class Summary:
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> "Summary":
         """Return the summary that a job's metadata holds."""
-        texts = {name: str(value[name]) for name in ("halt", "advice", "failure")}
-        numbers = {name: int(value[name]) for name in ("notable", "split")}
-        tally = Tally(**{name: int(number) for name, number in value["tally"].items()})
-        return cls(tally=tally, notes=tuple(map(str, value["notes"])), **numbers, **texts)
+        return cls(
+            tally=Tally(**{name: int(number) for name, number in value["tally"].items()}),
+            notes=tuple(map(str, value["notes"])),
+            notable=int(value["notable"]),
+            halt=str(value["halt"]),
+            advice=str(value["advice"]),
+            failure=str(value["failure"]),
+            split=int(value["split"]),
+        )
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(
