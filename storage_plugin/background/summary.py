@@ -78,7 +78,7 @@ def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
     parts = {}
     for key, note in metadata.items():
         if key.startswith(PART):
-            with suppress(KeyError, TypeError, ValueError):
+            with suppress(AttributeError, KeyError, TypeError, ValueError):
                 parts[key.removeprefix(PART)] = Summary.read(note)
     return parts
 
