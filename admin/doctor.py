@@ -170,7 +170,7 @@ class Doctor:
                 text = f"Set {MASTER}, or all storages of type B2 count: {names or 'none'}."
                 self._tell("master storage", WARNING, text)
         with self._check("storage"):
-            plan = make_plan(storages, settings)
+            plan = make_plan(iconik, settings)
             check_removal(plan)
             self._tell("storage", *_judge_storage(plan.storage))
             can_delete = iconik.can_delete_on(plan.storage.id)

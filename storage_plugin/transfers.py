@@ -34,6 +34,9 @@ FRESH = 5.0
 ATTEMPTS = 5
 """Looks at an asset, one after the other, that may fail to bring about a deletion."""
 
+Verdicts = Sequence[tuple[FileSet, str | None]]
+"""File sets to be deleted, and why each must stay; None: it may go."""
+
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
 """Sees to a copy of a file set that must stay.
 
@@ -127,54 +130,64 @@ class AssetRemoval:
     """
 
     def __init__(
-        self, iconik: Iconik, removal: Removal, plan: Plan, *, archive: Archive | None
+        self,
+        iconik: Iconik,
+        removal: Removal,
+        plan: Plan,
+        *,
+        archive: Archive | None,
     ) -> None:
         self._iconik = iconik
         self._removal = removal
         self._plan = plan
         self._archive = archive
-        self._asked: set[str] = set()
-        self._accepted: set[str] = set()
+        self._asked: set[str] = set()  # File sets of which it is not known whether they are gone.
+        self._accepted: set[str] = set()  # Those whose deletion was answered well.
 
     def run(self) -> None:
         """Look, judge and delete, until nothing is left that may go."""
-        evidence, failures = None, 0
+        evidence = self._look()
+        verdicts, failures = list(rule.judge(evidence)), 0
         while True:
-            evidence = self._look_again(evidence) if evidence else self._look()
             removed_before = self._removal.removed
             try:
-                is_certain = self._delete(evidence)
+                if self._delete(verdicts, not_after=evidence.asked + FRESH):
+                    break
             except IconikBusy:
-                continue  # The deadline ends this.
+                pass  # The deadline ends this.
             except IconikUnavailable:
                 failures = 1 if self._removal.removed > removed_before else failures + 1
                 if failures == ATTEMPTS:
                     raise
-                continue
-            if is_certain:
-                break
-        self._keep(evidence)
+            confirmed = self._confirm(evidence)
+            evidence = confirmed or self._look()
+            verdicts = verdicts if confirmed else list(rule.judge(evidence))
+        self._keep(verdicts, evidence)
 
     def _look(self) -> Evidence:
         """Ask iconik for everything that the rule needs to know, and no more."""
-        asset_id, plan, asked = self._removal.object_id, self._plan, self._iconik.now()
-        file_sets = self._iconik.file_sets(asset_id)
+        plan, asked = self._plan, self._iconik.now()
+        file_sets = self._iconik.file_sets(self._removal.object_id)
         self._count_removed(file_sets)
-        spared = ("ARCHIVED", "DELETED") if plan.use_recycle_bin else ("ARCHIVED",)
-        on_storage = [each for each in file_sets if each.storage_id == plan.storage.id]
-        doomed = [each for each in on_storage if each.status not in spared]
+        doomed = [each for each in file_sets if self._is_doomed(each)]
         formats = self._formats() if doomed else {}
         doomed = [each for each in doomed if each.format_id in formats]
         files = self._files(file_sets, asked) if doomed else {}
+        listed, masters = plan.active_masters() if doomed else (asked, frozenset())
         return Evidence(
             doomed=doomed,
-            master_ids=plan.active_masters,
+            master_ids=masters,
             formats=formats,
             file_sets=file_sets,
             files=files,
-            asked=asked,
+            asked=min(asked, listed),
             read=self._iconik.now(),
         )
+
+    def _is_doomed(self, file_set: FileSet) -> bool:
+        """Whether a file set is to be deleted from the storage, whatever its format."""
+        spared = ("ARCHIVED", "DELETED") if self._plan.use_recycle_bin else ("ARCHIVED",)
+        return file_set.storage_id == self._plan.storage.id and file_set.status not in spared
 
     def _formats(self) -> dict[str, Format]:
         """Return the formats whose files are to be deleted, by their ids."""
@@ -193,46 +206,49 @@ class AssetRemoval:
             for file in self._iconik.files(self._removal.object_id):
                 rows[file.file_set_id].append(file)
         except OutOfTime:
+            if self._iconik.now() - asked < self._iconik.deadline.seconds / 2:
+                raise
             count = sum(each.file_count or 0 for each in file_sets)
-            if self._iconik.now() - asked > self._iconik.deadline.seconds / 2:
-                raise TooManyFiles(
-                    f"{count:,} files to compare take longer than the function's time limit: "
-                    "use a queue."
-                ) from None
-            raise
+            raise TooManyFiles(
+                f"{count:,} files to compare take longer than the function's time limit: "
+                "use a queue."
+            ) from None
         return rows
 
-    def _look_again(self, before: Evidence) -> Evidence:
-        """Look again; what takes long to read is confirmed by iconik's own records of it.
+    def _confirm(self, before: Evidence) -> Evidence | None:
+        """Return evidence that took long to read, if iconik's own records are still the same.
 
-        The rows of files can be as old as it takes to read them all. Where that is longer than
-        evidence stays fresh, records that are still the same, with their numbers of files, stand in
+        The rows of files are as old as it takes to read them all. Where that is longer than
+        evidence stays fresh, unchanged records of file sets, with their numbers of files, stand in
         for another look that would take as long.
         """
-        if before.read - before.asked >= FRESH:
-            asked = self._iconik.now()
-            records = self._iconik.file_sets(self._removal.object_id), self._formats()
-            if records == (before.file_sets, before.formats):
-                return replace(before, asked=asked)
-        return self._look()
+        if before.read - before.asked < FRESH:
+            return None
+        asked, asset_id = self._iconik.now(), self._removal.object_id
+        is_same = (self._iconik.file_sets(asset_id), self._formats()) == (
+            before.file_sets,
+            before.formats,
+        )
+        listed, master_ids = self._plan.active_masters()
+        is_same = is_same and master_ids == before.master_ids
+        return replace(before, asked=min(asked, listed)) if is_same else None
 
-    def _delete(self, evidence: Evidence) -> bool:
+    def _delete(self, verdicts: Verdicts, *, not_after: float) -> bool:
         """Delete what may go; return whether what became of it is known.
 
         Raises:
             IconikBusy, IconikUnavailable: it is not known, or the evidence is too old: look again.
         """
         is_certain = True
-        for file_set, why_keep in rule.judge(evidence):
+        for file_set, why_keep in verdicts:
             if why_keep is None and file_set.id not in self._accepted:
                 self._asked.add(file_set.id)
-                is_gone = self._send(file_set, not_after=evidence.asked + FRESH)
+                is_gone = self._send(file_set, not_after=not_after)
+                self._accepted.add(file_set.id)
                 if is_gone:
                     self._asked.discard(file_set.id)
                     self._removal.removed += 1
-                else:
-                    self._accepted.add(file_set.id)
-                    is_certain = False
+                is_certain = is_certain and is_gone
         return is_certain
 
     def _send(self, file_set: FileSet, *, not_after: float) -> bool:
@@ -252,11 +268,11 @@ class AssetRemoval:
         self._removal.removed += len(self._asked - listed)
         self._asked &= listed
 
-    def _keep(self, evidence: Evidence) -> None:
+    def _keep(self, verdicts: Verdicts, evidence: Evidence) -> None:
         """Note why what is left must stay."""
-        for file_set, why_keep in rule.judge(evidence):
+        for file_set, why_keep in verdicts:
             reason, is_waiting = why_keep, False
-            if file_set.id in self._accepted:
+            if file_set.id in self._asked & self._accepted:
                 reason = "iconik was asked to delete it, but still lists it"
             elif why_keep and self._archive:
                 asset_id = self._removal.object_id
