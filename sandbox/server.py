@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -254,7 +255,7 @@ def numbered_page(world: World, rows: Sequence[Row]) -> Row:
     pages = max(1, -(-len(rows) // per_page))
     answer = {"page": page, "pages": pages, "per_page": per_page, "total": len(rows)}
     shown = rows[(page - 1) * per_page : page * per_page]
-    return answer | _objects(world, shown, f"page={page + 1}" if page < pages else None)
+    return answer | _objects(world, shown, {"page": page + 1} if page < pages else None)
 
 
 def cursor_page(world: World, rows: Sequence[Row]) -> Row:
@@ -265,19 +266,25 @@ def cursor_page(world: World, rows: Sequence[Row]) -> Row:
     shown = rows[start : start + per_page]
     is_last = start + per_page >= len(rows)
     answer = {"per_page": per_page, "total": len(rows)}
-    return answer | _objects(world, shown, None if is_last else f"last_id={shown[-1]['id']}")
+    return answer | _objects(world, shown, None if is_last else {"last_id": shown[-1]["id"]})
 
 
 def _per_page(world: World) -> int:
     return world.rows_per_page or min(flask.request.args.get("per_page", PAGE, int), 100)
 
 
-def _objects(world: World, rows: Sequence[Row], following: str | None) -> Row:
-    """Return rows and, where this world has it so, the link to the rows that follow."""
+def _objects(world: World, rows: Sequence[Row], following: Row | None) -> Row:
+    """Return rows and, where this world has it so, the link to the rows that follow.
+
+    Args:
+        following: what asks for these rows besides the query of the request; None: there are none.
+    """
     if not world.links_pages:
         return {"objects": rows}
-    link = f"{flask.request.path}?per_page={_per_page(world)}&{following}" if following else None
-    return {"objects": rows, "next_url": link}
+    if not following:
+        return {"objects": rows, "next_url": None}
+    query = {**flask.request.args, "per_page": _per_page(world), **following}
+    return {"objects": rows, "next_url": f"{flask.request.path}?{urlencode(query)}"}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,0 +1,1 @@
+"""Tests with processes, wires and clients that are not this project's."""

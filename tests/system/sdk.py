@@ -1,0 +1,356 @@
+"""What the plugin's client does, and the same with an SDK that is not part of this project.
+
+https://github.com/NorthShoreAutomation/iconik-sdk-generator
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import attrs
+import flask
+import pytest
+from pythonik.assets.models import CustomActionCreateSchema, CustomActionSchema
+from pythonik.files.models import (
+    BulkTransferToStorageSchema,
+    BulkTransferToStorageSchemaObjectType,
+)
+from pythonik.files.types import Response
+from pythonik.friendly import Iconik as Sdk
+from pythonik.jobs.models import JobSchema
+from pythonik.usersnotifications.models import NotificationSchema
+
+from admin.iconik import AdminIconik
+from sandbox.server import create_app, serve
+from sandbox.site import CLIP, Site
+from sandbox.world import Row, World, new_id
+from storage_plugin.background.iconik import BackgroundIconik
+
+PAGE = 100
+"""Rows that both ask for at once."""
+
+FILES = (CLIP, {"original_name": "clip.wav"}, {"original_name": "clip.xml"})
+ACTION: Row = {"context": "ASSET", "title": "Add", "url": "https://f.example/add", "type": "POST"}
+JOB: Row = {"title": "Remove", "type": "CUSTOM", "custom_type": "REMOVE", "status": "STARTED"}
+PROGRESS: Row = {"title": "Remove", "progress_total": 2, "progress_processed": 1}
+NOTED: Row = PROGRESS | {"metadata": {"part 1": {"split": 0}}}
+KEPT: Row = {"status": "STARTED", "type": "CUSTOM"}
+"""What a PATCH leaves as it is, but the SDK's model of a job demands."""
+
+NOTIFICATION: Row = {
+    "event_type": "finished",
+    "message_short": "Removed",
+    "message_long": "2 assets",
+    "object_type": "assets",
+    "object_id": new_id(),
+    "recipient_id": new_id(),
+    "sender_id": new_id(),
+}
+
+Answers = list[Response[Any]]
+
+
+class Plugin(AdminIconik, BackgroundIconik):
+    """All that the plugin asks iconik for."""
+
+
+class Scene(Site):
+    """A world in which each list that the plugin reads has two pages at least.
+
+    Attributes:
+        clip: an asset.
+        format: its format that has files.
+        copies: its file sets on LucidLink, the last one in the recycle bin.
+        collection: has the asset and another collection in it.
+        search: a saved search that finds the asset and the collection.
+        moving: assets that are being copied.
+        bulk: the job that copies them to LucidLink.
+        job: one of two jobs of the plugin.
+        action: a custom action.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(World(rows_per_page=1, links_pages=False, copies_take_time=True))
+        world = self.world
+        world.permissions[self.lucidlink] = {"delete_access": True}
+        self.clip = world.add_asset("Clip", ["ORIGINAL", "PROXY"])
+        self.format = world.formats_of(self.clip)[0]["id"]
+        world.add_file_set(self.clip, self.b2, FILES)
+        self.copies = [
+            world.add_file_set(self.clip, self.lucidlink, FILES, status=status)
+            for status in ("ACTIVE", "ACTIVE", "DELETED")
+        ]
+        self.collection = world.add_collection(self.clip, world.add_collection())
+        self.search = world.add_saved_search(self.clip, self.collection)
+        self.moving = [world.add_asset(title) for title in ("Drone", "Night")]
+        for asset_id in self.moving:
+            world.add_file_set(asset_id, self.b2, FILES)
+        request = {"object_type": "assets", "object_ids": self.moving}
+        self.bulk, _ = (world.copy(id, request) for id in (self.lucidlink, self.other))
+        self.job, _ = (world.add_job(JOB)["id"] for _ in range(2))
+        self.action = world.add_custom_action(ACTION)["id"]
+
+
+class Request(NamedTuple):
+    """A request as the sandbox has got it."""
+
+    rule: str
+    method: str
+    path: str
+    query: Row
+    body: Row
+
+    def parts(self) -> Row:
+        """Return the parts of the request by their places in it."""
+        parts = {"method": self.method, "path": self.path}
+        parts |= {f"query.{name}": value for name, value in self.query.items()}
+        return parts | {f"body.{name}": value for name, value in self.body.items()}
+
+
+@contextmanager
+def recorded(world: World) -> Iterator[tuple[str, list[Request]]]:
+    """Serve a world; yield its URL and the list that its requests are added to."""
+    app, requests = create_app(world), list[Request]()
+
+    @app.before_request
+    def record() -> None:
+        asked = flask.request
+        body = asked.get_json() if asked.data else {}
+        rule = f"{asked.method} {asked.url_rule}"
+        requests.append(Request(rule, asked.method, asked.path, asked.args.to_dict(), body))
+
+    with serve(app) as url:
+        yield url, requests
+
+
+@contextmanager
+def sdk_of(url: str, world: World) -> Iterator[Sdk]:
+    """Yield the SDK's client of a world."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sdk(world.app_id, world.token, base_url=f"{url}/API") as sdk,
+    ):
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        yield sdk
+
+
+def faults(found: Any, where: str = "") -> Iterator[str]:
+    """Yield where an answer, or a body, differs from the model that the SDK has made of it.
+
+    The SDK keeps a field that it does not know, and a value of another type, as they came.
+    """
+    described = attrs.fields_dict(type(found))
+    if len(described) > 1:  # Otherwise the model allows any field.
+        yield from (f"{where}.{name} is unknown" for name in found.additional_properties)
+    for name in described.keys() - {"additional_properties"}:
+        types, value = re.findall(r"\w+", str(described[name].type)), getattr(found, name)
+        for each in [value, *value] if isinstance(value, list) else [value]:
+            if attrs.has(type(each)):
+                yield from faults(each, f"{where}.{name}")
+            elif type(each).__name__.replace("NoneType", "None") not in types:
+                yield f"{where}.{name} is {each!r}, not {described[name].type}"
+
+
+def body(model: Any, fields: Row) -> Any:
+    """Return a body as a model of the SDK, which must know all fields and lack none."""
+    made = model.from_dict(fields)
+    assert [*faults(made)] == []
+    return made
+
+
+def numbered(call: Callable[..., Response[Any]], *ids: str, **query: object) -> Answers:
+    """Read a list whose pages are numbered."""
+    first = call(*ids, per_page=PAGE, **query)
+    others = range(2, first.parsed.pages + 1)
+    return [first, *(call(*ids, per_page=PAGE, page=page, **query) for page in others)]
+
+
+def by_cursor(call: Callable[..., Response[Any]], *ids: str, **query: object) -> Answers:
+    """Read a list whose pages follow the last row of the one before, up to an empty one."""
+    answers = [call(*ids, per_page=PAGE, **query)]
+    while rows := answers[-1].parsed.objects:
+        answers.append(call(*ids, per_page=PAGE, last_id=str(rows[-1].id), **query))
+    return answers
+
+
+class Operation(NamedTuple):
+    """What the plugin's client does, and the same with the SDK."""
+
+    plugin: Callable[[Plugin, Scene], object]
+    sdk: Callable[[Sdk, Scene], Answers]
+
+
+OPERATIONS = {
+    "storages": Operation(
+        lambda plugin, _: plugin.storages(),
+        lambda sdk, _: numbered(sdk.get_storages),
+    ),
+    "can_delete_on": Operation(
+        lambda plugin, scene: plugin.can_delete_on(scene.lucidlink),
+        lambda sdk, scene: [sdk.get_storage_verifications_permissions(scene.lucidlink)],
+    ),
+    "formats": Operation(
+        lambda plugin, scene: plugin.formats(scene.clip),
+        lambda sdk, scene: by_cursor(sdk.get_asset_formats, scene.clip),
+    ),
+    "file_sets": Operation(
+        lambda plugin, scene: plugin.file_sets(scene.clip),
+        lambda sdk, scene: by_cursor(sdk.get_asset_file_sets, scene.clip, file_count=True),
+    ),
+    "files": Operation(
+        lambda plugin, scene: plugin.files(scene.clip),
+        lambda sdk, scene: by_cursor(sdk.get_asset_files, scene.clip, generate_signed_url=False),
+    ),
+    "has_file_set": Operation(
+        lambda plugin, scene: plugin.has_file_set(scene.clip, scene.format, scene.lucidlink),
+        lambda sdk, scene: [
+            sdk.get_asset_format_storage_file_sets(
+                scene.clip, scene.format, scene.lucidlink, per_page=PAGE
+            )
+        ],
+    ),
+    "asset_title": Operation(
+        lambda plugin, scene: plugin.asset_title(scene.clip),
+        lambda sdk, scene: [sdk.get_asset(scene.clip)],
+    ),
+    "collection_contents": Operation(
+        lambda plugin, scene: plugin.collection_contents(scene.collection),
+        lambda sdk, scene: numbered(
+            sdk.get_collection_contents, scene.collection, object_types="assets,collections"
+        ),
+    ),
+    "saved_search_results": Operation(
+        lambda plugin, scene: plugin.saved_search_results(scene.search),
+        lambda sdk, scene: numbered(
+            sdk.get_search_saved_by_search, scene.search, include_results=True
+        ),
+    ),
+    "transfers": Operation(
+        lambda plugin, scene: plugin.transfers(scene.b2, scene.lucidlink),
+        lambda sdk, scene: [
+            *by_cursor(sdk.get_storage_transfers_to, scene.lucidlink),
+            *by_cursor(sdk.get_storage_transfers_from, scene.b2),
+        ],
+    ),
+    "transfers_of": Operation(
+        lambda plugin, scene: plugin.transfers_of(scene.moving[0]),
+        lambda sdk, scene: numbered(sdk.get_jobs, type_="TRANSFER", object_id=scene.moving[0]),
+    ),
+    "failed_below": Operation(
+        lambda plugin, scene: plugin.failed_below(scene.bulk),
+        lambda sdk, scene: numbered(sdk.get_jobs, parent_id=scene.bulk),
+    ),
+    "running_jobs": Operation(
+        lambda plugin, _: plugin.running_jobs("REMOVE"),
+        lambda sdk, _: numbered(sdk.get_jobs, type_="CUSTOM", status="STARTED"),
+    ),
+    "job": Operation(
+        lambda plugin, scene: plugin.job(scene.job),
+        lambda sdk, scene: [sdk.get_job(scene.job)],
+    ),
+    "create_job": Operation(
+        lambda plugin, _: plugin.create_job(JOB),
+        lambda sdk, _: [sdk.post_jobs(body=body(JobSchema, JOB))],
+    ),
+    "update_job": Operation(
+        lambda plugin, scene: plugin.update_job(scene.job, PROGRESS),
+        lambda sdk, scene: [sdk.patch_job(scene.job, body=body(JobSchema, KEPT | PROGRESS))],
+    ),
+    "update_job with metadata": Operation(
+        lambda plugin, scene: plugin.update_job(scene.job, NOTED),
+        lambda sdk, scene: [
+            sdk.patch_job(scene.job, body=body(JobSchema, KEPT | NOTED), merge_metadata="true")
+        ],
+    ),
+    "current_user": Operation(
+        lambda plugin, _: plugin.current_user(),
+        lambda sdk, _: [sdk.get_users_current()],
+    ),
+    "current_user_id": Operation(
+        lambda plugin, _: plugin.current_user_id(),
+        lambda sdk, _: [sdk.get_users_current()],
+    ),
+    "current_roles": Operation(
+        lambda plugin, _: plugin.current_roles(),
+        lambda sdk, _: [sdk.get_users_current_roles()],
+    ),
+    "notify": Operation(
+        lambda plugin, _: plugin.notify(NOTIFICATION),
+        lambda sdk, _: [sdk.post_notifications(body=body(NotificationSchema, NOTIFICATION))],
+    ),
+    "custom_actions": Operation(
+        lambda plugin, _: plugin.custom_actions(),
+        lambda sdk, _: [sdk.get_custom_actions()],
+    ),
+    "create_custom_action": Operation(
+        lambda plugin, _: plugin.create_custom_action(ACTION),
+        lambda sdk, _: [
+            sdk.post_custom_actions_by_context("ASSET", body=body(CustomActionCreateSchema, ACTION))
+        ],
+    ),
+    "update_custom_action": Operation(
+        lambda plugin, scene: plugin.update_custom_action(scene.action, ACTION),
+        lambda sdk, scene: [
+            sdk.patch_custom_actions_by_context_by_action(
+                "ASSET", scene.action, body=body(CustomActionSchema, ACTION)
+            )
+        ],
+    ),
+    "delete_custom_action": Operation(
+        lambda plugin, scene: [
+            plugin.delete_custom_action(action)
+            for action in plugin.custom_actions()
+            if action.id == scene.action
+        ],
+        lambda sdk, scene: [
+            sdk.get_custom_actions(),
+            sdk.delete_custom_actions_by_context_by_action("ASSET", scene.action),
+        ],
+    ),
+    "copy": Operation(
+        lambda plugin, scene: plugin.copy(
+            scene.other,
+            "assets",
+            object_ids=[scene.clip],
+            format_name="ORIGINAL",
+            file_path="/projects",
+            preferred_source=scene.b2,
+        ),
+        lambda sdk, scene: [
+            sdk.post_storage_bulk(
+                scene.other,
+                body=BulkTransferToStorageSchema(
+                    object_type=BulkTransferToStorageSchemaObjectType.ASSETS,
+                    object_ids=[UUID(scene.clip)],
+                    format_name="ORIGINAL",
+                    file_path="/projects",
+                    preferred_original_storage_id=UUID(scene.b2),
+                ),
+            )
+        ],
+    ),
+    "delete_file_set": Operation(
+        lambda plugin, scene: plugin.delete_file_set(
+            scene.clip, scene.copies[0], immediately=False, not_after=math.inf
+        ),
+        lambda sdk, scene: [sdk.delete_asset_file_set(scene.clip, scene.copies[0])],
+    ),
+    "delete_file_set immediately": Operation(
+        lambda plugin, scene: plugin.delete_file_set(
+            scene.clip, scene.copies[1], immediately=True, not_after=math.inf
+        ),
+        lambda sdk, scene: [
+            sdk.delete_asset_file_set(scene.clip, scene.copies[1], immediately=True)
+        ],
+    ),
+    "purge_file_set": Operation(
+        lambda plugin, scene: plugin.purge_file_set(
+            scene.clip, scene.copies[2], not_after=math.inf
+        ),
+        lambda sdk, scene: [sdk.delete_asset_file_set_purge(scene.clip, scene.copies[2])],
+    ),
+}
+"""All that the plugin's client does, by its methods and, after a space, their variants."""

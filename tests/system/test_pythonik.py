@@ -1,0 +1,250 @@
+"""An SDK of iconik's API that is not part of this project judges the sandbox and the plugin.
+
+The SDK is generated from iconik's own descriptions. Its models show whether the sandbox answers as
+iconik does, and its requests show whether the plugin asks as iconik expects.
+
+https://github.com/NorthShoreAutomation/iconik-sdk-generator
+"""
+
+import copy
+import inspect
+from enum import Enum
+from typing import NamedTuple
+
+import pytest
+from pythonik.assets.models import CustomActionCreateSchema
+from pythonik.files.models import StoragesReadSchema
+from pythonik.files.types import Unset
+from pythonik.friendly import Iconik as Sdk
+from pythonik.jobs.models import JobSchema
+from pythonik.usersnotifications.models import NotificationSchema
+
+from admin.custom_actions import wanted
+from sandbox.server import create_app
+from sandbox.world import Row, World, new_id
+from storage_plugin.background.job import Job
+from storage_plugin.errors import AdministratorError
+from storage_plugin.report import Report
+from tests.conftest import new_rest, new_run
+from tests.system.sdk import (
+    FILES,
+    KEPT,
+    OPERATIONS,
+    Answers,
+    Plugin,
+    Request,
+    Scene,
+    body,
+    faults,
+    recorded,
+    sdk_of,
+)
+
+NOTHING = "nothing"
+DEFAULT = "It is iconik's default."
+END = "Only the end sets a status: an editor may have aborted the job meanwhile."
+SAME = "A PATCH holds only the fields that change, and the type of a job does not."
+
+STORAGE: Row = {"name": "B2", "method": "B2", "purpose": "FILES", "settings": {"bucket": "b"}}
+
+
+class Difference(NamedTuple):
+    """What the plugin and the SDK send at one place of a request, and why that differs."""
+
+    operation: str
+    place: str
+    plugin: object
+    sdk: object
+    reason: str
+
+
+DIFFERENCES = (
+    Difference("copy", "body.allow_duplicate_transfers", NOTHING, False, DEFAULT),
+    Difference("copy", "body.delete_only_from_source_folder", NOTHING, False, DEFAULT),
+    Difference("copy", "body.delete_original", NOTHING, False, DEFAULT),
+    Difference("copy", "body.keep_collection_structure", NOTHING, False, DEFAULT),
+    Difference("copy", "body.keep_parent_collection_structure", NOTHING, False, DEFAULT),
+    Difference("copy", "body.overwrite", NOTHING, False, DEFAULT),
+    Difference("update_job", "body.status", NOTHING, "STARTED", END),
+    Difference("update_job", "body.type", NOTHING, "CUSTOM", SAME),
+    Difference("update_job with metadata", "body.status", NOTHING, "STARTED", END),
+    Difference("update_job with metadata", "body.type", NOTHING, "CUSTOM", SAME),
+)
+
+
+class Exchange(NamedTuple):
+    """The requests of both clients for an operation, and the answers to the SDK."""
+
+    plugin: list[Request]
+    sdk: list[Request]
+    answers: Answers
+
+
+Exchanges = dict[str, Exchange]
+
+
+@pytest.fixture(scope="module")
+def exchanges() -> Exchanges:
+    """Have both clients do all operations, in two worlds that are alike."""
+    scene = Scene()
+    twin, found = copy.deepcopy(scene), {}
+    with (
+        recorded(scene.world) as (url, ours),
+        recorded(twin.world) as (twin_url, theirs),
+        sdk_of(twin_url, twin.world) as sdk,
+    ):
+        plugin = Plugin(new_rest(url, scene.world))
+        for name, operation in OPERATIONS.items():
+            operation.plugin(plugin, scene)
+            answers = operation.sdk(sdk, twin)
+            found[name] = Exchange(ours[:], theirs[:], answers)
+            ours.clear()
+            theirs.clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (STORAGE, ""),
+        (STORAGE | {"colour": "red"}, ".objects.colour is unknown"),
+        (STORAGE | {"status": "ODD"}, ".objects.status is 'ODD', not "),
+        (STORAGE | {"id": "1"}, ".objects.id is '1', not "),
+        ({}, ".objects is {}, not "),
+    ],
+)
+def test_deviations_from_a_model_are_found(row: Row, fault: str) -> None:
+    """An unknown field, a value of another type or a missing field is a fault."""
+    first = next(faults(StoragesReadSchema.from_dict({"objects": [row]})), "")
+    assert first.startswith(fault)
+    assert bool(first) == bool(fault)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_sandbox_answers_as_described(exchanges: Exchanges, operation: str) -> None:
+    """Each answer has a documented status, all fields that its model demands, and no other."""
+    for answer in exchanges[operation].answers:
+        assert 200 <= answer.status_code < 300
+        assert "ResponseDefault" not in type(answer.parsed).__name__
+        assert answer.parsed is None or [*faults(answer.parsed)] == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_plugin_asks_as_the_sdk_does(exchanges: Exchanges, operation: str) -> None:
+    """The requests are the same, but for the differences in the table."""
+    found = {}
+    for ours, theirs in zip(*exchanges[operation][:2], strict=True):
+        found |= differing(ours.parts(), theirs.parts())
+    expected = [row for row in DIFFERENCES if row.operation == operation]
+    assert found == {row.place: (row.plugin, row.sdk) for row in expected}
+
+
+def differing(ours: Row, theirs: Row) -> dict[str, tuple[object, object]]:
+    """Return the parts of two requests that differ, by their places."""
+    pairs = {
+        place: (ours.get(place, NOTHING), theirs.get(place, NOTHING)) for place in ours | theirs
+    }
+    return {place: pair for place, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def test_nothing_is_left_out(exchanges: Exchanges) -> None:
+    """The operations use all methods of the plugin's client, and all of the sandbox."""
+    methods = {name for name, _ in inspect.getmembers(Plugin, inspect.isfunction)}
+    assert {name.split()[0] for name in OPERATIONS} == {n for n in methods if n[0] != "_"}
+    assert {row.operation for row in DIFFERENCES} <= OPERATIONS.keys()
+    rules = {
+        f"{method} {rule}"
+        for rule in create_app(World()).url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint != "static"
+    }
+    for asked in zip(*[exchange[:2] for exchange in exchanges.values()], strict=True):
+        assert {request.rule for requests in asked for request in requests} == rules
+
+
+BODIES = {
+    "POST /API/jobs/v1/jobs/": JobSchema,
+    "PATCH /API/jobs/v1/jobs/<id:job_id>/": JobSchema,
+    "POST /API/users-notifications/v1/notifications/": NotificationSchema,
+    "POST /API/assets/v1/custom_actions/<context>/": CustomActionCreateSchema,
+}
+"""The SDK's models of the bodies that other parts of the plugin write."""
+
+
+def test_the_sdk_knows_all_that_the_plugin_writes() -> None:
+    """The jobs, notifications and custom actions of the plugin fit the SDK's models."""
+    world, error = World(), AdministratorError("There is no such storage.")
+    with recorded(world) as (url, requests):
+        rest = new_rest(url, world)
+        run = new_run(rest, new_id())
+        job = Job(run)
+        job.open(parts=2)
+        job.wait_for_queue()
+        job.close(Report(failure=error))
+        Job(run).report_failure(error)
+        function, query = "https://f.example/function", {"format": "PROXY"}
+        for action in wanted(function, ["BULK"], label="LucidLink", query=query, secret="s"):
+            Plugin(rest).create_custom_action(action)
+    written = [request for request in requests if request.body]
+    assert {request.rule for request in written} == BODIES.keys()
+    for request in written:
+        kept = KEPT | {"title": "Remove"} if request.method == "PATCH" else {}
+        body(BODIES[request.rule], kept | request.body)
+
+
+LISTS = {
+    "storages": "id name method status",
+    "custom_actions": "id context title url type status",
+    "running_jobs": "id status",
+    "transfers": "asset_id format_id",
+    "transfers_of": "id parent_id",
+    "collection_contents": "id title",
+    "saved_search_results": "id title",
+    "formats": "id name version_id status",
+    "file_sets": "id format_id storage_id version_id status type file_count",
+    "files": "file_set_id name original_name type status size checksum",
+}
+"""The operations that read a list, and the fields of a row that both clients name alike."""
+
+
+def test_both_clients_see_one_world() -> None:
+    """What the SDK builds, copies, lists in pages and deletes is what the plugin's client sees."""
+    scene = Scene()
+    scene.world.links_pages, scene.world.lists_transfers_from = True, False
+    with recorded(scene.world) as (url, _), sdk_of(url, scene.world) as sdk:
+        plugin = Plugin(new_rest(url, scene.world))
+
+        def do(*operations: str) -> dict[str, list[list[str]]]:
+            """Have the SDK do something; return the lists that both clients read then."""
+            for name in operations:
+                OPERATIONS[name].sdk(sdk, scene)
+            return {name: listed(name, plugin, sdk, scene) for name in LISTS}
+
+        built = do("create_job", "create_custom_action", "copy")
+        assert [len(built[name]) for name in ("running_jobs", "custom_actions")] == [3, 2]
+        assert {row[0] for row in built["transfers"]} == {*scene.moving}
+        scene.world.finish_copies()
+        copied = do()
+        assert copied["transfers"] == []
+        assert len(copied["file_sets"]) == len(built["file_sets"]) + 1
+        assert len(copied["files"]) == len(built["files"]) + len(FILES)
+        deleted = do("delete_file_set", "delete_file_set immediately", "purge_file_set")
+    states = {id: status for id, _, _, _, status, *_ in deleted["file_sets"]}
+    assert [states.get(id) for id in scene.copies] == ["DELETED", None, None]
+
+
+def listed(name: str, plugin: Plugin, sdk: Sdk, scene: Scene) -> list[list[str]]:
+    """Return the fields of a list's rows, which both clients must read alike."""
+    pages = [answer.parsed for answer in OPERATIONS[name].sdk(sdk, scene)]
+    assert [fault for page in pages for fault in faults(page)] == []
+    both = OPERATIONS[name].plugin(plugin, scene), [row for page in pages for row in page.objects]
+    ours, theirs = [[_texts(row, LISTS[name]) for row in rows] for rows in both]
+    assert ours == theirs
+    return ours
+
+
+def _texts(row: object, fields: str) -> list[str]:
+    """Return some fields of a row, as texts."""
+    values = [getattr(row, f"{name}_", None) or getattr(row, name) for name in fields.split()]
+    values = [value.value if isinstance(value, Enum) else value for value in values]
+    return [str(None if isinstance(value, Unset) else value) for value in values]
