@@ -19,6 +19,11 @@ CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
 TITLES = {"add": "Add to", "remove": "Remove from"}
 """How the title of an action begins."""
 
+VISIBILITY = (
+    "iconik may show new actions to administrators alone: give the editors access in iconik's "
+    "settings of each action, unless it was created with --everyone."
+)
+
 _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
@@ -109,6 +114,8 @@ def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator
             yield f"Updated {name}: {', '.join(differing)}."
         else:
             yield f"{name} is right already."
+    if None in found and "read_access_for_everyone" not in extras:
+        yield VISIBILITY
 
 
 def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:

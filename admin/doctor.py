@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import requests
 
 from admin import files
-from admin.custom_actions import TITLES, secret_of, target
+from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
 from admin.gcloud import Gcloud
 from admin.iconik import AdminIconik, CustomAction, require_storage
 from storage_plugin.background.iconik import BackgroundIconik
@@ -210,11 +210,7 @@ def _examine_actions(
         text = f"None is there to {' or to '.join(sorted(missing))}: run actions create."
         yield Finding("custom actions", FAILURE, text)
     else:
-        text = (
-            "iconik may show them to administrators alone: see there who has access to them, "
-            "unless they were made with --everyone."
-        )
-        yield Finding("visibility", WARNING, text)
+        yield Finding("visibility", WARNING, VISIBILITY)
 
 
 def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:

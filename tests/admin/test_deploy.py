@@ -549,7 +549,8 @@ def test_gcloud_knows_the_commands(run: Run, tmp_path: Path) -> None:
         for line in output.splitlines()
         if line.startswith("$ gcloud ")
     }
-    lines = [*shapes.values()] + [
+    lines = [
+        *shapes.values(),
         "gcloud secrets versions list s --limit=1 '--format=value(state)' --project=p",
         "gcloud secrets versions add s --data-file=- --project=p",
         "gcloud secrets versions access latest --secret=s --project=p",
@@ -571,6 +572,7 @@ def test_gcloud_knows_the_commands(run: Run, tmp_path: Path) -> None:
         is_fine = not result.returncode or any(word in result.stderr for word in offline)
         return "" if is_fine else f"{line}: {result.stderr}"
 
+    assert "unrecognized arguments" in parse("gcloud secrets list --unknown")
     with ThreadPoolExecutor(2) as pool:
         assert [problem for problem in pool.map(parse, lines) if problem] == []
 
