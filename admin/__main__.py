@@ -18,7 +18,7 @@ from admin import __version__, custom_actions, files
 from admin.custom_actions import CONTEXTS, target
 from admin.deploy import deploy
 from admin.doctor import FAILURE, OK, WARNING, Doctor, Finding
-from admin.gcloud import Gcloud
+from admin.gcloud import PAUSES, Gcloud
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
@@ -98,7 +98,7 @@ def _contexts(text: str) -> list[str]:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    url = deploy(Gcloud(_print, is_dry=options.dry_run), _ask_token)
+    url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
     if not options.dry_run:
         _print(f"\nThe function is at {url}. {files.DEPLOYMENT} keeps that for the next commands:")
         _print("make actions puts the custom actions into iconik, make doctor checks everything.")

@@ -10,14 +10,14 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from storage_plugin.errors import AdministratorError
 
 PAUSES = (5.0, 10.0, 20.0, 40.0)
-"""Seconds between attempts: new accounts and newly enabled services take up to a minute."""
+"""For who makes things: new accounts and newly enabled services take up to a minute."""
 
 _NEWS = re.compile(
     r"service account \S+ (does not exist|was not found)|unknown service account"
@@ -39,12 +39,14 @@ class Gcloud:
         say: prints a line.
         project: what all commands are about; empty: what gcloud is set to.
         is_dry: whether commands are only printed.
+        pauses: seconds between attempts, while Google does not know news yet.
         sleep: waits some seconds.
     """
 
     say: Callable[[str], None]
     project: str = ""
     is_dry: bool = False
+    pauses: Sequence[float] = ()
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, command: str, *words: str, stdin: Callable[[], str] = str, dry: str = "") -> str:
@@ -66,7 +68,7 @@ class Gcloud:
         if self.is_dry:
             return dry
         data = stdin()
-        for pause in PAUSES:
+        for pause in self.pauses:
             try:
                 return _execute(line, data)
             except GcloudError as error:

@@ -448,7 +448,7 @@ def test_news_take_a_while(
     change_settings(TASK_QUEUE="auto")
     cloud.change(lag=3)
     began, lines = time.now, list[str]()
-    deploy(Gcloud(lines.append, sleep=time.sleep), lambda: TOKEN)
+    deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
     waits = [line for line in lines if "again in" in line]
     assert len(waits) > 10
     assert time.now - began >= sum(PAUSES[:3])
@@ -464,7 +464,7 @@ def test_news_that_never_come(
     cloud.change(services=[f"{name}.googleapis.com" for name in APIS], lag=99)
     began = time.now
     with pytest.raises(AdministratorError, match=f"Service account {PLUGIN} does not exist"):
-        deploy(Gcloud(lambda _: None, sleep=time.sleep), lambda: TOKEN)
+        deploy(Gcloud(lambda _: None, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
     assert time.now - began == sum(PAUSES)
 
 
