@@ -17,7 +17,7 @@ from typing import TextIO
 from admin import __version__, custom_actions, files
 from admin.custom_actions import CONTEXTS, target
 from admin.deploy import deploy
-from admin.doctor import FAILURE, OK, WARNING, Doctor, Finding
+from admin.doctor import FAILURE, OK, WARNING, Finding, examine
 from admin.gcloud import PAUSES, Gcloud
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, PluginError
@@ -143,14 +143,9 @@ def _list(_: argparse.Namespace) -> None:
 def _delete(options: argparse.Namespace) -> None:
     settings = files.read_settings(os.environ)
     url, iconik = _function_url(options, settings), _connect(settings, _secrets()[1])
-    query = {name: [value] for name in ("storage", "format") if (value := getattr(options, name))}
-    doomed = [
-        action
-        for action in iconik.custom_actions()
-        if target(action.url).function == url
-        and action.context in (options.contexts or CONTEXTS)
-        and query.items() <= target(action.url).query.items()
-    ]
+    query = {name: value for name in ("storage", "format") if (value := getattr(options, name))}
+    contexts = options.contexts or CONTEXTS
+    doomed = custom_actions.matching(iconik.custom_actions(), url, contexts, query)
     _print_actions(doomed)
     if not doomed:
         _print(f"No such custom action calls {url}.")
@@ -185,15 +180,14 @@ def _print_actions(actions: Sequence[CustomAction]) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    deployment, (shared_secret, token) = files.Deployment.read(), _secrets()
-    findings = []
-    for finding in Doctor(
-        settings=lambda: files.read_settings(os.environ),
-        url=options.url or (deployment.url if deployment else ""),
-        shared_secret=shared_secret,
-        iconik_token=token,
-        connect=lambda settings: _connect(settings, token),
-    ).examine():
+    deployment, secrets = files.Deployment.read(), _secrets()
+    url, findings = options.url or (deployment.url if deployment else ""), []
+    for finding in examine(
+        url,
+        lambda: files.read_settings(os.environ),
+        secrets=secrets,
+        connect=lambda settings: _connect(settings, secrets[1]),
+    ):
         findings.append(finding)
         if not options.json:
             _print_finding(finding)
@@ -201,13 +195,17 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
-        if failures:
-            print("\nTo be mended:")
-        for finding in failures:
-            _print_finding(finding)
-        counts = Counter(finding.state for finding in findings)
-        print(f"\n{counts[FAILURE]} failed, {counts[WARNING]} with a warning, {counts[OK]} ok.")
+        _sum_up(findings, failures)
     return int(bool(failures))
+
+
+def _sum_up(findings: Sequence[Finding], failures: Sequence[Finding]) -> None:
+    if failures:
+        print("\nTo be mended:")
+    for finding in failures:
+        _print_finding(finding)
+    counts = Counter(finding.state for finding in findings)
+    print(f"\n{counts[FAILURE]} failed, {counts[WARNING]} with a warning, {counts[OK]} ok.")
 
 
 def _print_finding(finding: Finding) -> None:

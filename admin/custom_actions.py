@@ -87,6 +87,20 @@ def wanted(
     ]
 
 
+def matching(
+    actions: Sequence[CustomAction], url: str, contexts: Sequence[str], query: Mapping[str, str]
+) -> list[CustomAction]:
+    """Return the actions that call a function in some contexts, with at least this query."""
+    return [
+        action
+        for action in actions
+        if target(action.url).function == url
+        and action.context in contexts
+        and {name: [value] for name, value in query.items()}.items()
+        <= target(action.url).query.items()
+    ]
+
+
 def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
     """Create custom actions, or change those that exist; yield what was done.
 
@@ -101,31 +115,27 @@ def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]
     for action, other in zip(actions, found, strict=True):
-        name = f"{action['title']} ({action['context']})"
-        if other is None:
-            yield f"Created {name}{_create(iconik, action, extras)}."
-            continue
-        others = {
-            key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER
-        }
-        whole = {**action, "headers": others | action["headers"]}
-        if differing := [field for field in whole if getattr(other, field) != whole[field]]:
-            iconik.update_custom_action(other.id, whole)
-            yield f"Updated {name}: {', '.join(differing)}."
-        else:
-            yield f"{name} is right already."
+        done = _update(iconik, action, other) if other else _create(iconik, action, extras)
+        yield f"{action['title']} ({action['context']}): {done}."
     if None in found and "read_access_for_everyone" not in extras:
         yield VISIBILITY
 
 
+def _update(iconik: AdminIconik, action: Row, other: CustomAction) -> str:
+    """Change what differs of an action, but not its other headers; return what is done."""
+    others = {key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER}
+    whole = {**action, "headers": others | action["headers"]}
+    if differing := [field for field in whole if getattr(other, field) != whole[field]]:
+        iconik.update_custom_action(other.id, whole)
+        return f"updated, {', '.join(differing)}"
+    return "right already"
+
+
 def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
-    """Create a custom action with the App named, and if iconik fails at that, without.
+    """Create a custom action with the App named, or if iconik fails at that, without; return which.
 
     Public sources contradict each other on whether a custom action can be created with an App. The
     plugin does not use the token that iconik sends for it.
-
-    Returns:
-        How it was created.
     """
     whole = {**action, **extras}
     try:
@@ -134,8 +144,8 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
         if not _find(iconik.custom_actions(), action):  # It may exist all the same.
             del whole["app_id"]
             iconik.create_custom_action(whole)
-            return ", without an App"
-    return ""
+            return "created, without an App"
+    return "created"
 
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import requests
@@ -53,6 +52,18 @@ ROLES = {
 
 VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
+STRANGERS = {
+    403: "Google lets nobody in: deploy again, and read its last step.",
+    404: "There is no function: gcloud functions list shows its URL.",
+}
+"""What to do where the answer to a stranger is not the plugin's, by its status."""
+
+SECRETS = {
+    405: (OK, "It is this one."),
+    503: (FAILURE, "The function cannot read it: its log says why."),
+}
+"""What it means that a GET with the secret is answered so, by the status."""
+
 PATIENCE = 60.0
 """Seconds to wait for the function, which may have to start first."""
 
@@ -65,45 +76,36 @@ class Finding(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Doctor:
-    """Checks everything. What cannot be checked because something else failed is left out.
+def examine(
+    url: str,
+    read_settings: Callable[[], Settings],
+    *,
+    secrets: tuple[Secret, Secret],
+    connect: Callable[[Settings], AdminIconik],
+) -> Iterator[Finding]:
+    """Check everything, and yield what each check finds as soon as it does.
 
-    Attributes:
-        settings: returns the function's settings.
+    What cannot be checked because something else failed is left out.
+
+    Args:
         url: of the function, without a trailing slash; empty: as the settings say.
-        shared_secret: of the function.
-        iconik_token: of the function.
+        read_settings: returns the function's settings.
+        secrets: the shared secret and the application token.
         connect: returns a client of iconik that works with these settings.
     """
-
-    settings: Callable[[], Settings]
-    url: str
-    shared_secret: Secret
-    iconik_token: Secret
-    connect: Callable[[Settings], AdminIconik]
-
-    def examine(self) -> Iterator[Finding]:
-        """Yield what each check finds, as soon as it does."""
-        settings = yield from _attempt(
-            "settings", self.settings, lambda known: f"Complete. iconik is {known.iconik_url}."
-        )
-        with suppress(AdministratorError):  # A file that cannot be read has failed above.
-            yield from (Finding("settings", WARNING, text) for text in files.unknown_variables())
-        secret = yield from _read(self.shared_secret)
-        token = yield from _read(self.iconik_token)
-        url = self.url or (settings.function_url if settings else "")
-        if settings and token:
-            iconik = self.connect(settings)
-            yield from _guarded("iconik", _examine_iconik(iconik, settings, url=url, secret=secret))
-        if url:
-            yield from _examine_function(url, secret)
-        else:
-            yield Finding("function", WARNING, "Not looked at: deploy it, or give its --url.")
-        if settings and settings.task_queue:
-            yield Finding("queue", *_judge_queue(settings.task_queue))
-            if settings.function_url != url:
-                yield Finding("queue", WARNING, f"FUNCTION_URL is another than {url}.")
+    settings = yield from _attempt(
+        "settings", read_settings, lambda known: f"Complete. iconik is {known.iconik_url}."
+    )
+    with suppress(AdministratorError):  # A file that cannot be read has failed above.
+        yield from (Finding("settings", WARNING, text) for text in files.unknown_variables())
+    secret, token = (yield from _read(secrets[0])), (yield from _read(secrets[1]))
+    url = url or (settings.function_url if settings else "")
+    if settings and token:
+        iconik = connect(settings)
+        yield from _guarded("iconik", _examine_iconik(iconik, settings, url=url, secret=secret))
+    yield from _examine_function(url, secret)
+    if settings and settings.task_queue:
+        yield from _examine_queue(settings.task_queue, settings.function_url, url)
 
 
 def _attempt(
@@ -204,7 +206,7 @@ def _examine_actions(
         if called.function == url if url else called.verb and own_secret:
             missing.discard(called.verb)
             yield from _guarded(check, _judge_action(action, storages, secret))
-        elif called.verb and own_secret == secret:
+        elif called.verb and secret and own_secret == secret:
             yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
     if missing:
         text = f"None is there to {' or to '.join(sorted(missing))}: run actions create."
@@ -215,20 +217,49 @@ def _examine_actions(
 
 def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
     """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
+    if not url:
+        yield Finding("function", WARNING, "Not looked at: deploy it, or give its --url.")
+        return
     session = new_session()
     # Nothing of the answers' bodies is read: they may be of anybody's.
     options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
     try:
         answer = session.post(f"{url}/remove", **options)
-        told = answer.headers.get("WWW-Authenticate")
-        is_plugin = (answer.status_code, told) == (401, SECRET_HEADER)
-        yield Finding("function", *_judge_function(url, answer.status_code, is_plugin))
-        if is_plugin and secret:
+        given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
+        if given != (401, SECRET_HEADER):
+            remedy = STRANGERS.get(answer.status_code, "Is it this function? Its log tells more.")
+            yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
+            return
+        yield Finding("function", OK, f"{url} lets no stranger in.")
+        if secret:
             answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
-            yield Finding("deployed secret", *_judge_secret(answer.status_code))
+            other = (FAILURE, "It is another: was the function deployed with a fixed version?")
+            yield Finding("deployed secret", *SECRETS.get(answer.status_code, other))
     except (requests.RequestException, ValueError) as error:
         text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
         yield Finding("function", FAILURE, text)
+
+
+def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
+    """Look at the queue as gcloud sees it, and at the URL that it sends its tasks to."""
+    if function_url != url:
+        yield Finding("queue", WARNING, f"FUNCTION_URL is another than {url}.")
+    _, project, _, location, _, queue = name.split("/")
+    gcloud = Gcloud(lambda _: None, project)
+    try:
+        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
+    except AdministratorError as error:
+        words = " ".join(str(error).split())
+        state = FAILURE if "NOT_FOUND" in words else WARNING
+        yield Finding("queue", state, f"{name} cannot be looked at from here: {words}")
+        return
+    if row["state"] != "RUNNING":
+        text = f"It is {row['state']}: gcloud tasks queues resume {queue} lets it run."
+        yield Finding("queue", FAILURE, text)
+    elif row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
+        yield Finding("queue", WARNING, f"Set its --max-attempts to {ATTEMPTS}.")
+    else:
+        yield Finding("queue", OK, "It is running.")
 
 
 def _judge_storage(storage: Storage) -> tuple[str, str]:
@@ -256,39 +287,3 @@ def _judge_action(
     elif action.status == "FAILING":
         state, text = WARNING, f"It failed last time, see the function's log: {action.last_error}"
     yield Finding(check, state, text)
-
-
-def _judge_function(url: str, status: int, is_plugin: bool) -> tuple[str, str]:
-    """Return what it means that the function answers a stranger so."""
-    if is_plugin:
-        return OK, f"{url} lets no stranger in."
-    if status == requests.codes.forbidden:
-        return FAILURE, f"Google lets nobody to {url}: deploy again, and read the last step."
-    if status == requests.codes.not_found:
-        return FAILURE, f"There is nothing at {url}: gcloud functions list shows its URL."
-    return FAILURE, f"{url} answers {status}: is it this function? Its log tells more."
-
-
-def _judge_secret(status: int) -> tuple[str, str]:
-    """Return what it means that the function answers a GET with the secret so."""
-    if status == requests.codes.method_not_allowed:
-        return OK, "It is this one."
-    if status == requests.codes.unavailable:
-        return FAILURE, "The function cannot read it: its log says why."
-    return FAILURE, "It is another: was the function deployed with a fixed version?"
-
-
-def _judge_queue(name: str) -> tuple[str, str]:
-    _, project, _, location, _, queue = name.split("/")
-    gcloud = Gcloud(lambda _: None, project)
-    try:
-        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
-    except AdministratorError as error:
-        if "NOT_FOUND" in str(error):
-            return FAILURE, f"There is no {name}: deploy again, with TASK_QUEUE: auto in .env.yaml."
-        return WARNING, f"It cannot be looked at from here: {' '.join(str(error).split())}"
-    if row["state"] != "RUNNING":
-        return FAILURE, f"It is {row['state']}: gcloud tasks queues resume {queue} lets it run."
-    if row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
-        return WARNING, f"Set its --max-attempts to {ATTEMPTS}."
-    return OK, "It is running."

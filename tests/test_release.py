@@ -110,7 +110,7 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
         script = "".join(blocks).replace("make ", installed)
         output = run("bash", "-euxc", script, folder=folder, **environ)
     assert output.count("After Remove from LucidLink:") == 2
-    assert output.count("Created ") == len(site.world.custom_actions) == 12
+    assert output.count(": created.") == len(site.world.custom_actions) == 12
     assert "failure " not in output
 
 

@@ -21,7 +21,7 @@ def test_create(world: World, run: Run) -> None:
     """Both actions are there in three contexts, with URL, type, secret and App."""
     status, output = run("actions", "create", "--url", URL + "/")
     assert status == 0
-    assert output.splitlines()[0] == "Created Add to LucidLink (ASSET)."
+    assert output.splitlines()[0] == "Add to LucidLink (ASSET): created."
     actions = [
         (action["context"], action["title"], action["url"])
         for action in world.custom_actions.values()
@@ -59,7 +59,7 @@ def test_create_again_changes_nothing(world: World, run: Run) -> None:
         action["headers"]["X-Team"] = "post"
     before = json.dumps(world.custom_actions)
     status, output = run("actions", "create", "--url", URL)
-    assert (status, output.count("is right already.")) == (0, 6)
+    assert (status, output.count(": right already.\n")) == (0, 6)
     assert json.dumps(world.custom_actions) == before
 
 
@@ -83,7 +83,7 @@ def test_create_again_updates_what_differs(
     action.update(changes)
     status, output = run("actions", "create", "--url", URL, "--contexts", "BULK")
     assert status == 0
-    assert output.splitlines()[0] == f"Updated Add to LucidLink (BULK): {differing}."
+    assert output.splitlines()[0] == f"Add to LucidLink (BULK): updated, {differing}."
     if changes.get("headers"):
         right["headers"] = {"X-Team": "post", "x-bz-secret": SECRET}
     assert action == right
@@ -200,9 +200,9 @@ def test_without_settings(run: Run, tmp_path: Path) -> None:
 def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
     """An iconik that fails with the App named gets the actions without."""
     world.apps_work = False
-    assert run("actions", "create", "--url", URL)[1].count(", without an App.\n") == 6
+    assert run("actions", "create", "--url", URL)[1].count(": created, without an App.\n") == 6
     assert len(world.custom_actions) == 6
-    assert run("actions", "create", "--url", URL)[1].count("is right already.") == 6
+    assert run("actions", "create", "--url", URL)[1].count(": right already.\n") == 6
 
 
 def test_create_whose_answer_is_lost(

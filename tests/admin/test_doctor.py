@@ -384,8 +384,8 @@ def test_doctor_without_roles(world: World, run: Run) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "text"),
     [
-        (401, {}, "is it this function?"),
-        (200, {"WWW-Authenticate": "x-bz-secret"}, "is it this function?"),
+        (401, {}, "Is it this function?"),
+        (200, {"WWW-Authenticate": "x-bz-secret"}, "Is it this function?"),
         (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}, "answers 307"),
         (403, {}, "deploy again"),
         (404, {}, "gcloud functions list"),
@@ -469,7 +469,7 @@ def test_the_environment_wins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("changes", "state", "text"),
     [
-        (None, "failure", "deploy again"),
+        (None, "failure", "NOT_FOUND"),
         ({}, "ok", "It is running."),
         ({"retryConfig": {"maxAttempts": 100}}, "warning", "to 20"),
         ({"state": "PAUSED"}, "failure", "gcloud tasks queues resume iconik"),
