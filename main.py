@@ -10,10 +10,10 @@ import functions_framework
 from werkzeug.exceptions import InternalServerError
 
 from storage_plugin import background, transfers, webhook
-from storage_plugin.background.queue import Delivery, TaskQueue, read_delivery
+from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
+from storage_plugin.background.task import Delivery, read_delivery
 from storage_plugin.errors import CallerError, PluginError
-from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.plan import make_plan
@@ -48,7 +48,7 @@ def iconik_handler(request: flask.Request) -> str:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        delivery = read_delivery(request.headers, body) if is_delivery else None
+        delivery = read_delivery(request.headers, body, action) if is_delivery else None
         answer = act(action, delivery, log)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
@@ -122,12 +122,20 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
             return background.defer(run)
         if action.name == "remove":
             return background.remove(run)
-        iconik = Iconik(rest)
-        plan = make_plan(iconik.storages(), settings)
-        log.figures["jobs"] = transfers.add(iconik, action.selection, plan)
-        return "OK"
+        return add(run)
     finally:
         log.figures["iconik_calls"] = rest.calls
+
+
+def add(run: Run) -> str:
+    """Have the selection copied, and return the answer; the editor learns of a failure."""
+    try:
+        plan = make_plan(run.iconik().storages(), run.settings)
+        run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
+    except PluginError as error:
+        background.report_failure(run, error)
+        raise
+    return "OK"
 
 
 def refuse(answer: str, status: int, headers: Mapping[str, str]) -> NoReturn:

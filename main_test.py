@@ -15,6 +15,7 @@ from sandbox.faults import ALL_BUT_HANG, HANG, Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.world import World, new_id
+from storage_plugin.threads import WORKERS
 from tests import contract
 
 SECRET = "schlüssel-for-tests"
@@ -152,7 +153,8 @@ def test_remove_keeps_what_has_no_complete_master(system: System) -> None:
     response = post(system.function, "/remove", asset_ids=[kept, gone])
     assert response.status_code == 200
     assert response.text == (
-        f"OK: 1 of 2 assets stayed on LucidLink. {kept}: ORIGINAL: its master clip.mov is GROWING."
+        f"OK: 1 of 2 assets removed from LucidLink, 1 stayed. {kept}: "
+        "ORIGINAL: its master clip.mov is GROWING."
     )
     assert len(system.world.file_sets_of(kept, system.lucidlink)) == 1
     assert len(system.world.file_sets_of(gone, system.lucidlink)) == 0
@@ -163,7 +165,7 @@ def test_remove_does_the_rest_when_some_fail(system: System) -> None:
     broken, fine = system.asset(storage_id=None), system.asset()
     response = post(system.function, "/remove", asset_ids=[broken, fine])
     assert response.status_code == 502
-    assert response.text.startswith("1 of 2 assets are done, 1 failed and 0 are left.")
+    assert response.text.startswith("1 of 2 assets removed from LucidLink, 1 failed.")
     assert broken in response.text
     assert system.copies() == 1
 
@@ -184,7 +186,7 @@ def test_long_reports_are_cut(system: System) -> None:
     kept = [system.asset(status="OPEN") for _ in range(5)]
     since = len(system.function.output)
     response = post(system.function, "/remove", asset_ids=kept)
-    assert response.text.endswith("; 2 more are in the log.")
+    assert response.text.endswith("; and 2 more.")
     assert {event.get("kept") for event in events(system.function, since)} >= set(kept)
 
 
@@ -209,7 +211,7 @@ def test_remove_archives_what_has_no_master(system: System) -> None:
     system.world.add_file_set(asset_id, system.lucidlink, [CLIP])
     response = post(function, "/remove", asset_ids=[asset_id])
     assert response.text == (
-        f"OK: 1 of 1 assets stayed on LucidLink. {asset_id}: ORIGINAL: it is being copied to B2 "
+        f"OK: 1 of 1 asset stayed on LucidLink. {asset_id}: ORIGINAL: it is being copied to B2 "
         "first; the same action removes it then."
     )
     (job,) = (job for job in system.world.jobs.values() if job["type"] == "CUSTOM")
@@ -255,7 +257,7 @@ def test_out_of_time_goes_on_when_repeated(system: System) -> None:
     system.faults.latency = 0.1
     response = post(function, "/remove", collection_ids=[collection])
     assert response.status_code == 504
-    assert "are left. The action can be repeated." in response.text
+    assert response.text.endswith(" not done yet. Repeat the action.")
     system.faults.latency = 0
     for _ in range(50):
         if response.status_code == 504:
@@ -282,7 +284,7 @@ def test_faults_do_no_harm(system: System) -> None:
         response = post(system.function, "/remove", asset_ids=removable + kept)
         if response.status_code == 200:
             break
-    assert "10 of 40 assets stayed on LucidLink" in response.text
+    assert "removed from LucidLink, 10 stayed" in response.text
     assert system.copies() == 10
     assert all(system.world.file_sets_of(asset_id, system.lucidlink) for asset_id in kept)
     assert len(system.world.names_on(system.b2)) == 40
@@ -302,7 +304,7 @@ def test_a_removal_is_a_job(system: System) -> None:
     assert job["title"] == "Remove 1 asset from LucidLink"
     assert (job["object_type"], job["object_id"]) == ("assets", asset_id)
     assert (job["progress_processed"], job["progress_total"]) == (1, 1)
-    assert job["message"] == "1 of 1 assets are done."
+    assert job["message"] == "1 of 1 asset removed from LucidLink."
     assert system.world.notifications == {}
 
 
@@ -318,15 +320,16 @@ def test_kept_assets_are_told_by_their_titles(system: System) -> None:
     (job,) = system.world.jobs.values()
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert job["message"] == (
-        "2 of 3 assets stayed on LucidLink. Night shoot: ORIGINAL: its master clip.mov is GROWING; "
-        "Interview: ORIGINAL: its master has no clip.mov of the same size and checksum."
+        "1 of 3 assets removed from LucidLink, 2 stayed. "
+        "Night shoot: ORIGINAL: its master clip.mov is GROWING; "
+        "Interview: ORIGINAL: clip.mov differs from its master in size: 1,000 and 1 bytes."
     )
     (notification,) = system.world.notifications.values()
     assert notification["recipient_id"] == EDITOR
     assert notification["sender_id"] == system.world.user_id
     assert (notification["object_type"], notification["object_id"]) == ("jobs", job["id"])
     assert notification["message_short"] == (
-        "Remove 3 assets from LucidLink: 2 of 3 assets stayed on LucidLink."
+        "Remove 3 assets from LucidLink: 1 of 3 assets removed from LucidLink, 2 stayed."
     )
     assert notification["message_long"] == job["message"]
 
@@ -336,7 +339,7 @@ def test_a_long_list_of_titles_is_cut(system: System) -> None:
     post(system.function, "/remove", asset_ids=[system.asset(status="OPEN") for _ in range(30)])
     (job,) = system.world.jobs.values()
     assert job["message"].count("Clip: ORIGINAL") == 10
-    assert job["message"].endswith("; 20 more are in the log.")
+    assert job["message"].endswith("; and 20 more.")
     assert system.faults.requests["assets"] == 10
 
 
@@ -353,22 +356,76 @@ def test_titles_that_cannot_be_read_do_not_matter(system: System) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?storage=B2"])
-def test_a_failed_removal_is_told(system: System, query: str) -> None:
-    """The job ends as failed, with what failed and what to do, and the editor is notified."""
-    response = post(
-        system.function,
-        f"/remove{query}",
-        asset_ids=[system.asset(storage_id=None)],
-        user_id=EDITOR,
-    )
+def test_a_failed_removal_is_reported(system: System, query: str) -> None:
+    """The editor learns whom to ask, and the administrator finds the reason by the reference."""
+    asset_id = system.asset(storage_id=None)
+    system.world.assets[asset_id]["title"] = "Night shoot"
+    since = len(system.function.output)
+    post(system.function, f"/remove{query}", asset_ids=[asset_id], user_id=EDITOR)
     (job,) = system.world.jobs.values()
     assert job["status"] == "FAILED"
     assert job["message"] == job["error_message"]
-    assert job["message"].split(".")[0] == response.text.split(".")[0]
-    assert len(system.world.notifications) == 1
+    reference = events(system.function, since)[-1]["reference"]
+    failed = "1 of 1 asset failed. Night shoot: it failed. "
+    advice = f"Ask your administrator: reference {reference}."
+    assert job["message"] == (advice if query else failed + advice)
+    log = system.function.output[since:]
+    assert ("of type B2" if query else "without storage_id") in log
+    (notification,) = system.world.notifications.values()
+    assert notification["message_long"] == job["message"]
 
 
-@pytest.mark.parametrize(("jobs_tell", "status"), [(True, "ABORT_PENDING"), (False, "ABORTED")])
+@pytest.mark.parametrize(
+    ("query", "status", "advice"),
+    [
+        ("?storage=Nowhere", 500, "Ask your administrator: reference "),
+        ("", 502, "Repeat the action in some minutes."),
+    ],
+)
+def test_a_failed_add_is_reported(system: System, query: str, status: int, advice: str) -> None:
+    """An Add that fails makes a job and a notification; one that succeeds makes none."""
+    selection = {"asset_ids": [system.asset(copied=False) for _ in range(3)], "user_id": EDITOR}
+    assert post(system.function, "/add", **selection).text == "OK"
+    assert not [job for job in system.world.jobs.values() if job["type"] == "CUSTOM"]
+    system.faults.services = ("files",)
+    system.faults.probabilities = {"500": int(status == 502)}
+    assert post(system.function, f"/add{query}", **selection).status_code == status
+    (job,) = (job for job in system.world.jobs.values() if job["type"] == "CUSTOM")
+    storage = query.partition("=")[2] or "LucidLink"
+    assert (job["title"], job["status"]) == (f"Add 3 assets to {storage}", "FAILED")
+    assert job["message"].startswith(advice)
+    (notification,) = system.world.notifications.values()
+    assert notification["message_short"].startswith(f"Add 3 assets to {storage}: {advice}")
+
+
+def test_nothing_to_remove_is_said(system: System) -> None:
+    """An editor is not told that something was removed where nothing was."""
+    post(system.function, "/remove", asset_ids=[system.asset(copied=False)])
+    (job,) = system.world.jobs.values()
+    assert (job["status"], job["message"]) == ("FINISHED", "Nothing was on LucidLink.")
+
+
+def test_interrupted_jobs_are_closed(system: System) -> None:
+    """The next removal closes what a killed instance has left; neither younger nor others' jobs."""
+    old = {"status": "STARTED", "type": "CUSTOM", "date_modified": "2026-01-09T17:00:00"}
+    ours = old | {"custom_type": "REMOVE_FROM_STORAGE", "title": "Remove 1 asset"}
+    queued = {"metadata": {"interrupted_after": 1e9}}
+    jobs = {
+        "left": system.world.add_job(ours | {"metadata": {"interrupted_after": 120}}),
+        "unknown": system.world.add_job(ours),
+        "running": system.world.add_job(ours | {"date_modified": World.now()}),
+        "in the queue": system.world.add_job(ours | queued),
+        "another's": system.world.add_job(old | {"custom_type": "TAXI"}),
+    }
+    assert post(system.function, "/remove", asset_ids=[system.asset()]).text == "OK"
+    closed = [name for name, job in jobs.items() if job["status"] == "FAILED"]
+    assert closed == ["left", "unknown"]
+    assert jobs["left"]["message"] == "It was interrupted: repeat the action."
+
+
+@pytest.mark.parametrize(
+    ("jobs_tell", "status"), [(True, "ABORT_PENDING"), (False, "ABORTED"), (True, "DISCARDED")]
+)
 def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool, status: str) -> None:
     """An abort in iconik is noticed: nothing more is begun, and the job says what was done."""
     system.world.jobs_tell = jobs_tell
@@ -389,11 +446,52 @@ def test_an_aborted_job_ends_the_removal(system: System, jobs_tell: bool, status
     assert job["status"] == "ABORTED"
     done = 300 - system.copies()
     assert 0 < done < 300
-    assert (
-        f"Aborted: {done} of 300 assets are done, 0 failed and {300 - done} are left."
-        in (job["message"])
+    left = 300 - done
+    assert job["message"] == (
+        f"Aborted: {done} of 300 assets removed from LucidLink, {left} not done yet."
     )
     assert system.world.notifications == {}
+
+
+def test_a_paused_job_goes_on_when_it_is_resumed(system: System) -> None:
+    """While an editor has paused the job no other asset is begun; resumed, it goes on."""
+    collection = system.world.add_collection(*(system.asset() for _ in range(100)))
+    system.faults.latency = 0.05
+    paused: list[str] = []
+
+    def pause_and_resume(method: str, _: str) -> None:
+        for job in system.world.jobs.values():
+            if job["status"] == "PAUSED":
+                paused.append(method)
+            elif method == "DELETE" and not paused:
+                job["status"] = "PAUSED"
+            if paused.count("PATCH") == 2:
+                job["status"] = "STARTED"
+
+    system.world.on_call = pause_and_resume
+    assert post(system.function, "/remove", collection_ids=[collection]).text == "OK"
+    assert system.copies() == 0
+    seen = paused[paused.index("PATCH") :]
+    assert seen.count("DELETE") <= WORKERS  # Those of assets that had begun.
+
+
+def test_a_pause_that_outlasts_the_time_is_told(system: System) -> None:
+    """Without a queue a paused removal ends within its time, and says that it was paused."""
+    function = system.run(CLOUD_RUN_TIMEOUT_SECONDS="5")
+    collection = system.world.add_collection(*(system.asset() for _ in range(100)))
+    system.faults.latency = 0.05
+
+    def pause(method: str, _: str) -> None:
+        for job in system.world.jobs.values() if method == "DELETE" else ():
+            job["status"] = "PAUSED"
+
+    system.world.on_call = pause
+    response = post(function, "/remove", collection_ids=[collection])
+    assert response.status_code == 504
+    assert response.text.startswith("Paused: ")
+    (job,) = system.world.jobs.values()
+    assert job["status"] == "FAILED"
+    assert 0 < system.copies() < 100
 
 
 def test_progress_moves_until_the_end(system: System) -> None:
@@ -640,10 +738,10 @@ def test_log_lines(system: System, execution_id: str) -> None:
     assert (asset["severity"], asset["kept"]) == ("WARNING", kept)
     assert "MISSING" in asset["message"]
     assert request["severity"] == "INFO"
-    assert request["message"].startswith("remove 200: OK: 1 of 2 assets stayed on LucidLink.")
+    assert request["message"].startswith("remove 200: OK: 1 of 2 assets removed from LucidLink, ")
     expected = {"action": "remove", "storage": "LucidLink", "selected": {"assets": 2}}
     expected |= {"assets": 2, "file_sets_removed": 1, "kept": 1, "failed": 0}
-    expected |= {"iconik_calls": 1 + 2 + 3 + 3, "status": 200}  # Three for the job.
+    expected |= {"iconik_calls": 1 + 3 + 4 + 3, "status": 200}  # Four for the job.
     assert {name: request.get(name) for name in expected} == expected
     assert isinstance(request["duration_ms"], int)
     assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)

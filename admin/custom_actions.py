@@ -73,11 +73,12 @@ def wanted(
         query: the settings that the actions override, by their query parameters.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
-    others = f" ({', '.join(query.values())})" if query else ""
+    others = ", ".join(filter(None, query.values()))
+    storage = label or f"LucidLink ({others})".removesuffix(" ()")
     return [
         {
             "context": context,
-            "title": f"{verb} {label or f'LucidLink{others}'}",
+            "title": f"{verb} {storage}",
             "url": f"{url}/{action}{options}",
             "type": "POST",
             "headers": {SECRET_HEADER: secret},

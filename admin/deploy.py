@@ -17,7 +17,7 @@ import yaml
 
 from admin import files
 from admin.gcloud import Gcloud, GcloudError
-from storage_plugin.background.queue import ATTEMPTS
+from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import AdministratorError
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import Settings

@@ -11,7 +11,7 @@ from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
 from admin.gcloud import Gcloud
 from admin.iconik import AdminIconik, CustomAction, require_storage
 from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.background.queue import ATTEMPTS
+from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
 from storage_plugin.plan import check_removal, make_plan

@@ -56,7 +56,8 @@ def create_app(world: World) -> flask.Flask:
         return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
     def as_sent(file: Row) -> Row:
-        return {"file_set_status": world.file_sets[file["file_set_id"]]["status"], **file}
+        status = world.file_sets[file["file_set_id"]]["status"]
+        return {"file_set_status": status} | file | world.unsaid
 
     def of_asset(asset_id: str, row: Row | None) -> Row:
         return known(row if row and row["asset_id"] == asset_id else None)
@@ -112,7 +113,7 @@ def create_app(world: World) -> flask.Flask:
     def all_file_sets(asset_id: str) -> Row:
         rows = list(world.file_sets.of_asset[asset_id].values())
         if flask.request.args.get("file_count") == "true":
-            rows = [{"file_count": world.count_files(row["id"]), **row} for row in rows]
+            rows = [{"file_count": len(world.files_in(row["id"])), **row} for row in rows]
         return cursor_page(world, known(rows or None))
 
     @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
@@ -126,17 +127,23 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get(f"{ASSET}/files/")
     def files(asset_id: str) -> Row:
-        rows = [as_sent(row) for row in world.files.of_asset[asset_id].values()]
-        return cursor_page(world, [row | world.unsaid for row in known(rows or None)])
+        page = cursor_page(world, known(list(world.files.of_asset[asset_id].values()) or None))
+        return page | {"objects": [as_sent(row) for row in page["objects"]]}
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
     def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
+        if world.take("refusals"):
+            flask.abort(429)
+        if world.take("failures"):
+            flask.abort(500)
         row = of_asset(asset_id, world.file_sets.get(file_set_id))
         is_immediate = request.args.get("immediately") == "true" and world.knows_immediately
         if world.works:
             world.delete(file_set_id)
             if is_immediate:
                 world.purge(file_set_id)
+        if world.take("lost"):
+            flask.abort(500)
         return (row, 200) if not (is_immediate or world.says) else ("", world.says or 204)
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
@@ -167,9 +174,16 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/jobs/v1/jobs/")
     def jobs() -> Row:
-        parent = request.args.get("parent_id")
+        if "can_read_jobs" not in world.roles:
+            flask.abort(403)
+        filters = request.args.keys() & {"parent_id", "type", "status", "object_id"}
         return numbered_page(
-            world, [job for job in world.jobs.values() if job.get("parent_id") == parent]
+            world,
+            [
+                job
+                for job in world.jobs.values()
+                if all(job.get(name) == request.args[name] for name in filters)
+            ],
         )
 
     @app.get("/API/jobs/v1/jobs/<id:job_id>/")

@@ -4,6 +4,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 Row = dict[str, Any]
@@ -60,6 +61,9 @@ class World:
         unsaid: fields of files, and what their lists say in the place of the truth.
         says: the status that a file set's deletion is answered with; None: the usual one.
         works: whether deletions work, though they are answered well.
+        refusals: the number of deletions that are answered 429 and not done.
+        failures: the number of those that are answered 500 and not done.
+        lost: the number of those that are done and answered 500.
         on_call: is called with the method and the path of each request, before it is served.
         denied: assets that the token's user has no access to.
         job_changes: of all jobs, in their order.
@@ -82,6 +86,9 @@ class World:
     unsaid: Row = field(default_factory=dict)
     says: int | None = None
     works: bool = True
+    refusals: int = 0
+    failures: int = 0
+    lost: int = 0
     on_call: Callable[[str, str], None] = lambda *_: None
     denied: set[str] = field(default_factory=set)
     jobs_work: bool = True
@@ -174,10 +181,16 @@ class World:
         self.saved_searches[search_id] = [self._item(id) for id in results]
         return search_id
 
-    def count_files(self, file_set_id: str) -> int:
-        """Return how many files a file set has, folders included."""
+    def files_in(self, file_set_id: str) -> list[Row]:
+        """Return the files of a file set, folders included."""
         files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]].values()
-        return sum(row["file_set_id"] == file_set_id for row in files)
+        return [row for row in files if row["file_set_id"] == file_set_id]
+
+    def take(self, quirk: str) -> bool:
+        """Whether a quirk befalls this request; if so, it befalls one less."""
+        left: int = getattr(self, quirk)
+        setattr(self, quirk, max(0, left - 1))
+        return left > 0
 
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
@@ -208,9 +221,10 @@ class World:
                     row["format_id"] == format["id"]
                     for row in self.file_sets_of(asset_id, storage_id)
                 ):
-                    continue
-                if source := self._source(format, request):
-                    self._transfer(bulk, source, storage_id, request.get("file_path") or "/")
+                    self._add_transfer_job(bulk, asset_id, storage_id, "SKIPPED")
+                elif source := self._source(format, request):
+                    folder = request.get("file_path") or source["base_dir"]
+                    self._transfer(bulk, source, storage_id, folder)
         if not self.copies_take_time:
             self.finish_copies()
             bulk["status"] = "FINISHED"
@@ -224,11 +238,11 @@ class World:
 
     def _transfer(self, bulk: Row, source: Row, storage_id: str, folder: str) -> None:
         """Begin a transfer, below the job of a bulk copy."""
-        job = {"type": "TRANSFER", "status": "STARTED", "title": "Copy", "parent_id": bulk["id"]}
+        asset_id = source["asset_id"]
         transfer = {
-            "asset_id": source["asset_id"],
+            "asset_id": asset_id,
             "format_id": source["format_id"],
-            "job_id": self.add_job(job | {"object_id": source["asset_id"]})["id"],
+            "job_id": self._add_transfer_job(bulk, asset_id, storage_id, "STARTED"),
             "parent_job_id": bulk["id"],
             "original_storage_id": source["storage_id"],
             "original_file_set_id": source["id"],
@@ -236,6 +250,12 @@ class World:
             "destination_directory_path": folder,
         }
         _insert(self.transfers, transfer)
+
+    def _add_transfer_job(self, bulk: Row, asset_id: str, storage_id: str, status: str) -> str:
+        """Add the job of an asset below that of a bulk copy, and return its id."""
+        job = {"type": "TRANSFER", "title": "Copy", "status": status, "parent_id": bulk["id"]}
+        job |= {"object_id": asset_id, "metadata": {"storage_id": storage_id}}
+        return str(self.add_job(job)["id"])
 
     def finish_copies(self, error: str | None = None) -> None:
         """Bring all transfers to their end; with an error they break off half-way."""
@@ -259,13 +279,22 @@ class World:
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""
-        return self.jobs[_insert(self.jobs, job)]
+        now = self.now()
+        times = {"date_created": now, "date_modified": now}
+        return self.jobs[_insert(self.jobs, times | {"metadata": {}} | job)]
 
     def change_job(self, job_id: str, changes: Row) -> Row:
         """Change a job, keep the changes in mind and return it."""
         self.job_changes.append(changes)
-        self.jobs[job_id].update(changes)
-        return self.jobs[job_id]
+        job = self.jobs[job_id]
+        metadata = {**job["metadata"], **changes.get("metadata", {})}
+        job.update(changes | {"metadata": metadata, "date_modified": self.now()})
+        return job
+
+    @staticmethod
+    def now() -> str:
+        """Return the time as iconik writes it: in UTC, without saying so."""
+        return datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
 
     def add_notification(self, notification: Row) -> Row:
         """Add a notification and return it."""

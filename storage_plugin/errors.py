@@ -28,6 +28,16 @@ class PluginError(Exception):
         super().__init__(message)
         self.detail = detail
 
+    def for_editor(self, reference: str) -> str:
+        """Return what an editor can do.
+
+        Args:
+            reference: by which the administrator finds the message in the log.
+        """
+        if self.can_retry:
+            return "Repeat the action in some minutes"
+        return f"Ask your administrator: reference {reference}"
+
 
 class CallerError(PluginError):
     """The request cannot be served as it is.

@@ -165,14 +165,14 @@ class Iconik:
         *,
         object_ids: Sequence[str],
         format_name: str,
-        file_path: str | None,
+        file_path: str,
         preferred_source: str | None,
     ) -> str | None:
         """Have one format of up to 500 objects copied to a storage.
 
         Args:
             object_type: `assets`, `collections` (with all that is below) or `saved_searches`.
-            file_path: the folder on the storage; None: iconik chooses.
+            file_path: the folder on the storage; empty: as at the source.
             preferred_source: the id of the storage to copy from, where there is a choice.
 
         Returns:

@@ -5,6 +5,7 @@ https://cloud.google.com/logging/docs/structured-logging
 
 import json
 import re
+import secrets
 import sys
 import threading
 
@@ -23,10 +24,12 @@ class Log:
 
     Attributes:
         figures: what the request's last line shall tell.
+        reference: by which an administrator finds the lines of one request.
     """
 
     def __init__(self, trace_header: str, project: str | None) -> None:
         self.figures: dict[str, object] = {}
+        self.reference = secrets.token_hex(3)
         self._trace = {}
         if trace := _TRACE.match(trace_header):
             name = f"projects/{project}/traces/{trace[0]}" if project else trace[0]
@@ -52,7 +55,8 @@ class Log:
             message: one sentence, all that `gcloud functions logs read` shows.
             fields: figures and ids to search by; never a secret, token, header or body.
         """
-        line = json.dumps({"severity": severity, "message": message, **fields, **self._trace})
+        entry = {"severity": severity, "message": message, "reference": self.reference}
+        line = json.dumps({**entry, **fields, **self._trace})
         # One write for a line, and one at a time: with LOG_EXECUTION_ID=true the framework takes
         # each write for an entry of its own, and passes it on in two parts.
         with _lock:

@@ -17,7 +17,7 @@ class Plan:
         master: the storage that MASTER_STORAGE_NAME names; None: it names none.
         masters: the storages whose copies count as masters.
         format_names: the formats that are copied and deleted.
-        path: the folder on the storage that files are copied into.
+        path: the folder on the storage that files are copied into; empty: as at the source.
         use_recycle_bin: whether what is deleted can be restored for some time.
     """
 

@@ -1,7 +1,7 @@
 """What became of a removal: the answer, the log lines, and the sentence for the editor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from storage_plugin.errors import (
     AdministratorError,
@@ -39,34 +39,110 @@ class Removal:
     error: PluginError | None = None
 
     @property
-    def is_left(self) -> bool:
-        """Whether it was not begun or not finished."""
-        return isinstance(self.error, OutOfTime)
+    def end(self) -> str:
+        """How it ended: the name of the field of `Tally` that it counts for."""
+        if self.error:
+            return "left" if isinstance(self.error, OutOfTime) else "failed"
+        if self.kept or self.waiting:
+            return "stayed"
+        return "removed" if self.removed else "absent"
 
     @property
-    def has_failed(self) -> bool:
-        """Whether something went wrong with it."""
-        return self.error is not None and not self.is_left
+    def is_done(self) -> bool:
+        """Whether nothing is left to be done for it."""
+        return self.end in ("removed", "absent")
 
     @property
-    def has_stayed(self) -> bool:
-        """Whether something of it stays, for now or for good."""
-        return bool(self.kept or self.waiting)
+    def reasons(self) -> list[str]:
+        """Why file sets of it stay, for now or for good."""
+        return self.kept + self.waiting
 
     @property
     def reason(self) -> str:
-        """Why something was kept, or failed."""
-        errors = [str(self.error)] if self.error else []
-        return "; ".join([*self.kept, *self.waiting, *errors]).rstrip(".")
+        """Why something stays, or failed, as administrators read it."""
+        return "; ".join([*self.reasons, *([str(self.error)] if self.error else [])]).rstrip(".")
 
     def write_log(self, log: Log) -> None:
         """Log that it stayed or failed."""
         text = f"{self.object_id}: {self.reason}"
-        if self.has_stayed:
+        if self.reasons:
             severity = "WARNING" if self.kept else "INFO"
             log.write(severity, f"Kept {text}.", kept=self.object_id)
-        if self.error and self.has_failed:
+        if self.error and self.end == "failed":
             log.write("ERROR", f"Failed {text}. {self.error.detail}", failed=self.object_id)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Numbers of assets, each of which counts once, but for those that wait: they stay, too.
+
+    Attributes:
+        removed: those of which files were deleted, and none is left.
+        absent: those of which nothing was on the storage.
+        stayed: those of which something stays.
+        waiting: those that stay only until their copies are there.
+        failed: those with which something went wrong.
+        left: those that were not begun or not finished.
+    """
+
+    removed: int = 0
+    absent: int = 0
+    stayed: int = 0
+    waiting: int = 0
+    failed: int = 0
+    left: int = 0
+
+    @classmethod
+    def of(cls, removals: Sequence[Removal]) -> "Tally":
+        """Count how removals ended."""
+        ends = [removal.end for removal in removals]
+        waiting = sum(bool(removal.waiting) for removal in removals)
+        kinds = ("removed", "absent", "stayed", "failed", "left")
+        return cls(waiting=waiting, **{kind: ends.count(kind) for kind in kinds})
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def done(self) -> int:
+        """The number of assets that nothing is left to be done for."""
+        return self.removed + self.absent
+
+    @property
+    def total(self) -> int:
+        """The number of all assets."""
+        return self.done + self.stayed + self.failed + self.left
+
+    def status(self, halt: str = "") -> str:
+        """Return how a removal ended, as iconik's jobs have it.
+
+        Args:
+            halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
+        """
+        if halt == "Aborted" and (self.left or self.waiting):
+            return "ABORTED"
+        if self.failed or self.left:
+            return "FAILED"
+        return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
+
+    def sentence(self, storage_name: str, halt: str = "") -> str:
+        """Return what became of how many assets, as editors read it."""
+        ends = {
+            f"removed from {storage_name}": self.removed,
+            "stayed" if self.removed else f"stayed on {storage_name}": self.stayed,
+            "failed": self.failed,
+            "not done yet": self.left,
+            "had nothing there": self.absent,
+        }
+        if self.absent == self.total:
+            return f"Nothing was on {storage_name}."
+        parts = [f"{number:,} {end}" for end, number in ends.items() if number]
+        first, _, rest = ", ".join(parts).partition(" ")
+        sentence = f"{first} of {count(self.total, 'asset')} {rest}."
+        return f"{halt}: {sentence}" if halt and self.left else sentence
+
+
+NO_ASSETS = Tally()
 
 
 @dataclass(frozen=True)
@@ -76,101 +152,46 @@ class Report:
     Attributes:
         removals: one for each asset.
         storage_name: what it is removed from.
-        done_before: the number of assets that an earlier part of the removal has done.
+        before: the assets that an earlier part of the removal has done.
         halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
         failure: why it could not be done at all; None: it could.
     """
 
     removals: Sequence[Removal] = ()
     storage_name: str = ""
-    done_before: int = 0
+    before: Tally = NO_ASSETS
     halt: str = ""
     failure: PluginError | None = None
 
     @property
-    def total(self) -> int:
-        """The number of assets, those that were done before included."""
-        return self.done_before + len(self.removals)
+    def tally(self) -> Tally:
+        """How the assets ended, those that were done before included."""
+        return self.before + Tally.of(self.removals)
 
     @property
-    def stayed(self) -> list[Removal]:
-        """The assets of which something stays."""
-        return [removal for removal in self.removals if removal.has_stayed]
+    def notable(self) -> list[Removal]:
+        """The assets to be named: those that failed, then those that stayed."""
+        failed = [removal for removal in self.removals if removal.end == "failed"]
+        return failed + [each for each in self.removals if each.reasons and each not in failed]
 
     @property
-    def failed(self) -> list[Removal]:
-        """The assets with which something went wrong."""
-        return [removal for removal in self.removals if removal.has_failed]
-
-    @property
-    def left(self) -> int:
-        """The number of assets that were not begun or not finished."""
-        return sum(removal.is_left for removal in self.removals)
-
-    @property
-    def waiting(self) -> int:
-        """The number of assets for which it is worth to come back later."""
-        return sum(bool(removal.waiting) for removal in self.removals)
-
-    @property
-    def status(self) -> str:
-        """How it ended, as iconik's jobs have it."""
-        if self.halt == "Aborted" and (self.left or self.waiting):
-            return "ABORTED"
-        if self.failure or self.failed or self.left:
-            return "FAILED"
-        return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
-
-    @property
-    def sentence(self) -> str:
-        """What became of how many assets."""
-        if self.failure:
-            return str(self.failure)
-        stayed, failed, total = len(self.stayed), len(self.failed), self.total
-        done = total - failed - self.left
-        counts = f"{done} of {total} assets are done, {failed} failed and {self.left} are left."
-        if self.left and self.halt:
-            counts = f"{self.halt}: {counts}"
-        return {
-            "ABORTED": counts,
-            "FAILED": f"{counts} The action can be repeated.",
-            "FINISHED_WITH_WARNING": f"{stayed} of {total} assets stayed on {self.storage_name}.",
-            "FINISHED": f"{total} of {total} assets are done.",
-        }[self.status]
-
-    @property
-    def error(self) -> type[PluginError] | None:
+    def error(self) -> PluginError | None:
         """The error to answer with: what most needs somebody to act; None where all went well."""
-        if self.status != "FAILED":
-            return None
-        if self.failure:
-            return type(self.failure)
-        errors = [removal.error for removal in self.failed]
-        for error in errors:
-            if isinstance(error, AdministratorError):
-                return type(error)
-        if self.left:
-            return OutOfTime
-        can_retry = any(error.can_retry for error in errors if error)
-        return IconikUnavailable if can_retry else IconikError
+        if self.failure or self.tally.status(self.halt) != "FAILED":
+            return self.failure
+        kind = _gravest([removal.error for removal in self.removals if removal.error])
+        return kind(self.text() + (" Repeat the action." if kind.can_retry else ""))
 
     @property
     def can_retry(self) -> bool:
         """Whether the same removal may end better later."""
         return self.error is not None and self.error.can_retry
 
-    @property
-    def notable(self) -> list[Removal]:
-        """The assets to be named: those that failed, then those that stayed."""
-        return self.failed + self.stayed
-
-    def text(self, names: Sequence[str]) -> str:
-        """Return the sentence, and what became of the first notable assets under these names."""
-        notable = self.notable
-        shown = [f"{name}: {each.reason}" for name, each in zip(names, notable, strict=False)]
-        if len(notable) > len(names):
-            shown.append(f"{len(notable) - len(names)} more are in the log")
-        return f"{self.sentence} {'; '.join(shown)}." if shown else self.sentence
+    def text(self) -> str:
+        """Return what became of the assets, the first notable ones by their ids."""
+        sentence, notable = self.tally.sentence(self.storage_name, self.halt), self.notable
+        shown = [f"{removal.object_id}: {removal.reason}" for removal in notable[:NAMED]]
+        return f"{sentence} {listing(shown, len(notable))}".rstrip()
 
     def answer(self) -> str:
         """Return the answer to the removal.
@@ -178,22 +199,41 @@ class Report:
         Raises:
             PluginError: some assets failed, or are left.
         """
-        if self.failure:
-            raise self.failure
-        text = self.text([removal.object_id for removal in self.notable[:NAMED]])
         if self.error:
-            raise self.error(text)
-        return "OK" if self.status == "FINISHED" else f"OK: {text}"
+            raise self.error
+        return "OK" if self.tally.status(self.halt) == "FINISHED" else f"OK: {self.text()}"
 
     def write_log(self, log: Log) -> None:
         """Log each asset that stayed or failed, and note how many there were."""
         for removal in self.removals:
             removal.write_log(log)
+        tally = Tally.of(self.removals)
         log.figures.update(
             assets=len(self.removals),
             file_sets_removed=sum(removal.removed for removal in self.removals),
-            kept=len(self.stayed),
-            failed=len(self.failed),
-            left=self.left,
-            waiting=self.waiting,
+            kept=sum(bool(removal.reasons) for removal in self.removals),
+            failed=tally.failed,
+            left=tally.left,
+            waiting=tally.waiting,
         )
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things, in singular or plural."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listing(shown: Sequence[str], total: int) -> str:
+    """Return a sentence of the items that are shown, if there are any."""
+    more = [f"and {total - len(shown)} more"] if total > len(shown) else []
+    return f"{'; '.join([*shown, *more])}." if shown else ""
+
+
+def _gravest(errors: Sequence[PluginError]) -> type[PluginError]:
+    """Return the kind of error that most needs somebody to act."""
+    for error in errors:
+        if isinstance(error, AdministratorError):
+            return type(error)
+    if any(isinstance(error, OutOfTime) for error in errors):
+        return OutOfTime
+    return IconikUnavailable if any(error.can_retry for error in errors) else IconikError

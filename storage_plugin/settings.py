@@ -22,7 +22,7 @@ class Settings:
         iconik_id: the App ID of the application token.
         storage_name: the storage that is copied to and deleted from.
         format_names: the formats that are copied and deleted.
-        storage_path: the folder on the storage that files are copied into.
+        storage_path: the folder on the storage that files are copied into; empty: as at the source.
         master_storage_name: the one storage whose copies count as masters; None: those of type B2.
         archive_before_remove: whether what has no master is copied to the masters' storage first.
         use_recycle_bin: whether what is removed can be restored in iconik for some time.
@@ -146,8 +146,8 @@ _VARIABLES = {
     ),
     "STORAGE_PATH": _Variable(
         "storage_path",
-        r"/(?!(?:.*/)?\.\.(?:/|$)).*",
-        "a folder that begins with / and has no .. in it",
+        r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
+        "a folder that begins with / and has no .. in it, or empty to keep the source's folders",
     ),
     MASTER: _Variable("master_storage_name", _NAME, "the name of a storage"),
     ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),

@@ -25,7 +25,7 @@ from storage_plugin.errors import (
 from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, Item, chunks
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import Plan, check_removal
-from storage_plugin.report import Removal, Report
+from storage_plugin.report import NO_ASSETS, Removal, Report, Tally
 from storage_plugin.rule import Evidence
 from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
@@ -46,13 +46,16 @@ Takes the asset's id, the file set, the evidence and the reason; returns the rea
 whether the file set waits for its copy.
 """
 
+Guard = Callable[[str], str | None]
+"""Returns why nothing of an asset may be deleted now, given its id; None: it may."""
+
 
 class Progress:
     """How far a removal has come, and whether it may go on; shared by its threads.
 
     Args:
         deadline: near it no other asset is begun.
-        done_before: the number of assets that an earlier part of the removal has done.
+        before: the assets that an earlier part of the removal has done.
 
     Attributes:
         total: the number of assets, None before it is known.
@@ -60,9 +63,10 @@ class Progress:
         halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
     """
 
-    def __init__(self, deadline: Deadline, done_before: int = 0) -> None:
+    def __init__(self, deadline: Deadline, before: Tally = NO_ASSETS) -> None:
         self.deadline = deadline
-        self.done_before = self.done = done_before
+        self.before = before
+        self.done = self.before.done
         self.total: int | None = None
         self.halt = ""
         self._runs = threading.Event()
@@ -122,6 +126,7 @@ def remove(
     *,
     progress: Progress,
     archive: Archive | None = None,
+    guard: Guard | None = None,
 ) -> Report:
     """Delete the selection's files from the storage, as far as complete copies exist elsewhere.
 
@@ -132,7 +137,7 @@ def remove(
     """
     check_removal(plan)
     assets, unknown = find_assets(iconik, selection)
-    progress.total = progress.done_before + len(assets)
+    progress.total = progress.done + len(assets)
 
     def remove_asset(asset: tuple[str, str | None]) -> Removal:
         removal = Removal(*asset)
@@ -140,7 +145,10 @@ def remove(
             removal.error = OutOfTime("Not begun.")
             return removal
         try:
-            AssetRemoval(iconik, removal, plan, archive=archive).run()
+            if guard and (reason := guard(removal.object_id)):
+                removal.kept.append(reason)
+            else:
+                AssetRemoval(iconik, removal, plan, archive=archive).run()
         except PluginError as error:
             removal.error = error
             if isinstance(error, AdministratorError):
@@ -152,7 +160,7 @@ def remove(
     order = random.sample(list(assets.items()), len(assets))
     removals = {removal.object_id: removal for removal in side_by_side(remove_asset, order)}
     in_order = unknown + [removals[asset_id] for asset_id in assets]
-    return Report(in_order, str(plan.storage.name), progress.done_before, progress.halt)
+    return Report(in_order, str(plan.storage.name), progress.before, progress.halt)
 
 
 class AssetRemoval:

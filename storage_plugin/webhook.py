@@ -17,7 +17,9 @@ SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
 MAX_BODY = 1 << 20
 """Bytes of the largest body that is read: some 25,000 ids."""
 
-ACTIONS = ("add", "remove")
+ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
+"""The actions, and how they are called in iconik: what is added or removed, and the storage."""
+
 ROUTE = rf"/({'|'.join(ACTIONS)})/?"
 """A regular expression: how the path of an action's URL ends."""
 
@@ -39,6 +41,10 @@ class Selection:
         for object_type in ("assets", "collections", "saved_searches"):
             if ids := getattr(self, object_type):
                 yield object_type, ids
+
+    def objects(self) -> list[tuple[str, str]]:
+        """Return the types and ids of all objects."""
+        return [(object_type, id) for object_type, ids in self.by_type() for id in ids]
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are selected."""

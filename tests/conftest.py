@@ -66,12 +66,19 @@ def time() -> Time:
     return Time()
 
 
-def new_rest(url: str, world: World, token: Callable[..., str] | None = None) -> Rest:
+def new_rest(
+    url: str,
+    world: World,
+    token: Callable[..., str] | None = None,
+    *,
+    pace: Pace | None = None,
+    deadline: Deadline | None = None,
+) -> Rest:
     """Return what sends requests to a world, as the function makes it."""
     read = token or (lambda **_: world.token)
     settings = Settings(world.app_id, "LucidLink", iconik_url=url)
-    session, deadline = new_session(), Deadline(60)
-    return Rest(session, settings, read_token=read, pace=Pace(), deadline=deadline)
+    pace, deadline = pace or Pace(), deadline or Deadline(60)
+    return Rest(new_session(), settings, read_token=read, pace=pace, deadline=deadline)
 
 
 def new_run(rest: Rest, user_id: str | None = None) -> Run:

@@ -1,28 +1,27 @@
 """What stands only on LucidLink is copied to the masters first, and removed only then."""
 
-import json
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
+from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
 from storage_plugin import transfers
-from storage_plugin.background.archive import Archive, Wait
+from storage_plugin.background.archive import Archive
 from storage_plugin.background.iconik import BackgroundIconik
+from storage_plugin.background.task import FIRST, Pins, Task, Wait
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
-from storage_plugin.iconik import Storage
 from storage_plugin.pace import Deadline
-from storage_plugin.report import Removal
+from storage_plugin.plan import Plan, make_plan
+from storage_plugin.report import NO_ASSETS, Removal, Tally
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.transfers import Progress
-from storage_plugin.webhook import Selection
+from storage_plugin.webhook import Action, Selection
 from tests.conftest import Time
-from tests.test_transfers import CLIP, SETTINGS, Site
+from tests.test_transfers import SETTINGS
 from tests.test_transfers import remove as remove_at_once
 
-ID = "11f0aaaa-0000-4000-8000-00000000000a"
 ON = replace(SETTINGS, archive_before_remove=True)
 
 
@@ -44,22 +43,21 @@ def archive_selection(
     selection: Selection,
     settings: Settings = ON,
     *,
-    wait: Wait | None = None,
+    wait: Wait = FIRST,
     progress: Progress | None = None,
 ) -> list[Removal]:
     """Remove what is selected, and archive."""
-    archive, plan = new_archive(iconik, wait, settings)
-    return list(archive.remove(selection, plan, progress or Progress(Deadline(60))).removals)
+    plan, progress = make_plan(iconik.storages(), settings), progress or Progress(Deadline(60))
+    archive = new_archive(iconik, plan, wait)
+    report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
+    archive.request(report.removals, lambda: not progress.halt)
+    return list(report.removals)
 
 
-def new_archive(
-    iconik: BackgroundIconik, wait: Wait | None = None, settings: Settings = ON
-) -> tuple[Archive, transfers.Plan]:
-    """Return an archive, and the plan that it is for."""
-    plan = transfers.make_plan(iconik, settings)
-    assert plan.master
-    wait = wait or Wait.begin()
-    return Archive(iconik, storage=plan.storage, master=plan.master, wait=wait), plan
+def new_archive(iconik: BackgroundIconik, plan: Plan, wait: Wait = FIRST) -> Archive:
+    """Return an archive of a removal that was clicked now."""
+    action = Action("remove", Selection(), {}, None)
+    return Archive(iconik, plan, Task(action, wait=wait))
 
 
 def remove(iconik: BackgroundIconik, *assets: str) -> list[Removal]:
@@ -67,16 +65,9 @@ def remove(iconik: BackgroundIconik, *assets: str) -> list[Removal]:
     return archive_selection(iconik, Selection(assets=assets))
 
 
-def render(site: Site, *files: Row, title: str = "Render") -> str:
-    """Add an asset that stands on LucidLink alone, and return its id."""
-    asset_id = site.world.add_asset(title)
-    site.world.add_file_set(asset_id, site.lucidlink, files or [CLIP])
-    return asset_id
-
-
 def test_a_render_is_copied_and_then_removed(site: Site, iconik: BackgroundIconik) -> None:
     """The first removal asks for the copy and keeps the file, one after the copy removes it."""
-    asset_id = render(site)
+    asset_id = site.only_copy()
     (removal,) = remove(iconik, asset_id)
     assert removal.waiting == [
         "ORIGINAL: it is being copied to B2 first; the same action removes it then"
@@ -91,20 +82,20 @@ def test_a_render_is_copied_and_then_removed(site: Site, iconik: BackgroundIconi
 
 def test_off_nothing_is_copied(site: Site, iconik: BackgroundIconik) -> None:
     """Without the setting the file stays, as before."""
-    (removal,) = remove_at_once(iconik, render(site))
-    assert removal.kept == ["ORIGINAL: no master stands elsewhere"]
+    (removal,) = remove_at_once(iconik, site.only_copy())
+    assert removal.kept == ["ORIGINAL: it has no master"]
     assert site.world.bulk_jobs == []
 
 
 def test_a_copy_under_way_is_not_asked_for_twice(site: Site, iconik: BackgroundIconik) -> None:
     """Who repeats the action meanwhile is told the same, and iconik is asked for nothing."""
-    asset_id = render(site)
+    asset_id = site.only_copy()
     first = remove(iconik, asset_id)
     assert remove(iconik, asset_id) == first
     assert len(site.world.bulk_jobs) == 1
 
 
-@pytest.mark.parametrize("unsaid", [{}, {"status": None, "file_set_status": None}])
+@pytest.mark.parametrize("unsaid", [{}, {"file_set_status": None}])
 @pytest.mark.parametrize(
     ("file", "waits"),
     [
@@ -120,23 +111,26 @@ def test_what_became_of_a_copy(
     asset_id, _ = site.asset([CLIP], [CLIP | file])
     site.world.unsaid = unsaid
     (format,) = site.world.formats_of(asset_id)
-    wait = Wait(time.time(), 0, (format["id"],), 7, ())
+    wait = Wait(0, {format["id"]: asset_id})
     (removal,) = archive_selection(iconik, Selection(assets=(asset_id,)), wait=wait)
     assert (bool(removal.waiting), bool(removal.kept)) == (waits, not waits)
 
 
-def test_the_jobs_that_copy_are_told(site: Site, iconik: BackgroundIconik) -> None:
+def test_the_jobs_that_copy_are_remembered(site: Site, iconik: BackgroundIconik) -> None:
     """Who waits for copies must be able to ask what became of them."""
-    archive, plan = new_archive(iconik)
-    archive.remove(Selection(assets=(render(site),)), plan, Progress(Deadline(60)))
-    wait, _ = archive.next_wait(0)
+    plan, asset_id = make_plan(iconik.storages(), ON), site.only_copy()
+    archive, progress = new_archive(iconik, plan), Progress(Deadline(60))
+    selection = Selection((asset_id,))
+    report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
+    archive.request(report.removals, lambda: True)
+    wait, _ = archive.next_wait(NO_ASSETS)
     assert list(wait.jobs) == site.world.bulk_jobs
-    assert set(wait.awaited) == set(site.world.formats)
+    assert wait.awaited == dict.fromkeys(site.world.formats, asset_id)
 
 
 def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: BackgroundIconik) -> None:
     """Its masters may not last."""
-    asset_id = render(site)
+    asset_id = site.only_copy()
     for row in site.world.formats.values():
         row["status"] = "DELETED"
     (removal,) = remove(iconik, asset_id)
@@ -151,23 +145,22 @@ def test_a_format_in_the_recycle_bin_is_not_copied(site: Site, iconik: Backgroun
         {"status": "MISSING"},
         {"size": None},
         {"size": 0},
-        {"type": "DIRECTORY"},
     ],
 )
 def test_what_is_not_whole_is_not_copied(site: Site, iconik: BackgroundIconik, file: Row) -> None:
     """A file that is still being written, or whose copy could never be verified, just stays."""
-    (removal,) = remove(iconik, render(site, CLIP | file))
-    assert removal.kept == ["ORIGINAL: no master stands elsewhere"]
+    (removal,) = remove(iconik, site.only_copy(CLIP | file))
+    assert removal.kept == ["ORIGINAL: it has no master"]
     assert site.world.bulk_jobs == []
 
 
 @pytest.mark.parametrize(
     ("master", "changes", "reason"),
     [
-        ([CLIP | {"size": 1}], {}, "its master has no clip.mov of the same size and checksum"),
+        ([CLIP | {"size": 1}], {}, "clip.mov differs from its master in size: 1,000 and 1 bytes"),
         ([CLIP | {"status": "GROWING"}], {}, "its master clip.mov is GROWING"),
-        ([CLIP], {"status": "DELETED"}, "its master's file set is DELETED"),
-        ([], {}, "no master stands elsewhere"),
+        ([CLIP], {"status": "DELETED"}, "iconik's record of its master is DELETED"),
+        ([], {}, "of its master iconik lists no files"),
     ],
 )
 def test_a_bad_master_is_never_copied_over(
@@ -185,11 +178,11 @@ def test_what_a_format_s_name_does_not_tell_is_not_copied(
 ) -> None:
     """Iconik copies by the format's name, so where that means two, neither is copied."""
     twice = site.world.add_asset("Two formats of a name", ["ORIGINAL", "ORIGINAL"])
-    two_sets = render(site)
+    two_sets = site.only_copy()
     for asset_id in (twice, two_sets):
-        site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
+        site.world.add_file_set(asset_id, site.lucidlink, [{"original_name": "clip.wav"}])
     for removal in remove(iconik, twice, two_sets):
-        assert set(removal.kept) == {"ORIGINAL: no master stands elsewhere"}
+        assert set(removal.kept) == {"ORIGINAL: it has no master"}
     assert site.world.bulk_jobs == []
 
 
@@ -199,7 +192,7 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
     """What is under way when the copies are to be asked for is left out."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
     monkeypatch.setattr("storage_plugin.threads.WORKERS", 1)
-    renders = [render(site), render(site)]
+    renders = [site.only_copy(), site.only_copy()]
     has_file_set = iconik.has_file_set
 
     def copy_one(asset_id: str, *ids: str) -> bool:
@@ -218,7 +211,7 @@ def test_a_master_that_appears_meanwhile_is_not_copied_over(
     site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the masters' storage has is looked at again when the copies are asked for."""
-    asset_id = render(site)
+    asset_id = site.only_copy()
     has_file_set = iconik.has_file_set
 
     def look_and_add(*ids: str) -> bool:
@@ -237,7 +230,7 @@ def test_a_list_of_transfers_may_change_while_it_is_read(
 ) -> None:
     """Copies that end between two pages are no contradiction."""
     site.world.rows_per_page = 1
-    renders = [render(site) for _ in range(3)]
+    renders = [site.only_copy() for _ in range(3)]
     remove(iconik, *renders)
     get = iconik._rest.get
 
@@ -273,7 +266,7 @@ def test_without_the_role_nothing_is_copied(site: Site, iconik: BackgroundIconik
     """Where it cannot be seen what is under way nothing is asked for; the rest is removed."""
     site.world.roles.remove("can_read_transfers")
     fine, _ = site.asset([CLIP])
-    *failed, removed = remove(iconik, render(site), render(site), fine)
+    *failed, removed = remove(iconik, site.only_copy(), site.only_copy(), fine)
     for removal in failed:
         assert isinstance(removal.error, AccessDenied)
         assert "can_read_transfers" in str(removal.error)
@@ -285,9 +278,9 @@ def test_a_copy_that_iconik_refuses_is_told(
 ) -> None:
     """An asset whose copy could not be asked for has failed, and waits for nothing."""
     monkeypatch.delattr(World, "copy")
-    (removal,) = remove(iconik, render(site))
+    (removal,) = remove(iconik, site.only_copy())
     assert isinstance(removal.error, IconikError)
-    assert not removal.has_stayed
+    assert not removal.reasons
 
 
 def test_an_aborted_removal_asks_for_no_copy(
@@ -298,11 +291,11 @@ def test_an_aborted_removal_asks_for_no_copy(
     has_file_set = iconik.has_file_set
 
     def abort(*ids: str) -> bool:
-        progress.is_aborted = True
+        progress.halt_as("Aborted")
         return has_file_set(*ids)
 
     monkeypatch.setattr(iconik, "has_file_set", abort)
-    selection = Selection(assets=(render(site),))
+    selection = Selection(assets=(site.only_copy(),))
     (removal,) = archive_selection(iconik, selection, progress=progress)
     assert isinstance(removal.error, OutOfTime)
     assert (removal.waiting, site.world.bulk_jobs) == ([], [])
@@ -312,45 +305,17 @@ def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
     site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute, two, four, ...; the last look is when 24 hours are over."""
-    clock, pauses = Time(), [1]
+    clock, pauses, wait = Time(), [1], FIRST
     began = clock.now
     monkeypatch.setattr("storage_plugin.background.archive.time.time", clock)
-    wait = Wait.begin()
-    storage = Storage(site.b2, "B2", "B2", "ACTIVE")
+    plan = make_plan(iconik.storages(), ON)
+    pins = replace(Pins.of(ON, plan), clicked=began)
+    action = Action("remove", Selection(), {}, None)
     while pauses[-1] > 0:
-        archive = Archive(iconik, storage=storage, master=storage, wait=wait)
-        wait, pause = archive.next_wait(5)
+        archive = Archive(iconik, plan, Task(action, pins, wait=wait))
+        wait, pause = archive.next_wait(Tally(removed=5))
         pauses.append(pause)
         clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert clock.now == began + 24 * 3600
-    assert wait == Wait(began, len(pauses) - 2, (), 5, ())
-
-
-@pytest.mark.parametrize(
-    ("wait", "read"),
-    [
-        (Wait(1.5, 2, (ID,), 4, (ID,)), Wait(1.5, 2, (ID,), 4, (ID,))),
-        (Wait(1.5, 2, ("x",), 4, ("../x", ID)), Wait(1.5, 2, (), 4, (ID,))),
-    ],
-)
-def test_a_wait_comes_back_as_it_was_sent(wait: Wait, read: Wait) -> None:
-    """What the queue hands back is what was handed over; ids enter URLs, so they are looked at."""
-    assert Wait.read(json.loads(json.dumps(asdict(wait)))) == read
-
-
-@pytest.mark.parametrize(
-    "wait",
-    [
-        None,
-        1,
-        "x",
-        [],
-        {},
-        {"since": 1},
-        dict.fromkeys(["since", "times", "awaited", "done", "jobs"]),
-    ],
-)
-def test_nonsense_is_no_wait(wait: object) -> None:
-    """A task may hold anything."""
-    assert Wait.read(wait) is None
+    assert wait == Wait(len(pauses) - 2, before=Tally(removed=5))

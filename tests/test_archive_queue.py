@@ -7,10 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from sandbox.site import CLIP
 from sandbox.world import Row
-from tests.test_archive import render
 from tests.test_task_queue import Queued
-from tests.test_transfers import CLIP
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def masters(queued: Queued) -> int:
 
 def test_the_queue_comes_back(queued: Queued) -> None:
     """The job stays open and tells how many wait; when the copies stand the rest is removed."""
-    queued.post(asset_ids=[render(queued.site), render(queued.site), *queued.assets(3)])
+    queued.post(asset_ids=[queued.site.only_copy(), queued.site.only_copy(), *queued.assets(3)])
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), masters(queued)) == (2, 3)
     (job,) = jobs(queued)
@@ -43,8 +42,8 @@ def test_the_queue_comes_back(queued: Queued) -> None:
 
     first, later = queued.tasks.created
     assert first.task.schedule_time is None
-    since = json.loads(later.task.http_request.body)["wait"]["since"]
-    assert since + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
+    clicked = json.loads(later.task.http_request.body)["pins"]["clicked"]
+    assert clicked + 59 <= later.task.schedule_time.timestamp() <= time.time() + 60
     assert len(json.loads(later.task.http_request.body)["asset_ids"]) == 2
 
     assert queued.tasks.deliver() == [200]
@@ -53,7 +52,7 @@ def test_the_queue_comes_back(queued: Queued) -> None:
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), masters(queued)) == (0, 5)
     assert (job["status"], job["progress_processed"], job["progress_total"]) == ("FINISHED", 5, 5)
-    assert job["message"] == "5 of 5 assets are done."
+    assert job["message"] == "5 of 5 assets removed from LucidLink."
     assert (queued.tasks.deliver(), len(queued.world.bulk_jobs)) == ([], 1)
 
 
@@ -62,7 +61,7 @@ def test_what_stays_for_other_reasons_is_told_at_the_end(queued: Queued) -> None
     kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
     lost = queued.world.add_collection()
     del queued.world.collections[lost]
-    queued.post(asset_ids=[render(queued.site), kept], collection_ids=[lost])
+    queued.post(asset_ids=[queued.site.only_copy(), kept], collection_ids=[lost])
     queued.tasks.deliver()
     queued.world.finish_copies()
     queued.tasks.deliver()
@@ -75,7 +74,7 @@ def test_what_stays_for_other_reasons_is_told_at_the_end(queued: Queued) -> None
 
 def test_a_copy_that_fails_ends_the_wait(queued: Queued) -> None:
     """When iconik's copy has failed half-way the job ends with a warning that says why."""
-    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.deliver()
     queued.world.finish_copies(error="disk full")
     assert queued.tasks.deliver() == [200]
@@ -92,7 +91,7 @@ def test_a_copy_that_fails_ends_the_wait(queued: Queued) -> None:
 )
 def test_a_bulk_copy_that_fails_ends_the_wait(queued: Queued, status: str, end: str) -> None:
     """The failure of the whole copy ends it too; that it is finished proves nothing."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     queued.world.transfers.clear()
     queued.world.jobs[queued.world.bulk_jobs[0]]["status"] = status
@@ -105,7 +104,7 @@ def test_a_bulk_copy_that_fails_ends_the_wait(queued: Queued, status: str, end: 
 @pytest.mark.parametrize(("status", "waits"), [("AWAITED", True), ("FAILED", False)])
 def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bool) -> None:
     """While a file of the copy is unfinished it is waited for, without one it is told."""
-    asset_id = render(queued.site, CLIP, {"original_name": "clip.wav"})
+    asset_id = queued.site.only_copy(CLIP, {"original_name": "clip.wav"})
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
     queued.world.transfers.clear()
@@ -118,16 +117,16 @@ def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bo
 
 def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
     """A copy that takes too long ends in a warning that names the asset."""
-    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.deliver()
     request = queued.tasks.created[-1].task.http_request
     payload = json.loads(request.body)
-    payload["wait"]["since"] -= 24 * 3600
+    payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     assert queued.tasks.deliver() == [200]
     (job,) = jobs(queued)
     assert job["status"] == "FINISHED_WITH_WARNING"
-    assert "Final cut: ORIGINAL: no master stands elsewhere; " in job["message"]
+    assert "Final cut: ORIGINAL: it has no master; " in job["message"]
     assert "it was not copied to B2 within 24 hours" in job["message"]
     assert (queued.copies(), queued.tasks.deliver()) == (1, [])
 
@@ -136,22 +135,22 @@ def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
     """Who stays for another reason does so in each round, and is not said to be late or failed."""
     kept, _ = queued.site.asset([CLIP], [])
     missing, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
-    queued.post(asset_ids=[kept, missing, render(queued.site)])
+    queued.post(asset_ids=[kept, missing, queued.site.only_copy()])
     for _ in range(2):
         queued.tasks.deliver()
-        assert jobs(queued)[0]["message"] == "1 of 3 assets wait for their copies."
+        assert jobs(queued)[0]["message"] == "1 of 3 assets waits for its copy."
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
     message = jobs(queued)[0]["message"]
-    assert "ORIGINAL: no master stands elsewhere;" in message
+    assert "of its master iconik lists no files;" in message
     assert "ORIGINAL: its master clip.mov is MISSING" in message
     assert message.count("disk full") == 1
 
 
 def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
     """A render that was still being written is copied in a later round."""
-    growing = render(queued.site, CLIP | {"status": "GROWING"})
-    queued.post(asset_ids=[growing, render(queued.site)])
+    growing = queued.site.only_copy(CLIP | {"status": "GROWING"})
+    queued.post(asset_ids=[growing, queued.site.only_copy()])
     queued.tasks.deliver()
     (file,) = queued.world.files.of_asset[growing].values()
     file["status"] = "CLOSED"
@@ -165,7 +164,7 @@ def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
 def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
     """A collection that iconik lacks is no asset, and not done with in the next round."""
     lost = queued.world.add_collection()
-    above = queued.world.add_collection(lost, render(queued.site))
+    above = queued.world.add_collection(lost, queued.site.only_copy())
     del queued.world.collections[lost]
     queued.post(collection_ids=[above])
     queued.tasks.deliver()
@@ -178,7 +177,7 @@ def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
 
 def test_a_failure_is_seen_though_the_job_was_not_told(queued: Queued) -> None:
     """Whose copy somebody else asked for learns of its failure from the transfer's own job."""
-    asset_id = render(queued.site)
+    asset_id = queued.site.only_copy()
     for _ in range(2):
         queued.post(asset_ids=[asset_id])
         queued.tasks.deliver()
@@ -208,20 +207,20 @@ def test_one_of_two_copy_jobs_fails(queued: Queued) -> None:
 def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
     """An asset that fails to the end does not end the wait of others."""
     queued.world.denied.add(denied := queued.assets(1)[0])
-    queued.post(asset_ids=[denied, render(queued.site)])
+    queued.post(asset_ids=[denied, queued.site.only_copy()])
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
-    assert jobs(queued)[0]["message"] == "1 of 2 assets wait for their copies."
+    assert jobs(queued)[0]["message"] == "1 of 2 assets waits for its copy."
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
     (job,) = jobs(queued)
     assert (job["status"], queued.copies()) == ("FAILED", 1)
-    assert "1 of 2 assets are done, 1 failed and 0 are left." in job["message"]
+    assert "1 of 2 assets removed from LucidLink, 1 failed." in job["message"]
 
 
 def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
     """If the queue will not repeat either, the job ends as without one."""
-    queued.post(asset_ids=[render(queued.site, title="Final cut")])
+    queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.is_away = True
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
@@ -232,17 +231,17 @@ def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
 
 def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
     """Only the queue may say that copies were asked for: an editor's payload asks for them."""
-    wait = {"since": 0.0, "times": 9, "awaited": [], "done": 0, "jobs": []}
-    queued.post(asset_ids=[render(queued.site)], wait=wait)
+    wait = {"times": 9, "awaited": {}, "before": {}, "jobs": []}
+    queued.post(asset_ids=[queued.site.only_copy()], wait=wait)
     queued.tasks.deliver()
     assert len(queued.world.bulk_jobs) == 1
-    assert jobs(queued)[0]["message"] == "1 of 1 assets wait for their copies."
+    assert jobs(queued)[0]["message"] == "1 of 1 asset waits for its copy."
 
 
 def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
     """A removal that could not show as a job waits as well."""
     queued.world.jobs_work = False
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     assert queued.tasks.deliver() == [200]
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
@@ -251,7 +250,7 @@ def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
 
 def test_an_abort_ends_the_wait(queued: Queued) -> None:
     """An aborted job removes nothing, though its copy stands now."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     queued.world.finish_copies()
     (job,) = jobs(queued)
@@ -263,7 +262,7 @@ def test_an_abort_ends_the_wait(queued: Queued) -> None:
 @pytest.mark.parametrize(("size", "left"), [(1000, 0), (1, 1)])
 def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: int) -> None:
     """A complete one lets the file go; a different one keeps it, and ends the wait."""
-    asset_id = render(queued.site)
+    asset_id = queued.site.only_copy()
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
     queued.world.transfers.clear()
@@ -274,7 +273,7 @@ def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: i
 
 def test_the_action_is_repeated_meanwhile(queued: Queued) -> None:
     """Two removals of the same wait for one copy, and both come to their end."""
-    asset_id = render(queued.site)
+    asset_id = queued.site.only_copy()
     for _ in range(2):
         queued.post(asset_ids=[asset_id])
         queued.tasks.deliver()
@@ -287,7 +286,7 @@ def test_the_action_is_repeated_meanwhile(queued: Queued) -> None:
 
 def test_a_task_that_comes_twice_waits_once(queued: Queued) -> None:
     """The queue comes back once, though the first task was delivered again."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     assert queued.tasks.post(queued.tasks.created[0].task) == 200
     assert len(queued.tasks.created) == 2
@@ -296,7 +295,7 @@ def test_a_task_that_comes_twice_waits_once(queued: Queued) -> None:
 
 def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
     """If the queue does not take the next task, it repeats this one."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.is_away = True
     assert queued.tasks.deliver() == [503]
     queued.tasks.is_away = False
@@ -308,14 +307,14 @@ def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
 
 def test_after_a_day_nothing_waits(queued: Queued) -> None:
     """Late is late for all, also for what became whole only then: no other task is made."""
-    growing = render(queued.site, CLIP | {"status": "GROWING"})
-    queued.post(asset_ids=[growing, render(queued.site)])
+    growing = queued.site.only_copy(CLIP | {"status": "GROWING"})
+    queued.post(asset_ids=[growing, queued.site.only_copy()])
     queued.tasks.deliver()
     (file,) = queued.world.files.of_asset[growing].values()
     file["status"] = "CLOSED"
     request = queued.tasks.created[-1].task.http_request
     payload = json.loads(request.body)
-    payload["wait"]["since"] -= 24 * 3600
+    payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     queued.tasks.deliver()
     assert (jobs(queued)[0]["status"], queued.tasks.deliver()) == ("FINISHED_WITH_WARNING", [])
@@ -324,8 +323,8 @@ def test_after_a_day_nothing_waits(queued: Queued) -> None:
 
 def test_a_failed_copy_is_not_asked_for_again(queued: Queued) -> None:
     """While another asset waits, the one whose copy failed does not, and its reason is kept."""
-    failed = render(queued.site)
-    queued.post(asset_ids=[failed, render(queued.site)])
+    failed = queued.site.only_copy()
+    queued.post(asset_ids=[failed, queued.site.only_copy()])
     queued.tasks.deliver()
     for id, row in list(queued.world.transfers.items()):
         if row["asset_id"] == failed:
@@ -343,7 +342,7 @@ def test_a_failed_copy_is_not_asked_for_again(queued: Queued) -> None:
 
 def test_a_transfer_that_is_listed_is_waited_for(queued: Queued) -> None:
     """Whatever part of a copy stands already, it is under way while iconik lists it."""
-    asset_id = render(queued.site, CLIP, {"original_name": "clip.wav"})
+    asset_id = queued.site.only_copy(CLIP, {"original_name": "clip.wav"})
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
     queued.world.add_file_set(asset_id, queued.site.b2, [CLIP])
@@ -353,7 +352,7 @@ def test_a_transfer_that_is_listed_is_waited_for(queued: Queued) -> None:
 
 def test_an_abort_that_could_not_be_told_is_told_later(queued: Queued) -> None:
     """While the job cannot be written the queue goes on, until it says that it is aborted."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     (job,) = jobs(queued)
     job["status"] = "ABORT_PENDING"
@@ -366,10 +365,60 @@ def test_an_abort_that_could_not_be_told_is_told_later(queued: Queued) -> None:
 
 def test_a_deleted_job_does_not_silence_the_end(queued: Queued) -> None:
     """Who has deleted the waiting job is still notified of what stays."""
-    queued.post(asset_ids=[render(queued.site)])
+    queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     del queued.world.jobs[jobs(queued)[0]["id"]]
     queued.world.finish_copies(error="disk full")
     assert queued.tasks.deliver() == [200]
     (notification,) = queued.world.notifications.values()
     assert "disk full" in notification["message_long"]
+
+
+def test_a_later_add_wins(queued: Queued) -> None:
+    """An asset that is added again while its removal waits stays, and the job says why."""
+    added, other = queued.site.only_copy(title="Final cut"), queued.site.only_copy()
+    queued.post(asset_ids=[added, other])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.post("/add", asset_ids=[added])
+    assert queued.tasks.post(queued.tasks.created[-1].task) == 200
+    queued.tasks.deliver()
+    assert queued.site.copies() == 1
+    assert queued.world.file_sets_of(added, queued.site.lucidlink)
+    job = jobs(queued)[0]
+    assert job["status"] == "FINISHED_WITH_WARNING"
+    assert "Final cut: it was added to LucidLink again after the click" in job["message"]
+
+
+@pytest.mark.parametrize("unsaid", ["storage_id", "date_created", "role"])
+def test_what_iconik_does_not_say_of_a_later_add(queued: Queued, unsaid: str) -> None:
+    """Where it cannot be known whether an asset was added again, it stays."""
+    asset_id = queued.site.only_copy()
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.finish_copies()
+    queued.world.copy(queued.site.lucidlink, {"object_type": "assets", "object_ids": [asset_id]})
+    later = {"type": "TRANSFER", "object_id": asset_id, "status": "STARTED"}
+    row = queued.world.add_job(later | {"metadata": {"storage_id": queued.site.other}})
+    if unsaid == "role":
+        queued.world.roles.remove("can_read_jobs")
+    elif unsaid == "storage_id":
+        row["metadata"] = {}
+    else:
+        row.update({"date_created": None, "metadata": {"storage_id": queued.site.lucidlink}})
+    assert queued.tasks.deliver() == [200]
+    assert queued.copies() == 1
+
+
+def test_a_transfer_elsewhere_or_before_the_click_does_not_matter(queued: Queued) -> None:
+    """Neither the copy to B2, nor a transfer to another storage, nor an old one keeps an asset."""
+    asset_id = queued.site.only_copy()
+    common = {"type": "TRANSFER", "object_id": asset_id, "status": "FINISHED"}
+    before = {"date_created": "2026-01-09T17:00:00"}
+    queued.world.add_job(common | before | {"metadata": {"storage_id": queued.site.lucidlink}})
+    queued.post(asset_ids=[asset_id])
+    queued.tasks.deliver()
+    queued.world.add_job(common | {"metadata": {"storage_id": queued.site.other}})
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.copies(), masters(queued)) == (0, 1)

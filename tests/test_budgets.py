@@ -14,9 +14,9 @@ import functions_framework
 import pytest
 
 from sandbox.server import create_app, serve
+from sandbox.site import CLIP, Site
 from sandbox.world import World, new_id
 from storage_plugin.background import job
-from tests.test_transfers import CLIP, Site
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,7 +96,7 @@ tell()
 
 # How often iconik is called
 
-JOB = {"create_job": 1, "update_job": 1}
+JOB = {"create_job": 1, "jobs": 1, "update_job": 1}
 
 
 class Counted:
@@ -153,12 +153,12 @@ def test_an_add_is_one_call_for_each_kind_of_object(counted: Counted) -> None:
 
 
 @pytest.mark.parametrize("assets", [1, 7])
-def test_a_remove_is_three_calls_for_an_asset_and_then_one(counted: Counted, assets: int) -> None:
-    """What is on the storage costs three calls; what is not, as in a repeat, costs one."""
+def test_a_remove_is_four_calls_for_an_asset_and_then_one(counted: Counted, assets: int) -> None:
+    """What is on the storage costs four calls; what is not, as in a repeat, costs one."""
     ids = [counted.site.asset([CLIP])[0] for _ in range(assets)]
-    first = {"files": assets, "formats": assets, "delete": assets}
+    first = dict.fromkeys(["all_file_sets", "formats", "files", "delete"], assets)
     assert counted.post("/remove", asset_ids=ids) == {"storages": 1, **first, **JOB}
-    assert counted.post("/remove", asset_ids=ids) == {"storages": 1, "files": assets, **JOB}
+    assert counted.post("/remove", asset_ids=ids) == {"storages": 1, "all_file_sets": assets, **JOB}
 
 
 def test_a_remove_of_a_collection_is_one_call_more(counted: Counted) -> None:
@@ -167,7 +167,7 @@ def test_a_remove_of_a_collection_is_one_call_more(counted: Counted) -> None:
     inner = world.add_collection(*(world.add_asset("Clip") for _ in range(20)))
     outer = world.add_collection(inner, *(world.add_asset("Clip") for _ in range(60)))
     calls = counted.post("/remove", collection_ids=[outer])
-    assert calls == {"storages": 1, "contents": 2, "files": 80, **JOB}
+    assert calls == {"storages": 1, "contents": 2, "all_file_sets": 80, **JOB}
 
 
 def test_many_storages_are_a_call_for_each_hundred(counted: Counted) -> None:
@@ -182,4 +182,5 @@ def test_what_stays_costs_its_news(counted: Counted) -> None:
     ids = [counted.site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(3)]
     calls = counted.post("/remove", asset_ids=ids, user_id=new_id())
     news = {"asset": 3, "current_user": 1, "notify": 1}
-    assert calls == {"storages": 1, "files": 3, "formats": 3, **news, **JOB}
+    looks = {"all_file_sets": 3, "formats": 3, "files": 3}
+    assert calls == {"storages": 1, **looks, **news, **JOB}

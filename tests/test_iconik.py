@@ -3,10 +3,17 @@
 from typing import Any
 
 import pytest
+import requests
 from requests_mock import Mocker
 
-from storage_plugin.errors import AccessDenied, IconikError
-from storage_plugin.iconik import Iconik
+from storage_plugin.errors import (
+    AccessDenied,
+    IconikBusy,
+    IconikError,
+    IconikUnavailable,
+    Stale,
+)
+from storage_plugin.iconik import Deletion, Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest, new_session
 from storage_plugin.settings import Settings
@@ -16,6 +23,7 @@ ID = "11f0aaaa-0000-4000-8000-00000000000a"
 OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
 FILES = f"/API/files/v1/assets/{ID}/files/"
 FILE_SET = f"/API/files/v1/assets/{ID}/file_sets/{OTHER}/"
+FILE_SETS, FORMATS = (f"/API/files/v1/assets/{ID}/{name}/" for name in ("file_sets", "formats"))
 BULK = f"/API/files/v1/storages/{ID}/bulk/"
 
 
@@ -37,7 +45,7 @@ def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
     requests_mock.post(BULK, status_code=403)
     with pytest.raises(AccessDenied, match=f"POST {BULK}: .* can_write_transfers, and access"):
         iconik.copy(
-            ID, "assets", object_ids=[ID], format_name="A", file_path=None, preferred_source=None
+            ID, "assets", object_ids=[ID], format_name="A", file_path="", preferred_source=None
         )
 
 
@@ -50,7 +58,7 @@ def test_files_must_say_where_they_belong(
     row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
     requests_mock.get(FILES, json=listing(row | {field: value}))
     with pytest.raises(IconikError, match=field):
-        iconik.files(ID)
+        list(iconik.files(ID))
 
 
 def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -> None:
@@ -58,24 +66,20 @@ def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -
     row = dict.fromkeys(["file_set_id", "format_id", "storage_id", "original_name"], ID.upper())
     requests_mock.get(FILES, json=listing(row | {"id": OTHER.upper()}))
     (file,) = iconik.files(ID)
-    assert (file.id, file.file_set_id, file.format_id, file.storage_id) == (OTHER, ID, ID, ID)
+    assert (file.file_set_id, file.claim.format_id, file.claim.storage_id) == (ID, ID, ID)
 
 
 def test_answers_belong_to_what_was_asked(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A file of another asset is an error, and another file set's status is none."""
+    """A row of another asset is an error, in whatever list."""
     row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json=listing(row | {"asset_id": OTHER}))
-    with pytest.raises(IconikError, match="another asset"):
-        iconik.files(ID)
-    requests_mock.get(FILE_SET, json={"id": ID, "status": "ACTIVE"})
-    assert iconik.file_set_status(ID, OTHER) is None
-
-
-def test_what_is_gone_is_deleted(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A file or file set that goes while its asset is looked at is no copy any more."""
-    for path in (FILE_SET, f"{FILES}{OTHER}/"):
-        requests_mock.get(path, status_code=404)
-    assert iconik.file_set_status(ID, OTHER) == iconik.file_status(ID, OTHER) == "DELETED"
+    for path, read in (
+        (FILES, iconik.files),
+        (FILE_SETS, iconik.file_sets),
+        (FORMATS, iconik.formats),
+    ):
+        requests_mock.get(path, json=listing(row | {"asset_id": OTHER}))
+        with pytest.raises(IconikError, match="another asset"):
+            read(ID)
 
 
 def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) -> None:
@@ -93,33 +97,60 @@ def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: obje
 
 
 @pytest.mark.parametrize(
-    ("answers", "calls"),
+    ("status", "deletion"),
     [
-        ([{"status_code": 204}], 1),
-        ([{"status_code": 404}], 1),
-        ([{"status_code": 200}, {"status_code": 204}], 2),
-        ([{"status_code": 200}, {"status_code": 404}], 2),
-        ([{"status_code": 500}, {"status_code": 404}], 2),
-        ([{"status_code": 429}, {"status_code": 204}], 2),
+        (204, Deletion.GONE),
+        (200, Deletion.BINNED),
+        (202, Deletion.UNCERTAIN),
+        (404, Deletion.UNCERTAIN),
     ],
 )
-def test_delete_is_for_good(
-    iconik: Iconik, requests_mock: Mocker, answers: list[dict[str, Any]], calls: int
+def test_a_deletion_s_answer_is_read(
+    iconik: Iconik, requests_mock: Mocker, status: int, deletion: Deletion
 ) -> None:
-    """What iconik only marks is purged; what is gone already, maybe by a lost answer, is fine."""
-    marked = answers[0] == {"status_code": 200}
-    requests_mock.delete(f"{FILE_SET}?immediately=true", answers[:1] if marked else answers)
-    requests_mock.delete(f"{FILE_SET}purge/", answers[1:] if marked else [{"status_code": 500}])
-    iconik.delete_file_set(ID, OTHER)
-    assert requests_mock.call_count == calls
+    """Only 204 says that a file set is gone for good, and 200 that it is in the recycle bin."""
+    requests_mock.delete(FILE_SET, status_code=status)
+    requests_mock.delete(f"{FILE_SET}purge/", status_code=status)
+    later = iconik.now() + 5
+    for immediately in (True, False):
+        answer = iconik.delete_file_set(ID, OTHER, immediately=immediately, not_after=later)
+        assert answer is deletion
+        assert ("immediately=true" in requests_mock.last_request.query) == immediately
+    assert iconik.purge_file_set(ID, OTHER, not_after=later) is deletion
 
 
-def test_a_failed_purge_is_an_error(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A file set that stays in the recycle bin is told."""
-    requests_mock.delete(FILE_SET, status_code=200)
-    requests_mock.delete(f"{FILE_SET}purge/", status_code=400)
-    with pytest.raises(IconikError):
-        iconik.delete_file_set(ID, OTHER)
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"status_code": 429}, IconikBusy),
+        ({"status_code": 500}, IconikUnavailable),
+        ({"exc": requests.ConnectionError}, IconikUnavailable),
+    ],
+)
+def test_a_deletion_is_sent_once(
+    iconik: Iconik, requests_mock: Mocker, answer: dict[str, Any], error: type[Exception]
+) -> None:
+    """Whatever goes wrong, the evidence is to be looked at again before another one."""
+    requests_mock.delete(FILE_SET, [answer, {"status_code": 204}])
+    with pytest.raises(error):
+        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=iconik.now() + 5)
+    assert requests_mock.call_count == 1
+
+
+def test_a_deletion_on_old_evidence_is_not_sent(
+    iconik: Iconik, requests_mock: Mocker, time: Time
+) -> None:
+    """A deletion that had to wait too long for its turn is not sent."""
+    requests_mock.delete(FILE_SET, status_code=429)
+    until = iconik.now() + 5
+    time.sleep(4)
+    with pytest.raises(IconikBusy):
+        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=until)
+    assert requests_mock.last_request.timeout == (1, 10)
+    time.sleep(1)
+    with pytest.raises(Stale):
+        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=until)
+    assert requests_mock.call_count == 1
 
 
 @pytest.mark.parametrize(

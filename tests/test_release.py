@@ -12,8 +12,8 @@ import requests
 
 from admin.doctor import ROLES
 from sandbox.function import ROOT, run_function
+from sandbox.site import CLIP, Site
 from sandbox.world import World
-from tests.test_transfers import CLIP, Site
 
 README = (ROOT / "README.md").read_text()
 SECRET = "shared-secret-for-tests"

@@ -516,8 +516,6 @@ def test_a_wrong_token_is_read_again_once(world: World, iconik_url: str) -> None
 @pytest.mark.parametrize("token", ["line\nbreak", "ümlaut", "tab\t", " space"])
 def test_an_impossible_token_is_not_sent(world: World, iconik_url: str, token: str) -> None:
     """A token that is no header is the administrator's to mend, and is not quoted."""
-    rest = new_rest(iconik_url, world, lambda **_: token)
     with pytest.raises(AdministratorError) as raised:
-        rest.get(PATH)
+        new_rest(iconik_url, world, lambda **_: token)
     assert token not in str(raised.value)
-    assert rest.calls == 0

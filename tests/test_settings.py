@@ -97,6 +97,14 @@ def test_query_overrides() -> None:
     assert settings == Settings("app-id", "Other", ("A", "B"), "/x")
 
 
+def test_an_empty_path_keeps_the_folders() -> None:
+    """Where no folder is named, files keep the one that they have at the source."""
+    settings = Settings.from_environment(REQUIRED | {"STORAGE_PATH": ""})
+    assert settings.storage_path == ""
+    assert settings.override(read_query({"path": ["/x"]})).storage_path == "/x"
+    assert settings.override({"path": "/x"}).override(read_query({"path": [""]})) == settings
+
+
 def test_query_may_be_empty() -> None:
     """Without a query everything stays as it is."""
     settings = Settings.from_environment(REQUIRED)

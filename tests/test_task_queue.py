@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import time as now
@@ -15,13 +16,15 @@ from werkzeug.datastructures import Headers
 from sandbox.faults import Faults
 from sandbox.function import Function
 from sandbox.server import create_app, serve
+from sandbox.site import CLIP, Site
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from sandbox.world import World, new_id
 from storage_plugin.background.job import Job
-from storage_plugin.background.queue import QueueUnavailable, TaskQueue, read_delivery
+from storage_plugin.background.queue import QueueUnavailable, TaskQueue
+from storage_plugin.background.task import Task, read_delivery
 from storage_plugin.rest import Rest
+from storage_plugin.webhook import Action, Selection
 from tests.conftest import Time, new_run
-from tests.test_transfers import CLIP, Site
 
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
 
@@ -81,7 +84,7 @@ def test_a_removal_is_handed_over_and_comes_back(queued: Queued) -> None:
     assert request.parent == QUEUE
     assert request.task.dispatch_deadline.seconds == 1800
     sent = request.task.http_request
-    assert sent.url == f"{queued.function.url}/remove?format=ORIGINAL&path=%2F%C3%BF"
+    assert sent.url == f"{queued.function.url}/remove"
     assert sent.oidc_token.service_account_email == ACCOUNT
     assert json.loads(sent.body)["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
@@ -115,7 +118,12 @@ def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
         response = queued.post(path, **selection)
         assert response.status_code == 503
         assert "did not take the action" in response.text
-    assert (queued.copies(), queued.job["status"]) == (1, "FAILED")
+    titles = {job["title"]: job["status"] for job in queued.world.jobs.values()}
+    assert titles == {
+        "Remove 1 asset from LucidLink": "FAILED",
+        "Add 1 asset to LucidLink": "FAILED",
+    }
+    assert (queued.copies(), len(queued.world.notifications)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +184,7 @@ def test_what_may_work_later_is_repeated(queued: Queued) -> None:
     queued.faults.probabilities = {"500": 1}
     assert queued.tasks.deliver() == [503]
     assert queued.job["status"] == "STARTED"
-    assert "The queue repeats it." in str(queued.job["message"])
+    assert queued.job["message"] == "It is not finished yet, and is repeated by itself."
     queued.faults.probabilities = {}
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
@@ -184,12 +192,15 @@ def test_what_may_work_later_is_repeated(queued: Queued) -> None:
 
 
 def test_what_can_never_work_is_not_repeated(queued: Queued) -> None:
-    """A removal from the masters' storage ends its job as failed, and is answered well."""
-    queued.post("/remove?storage=B2", asset_ids=queued.assets(1))
+    """What only an administrator can mend ends the job as failed, and is answered well."""
+    queued.post(asset_ids=queued.assets(1))
+    queued.world.storages[queued.site.b2]["status"] = "FAILING"
     assert queued.tasks.deliver() == [200]
     assert queued.job["status"] == "FAILED"
-    assert "Nothing is ever removed from B2" in str(queued.job["message"])
+    assert "B2 is FAILING" in queued.function.output
+    assert re.fullmatch(r"Ask your administrator: reference [0-9a-f]{6}\.", queued.job["message"])
     assert len(queued.world.notifications) == 1
+    assert queued.copies() == 1
 
 
 def test_the_last_delivery_ends_the_job(queued: Queued) -> None:
@@ -231,17 +242,105 @@ def test_a_repeat_without_a_job_is_not_told(world: World, rest: Rest) -> None:
     assert (world.jobs, world.notifications) == ({}, {})
 
 
-def test_a_delivery_is_read(queued: Queued) -> None:
-    """What the queue's headers and the plugin's own fields say, however odd."""
-    body = json.dumps({"job_id": EDITOR, "wait": 1}).encode()
-    headers = Headers({"X-CloudTasks-TaskName": "task", "X-CloudTasks-TaskRetryCount": "19"})
-    delivery = read_delivery(headers, body)
-    assert (delivery.task, delivery.is_last) == ("task", True)
-    assert (delivery.job_id, delivery.wait) == (EDITOR, None)
-    headers["X-CloudTasks-TaskRetryCount"] = "18"
-    for odd in (None, "", "x", 1, [EDITOR]):
-        delivery = read_delivery(headers, json.dumps({"job_id": odd}).encode())
-        assert (delivery.is_last, delivery.job_id) == (False, None)
+def test_what_is_clicked_is_refused_at_once(queued: Queued) -> None:
+    """A storage that cannot be removed from is seen at the click, and the job says so."""
+    assert queued.post("/remove?storage=B2", asset_ids=queued.assets(1)).status_code == 500
+    assert (queued.job["status"], queued.tasks.created) == ("FAILED", [])
+    assert len(queued.world.notifications) == 1
+
+
+@pytest.mark.parametrize("retries", ["19", "9" * 9, "18", "", "x", "-1", "9" * 5000, "\u0661"])
+def test_nonsense_of_a_delivery_is_none(retries: str) -> None:
+    """What headers and payload say is read, however odd."""
+    action = Action("remove", Selection((EDITOR,)), {}, None)
+    headers = Headers({"X-CloudTasks-TaskName": "task", "X-CloudTasks-TaskRetryCount": retries})
+    pins = {"settings": {}, "storage_id": EDITOR, "master_ids": [EDITOR], "clicked": "yesterday"}
+    for odd in (None, "", "x", 1, [EDITOR], {"x": 1}, pins):
+        body = {"job_id": odd, "wait": odd, "pins": odd, "part": odd}
+        delivery = read_delivery(headers, json.dumps(body).encode(), action)
+        assert delivery.task == Task(action, name="task", part="")
+        assert delivery.is_last == (retries in ("19", "9" * 9))
+
+
+def test_a_task_of_another_version_ends_its_job(queued: Queued) -> None:
+    """A task without what was meant is not done by what is meant now."""
+    queued.post(asset_ids=queued.assets(1))
+    request = queued.tasks.created[0].task.http_request
+    request.body = json.dumps(json.loads(request.body) | {"pins": None}).encode()
+    assert queued.tasks.deliver() == [200]
+    assert (queued.job["status"], queued.copies()) == ("FAILED", 1)
+    assert "before the plugin was upgraded" in queued.function.output
+
+
+def test_a_later_deployment_does_not_change_what_was_clicked(queued: Queued) -> None:
+    """A removal that waited deletes from the storage of the click, whatever is set now."""
+    asset_id, copy = queued.site.asset()
+    other = queued.world.add_file_set(asset_id, queued.site.other, [CLIP])
+    queued.post("/remove?storage=Other", asset_ids=[asset_id])
+    assert queued.tasks.deliver() == [200]
+    assert (copy in queued.world.file_sets, other in queued.world.file_sets) == (True, False)
+    assert queued.job["title"] == "Remove 1 asset from Other"
+
+
+@pytest.mark.parametrize("storage", ["lucidlink", "b2"])
+def test_another_storage_by_the_same_name_is_not_meant(queued: Queued, storage: str) -> None:
+    """Where a name belongs to another storage than at the click, the job ends with that reason."""
+    queued.post(asset_ids=queued.assets(1))
+    row = queued.world.storages[getattr(queued.site, storage)]
+    queued.world.add_storage(row["name"], row["method"])
+    row["name"] = "Old"
+    assert queued.tasks.deliver() == [200]
+    assert (queued.job["status"], queued.copies()) == ("FAILED", 1)
+    assert "not those of the click" in queued.function.output
+
+
+def test_a_removal_that_is_repeated_sees_a_later_add(queued: Queued) -> None:
+    """An asset that was added again while iconik was away stays."""
+    (asset_id,) = queued.assets(1)
+    queued.post(asset_ids=[asset_id])
+    queued.faults.services, queued.faults.probabilities = ("files",), {"500": 1}
+    assert queued.tasks.deliver() == [503]
+    queued.faults.probabilities = {}
+    added = {"type": "TRANSFER", "object_id": asset_id, "status": "STARTED"}
+    queued.world.add_job(added | {"metadata": {"storage_id": queued.site.lucidlink}})
+    assert queued.tasks.deliver() == [200]
+    assert queued.copies() == 1
+
+
+@pytest.mark.parametrize("status", ["DISCARDED", "ABORTED", "FINISHED"])
+def test_a_job_that_has_ended_is_not_begun(queued: Queued, status: str) -> None:
+    """What an editor has ended while it waited, or what is done, removes nothing."""
+    queued.post(asset_ids=queued.assets(1))
+    queued.job["status"] = status
+    assert queued.tasks.deliver() == [200]
+    assert (queued.job["status"], queued.copies()) == (status, 1)
+
+
+def test_a_paused_job_waits_in_the_queue(queued: Queued) -> None:
+    """While a job is paused the queue comes back now and then; resumed, it goes on."""
+    queued.post(asset_ids=queued.assets(2))
+    queued.job["status"] = "PAUSED"
+    for _ in range(2):
+        assert queued.tasks.deliver() == [200]
+    assert (queued.job["status"], queued.copies()) == ("PAUSED", 2)
+    assert queued.tasks.created[-1].task.schedule_time.timestamp() > now() + 200
+    queued.job["status"] = "STARTED"
+    assert queued.tasks.deliver() == [200]
+    assert (queued.job["status"], queued.copies()) == ("FINISHED", 0)
+
+
+def test_an_add_that_fails_for_good_is_reported(queued: Queued) -> None:
+    """An Add that the queue gives up makes a failed job and a notification; before, none."""
+    queued.post("/add", asset_ids=queued.assets(1))
+    queued.faults.services, queued.faults.probabilities = ("files",), {"500": 1}
+    (request,) = queued.tasks.created
+    queued.tasks.retries = 18
+    assert queued.tasks.post(request.task) == 503
+    assert queued.world.jobs == {}
+    assert queued.tasks.post(request.task) == 200
+    assert queued.job["status"] == "FAILED"
+    assert queued.job["title"] == "Add 1 asset to LucidLink"
+    assert len(queued.world.notifications) == 1
 
 
 def test_nothing_is_done_before_the_job_is_known(queued: Queued) -> None:
@@ -271,14 +370,6 @@ def test_a_job_that_may_not_be_read_is_still_told(queued: Queued) -> None:
     queued.world.roles.remove("can_read_jobs")
     assert queued.tasks.deliver() == [200]
     assert (queued.copies(), queued.job["status"]) == (0, "FINISHED")
-
-
-def test_a_selection_too_large_for_a_task(queued: Queued) -> None:
-    """What no task can hold is refused at once."""
-    ids = [new_id() for _ in range(24_000)]
-    response = queued.post(asset_ids=ids)
-    assert (response.status_code, queued.tasks.created) == (413, [])
-    assert queued.job["status"] == "FAILED"
 
 
 def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:

@@ -1,23 +1,33 @@
 """What outlasts the click: jobs that editors see, work handed to a queue, copies waited for.
 
-The entry point knows three functions of it: a removal is shown as a job, an action is deferred to
-the queue, and it is resumed when the queue delivers it.
+The entry point knows four functions of it: a removal is shown as a job, a failed Add is reported as
+one, an action is deferred to the queue, and it is resumed when the queue delivers it.
 """
 
 import hashlib
+import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from storage_plugin import transfers
-from storage_plugin.background.archive import Archive, Wait
+from storage_plugin.background import overtaken
+from storage_plugin.background.archive import MAX_WAIT, Archive
+from storage_plugin.background.iconik import ENDED
 from storage_plugin.background.job import EndNotShown, Job
-from storage_plugin.background.queue import Delivery, Task
 from storage_plugin.background.run import Run
-from storage_plugin.errors import PluginError
-from storage_plugin.plan import make_plan
-from storage_plugin.report import Report
+from storage_plugin.background.task import Delivery, Pins, Task
+from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.plan import Plan, check_removal, make_plan
+from storage_plugin.report import Report, Tally, count
 from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
+
+PART = 3_000
+"""Objects of one task: with three formats that are awaited they take 840 kB of the 1 MB allowed."""
+
+PAUSE = 300
+"""Seconds between two looks at a job that an editor has paused."""
 
 
 class Concluded(PluginError):
@@ -30,22 +40,33 @@ def remove(run: Run) -> str:
     """Remove now what is selected, show it as a job meanwhile, and return the answer."""
     job, progress = Job(run), Progress(run.rest.deadline)
     with job.updated(progress, opens=True):
-        report, _ = _remove(run, progress, Wait.begin())
+        report, _ = _remove(run, progress)
     job.close(report)
     return report.answer()
+
+
+def report_failure(run: Run, error: PluginError) -> None:
+    """Show an Add that has failed as a job, and notify the editor."""
+    Job(run).report_failure(error)
 
 
 def defer(run: Run) -> str:
     """Hand an action to the queue, and return the answer; the job of a removal shows at once."""
     run.log.figures["queue"] = "handed over"
-    job = Job(run) if run.action.name == "remove" else None
-    if job:
-        job.open()
+    job, is_removal = Job(run), run.action.name == "remove"
     try:
-        run.queue.hand_over(Task(run.action, job.id if job else None), run.settings)
+        plan = make_plan(run.iconik().storages(), run.settings)
+        if is_removal:
+            check_removal(plan)
+        selections = list(_split(run.action.selection.objects()))
+        if is_removal:
+            job.open(parts=len(selections))
+        _hand_over(run, Task(run.action, Pins.of(run.settings, plan), job.id), selections)
     except PluginError as error:
-        if job:
+        if job.id:
             job.close(Report(failure=error))
+        else:
+            job.report_failure(error)
         raise
     return "OK"
 
@@ -57,35 +78,55 @@ def resume(run: Run, delivery: Delivery) -> str:
         Concluded: it has failed for good.
         PluginError: the queue is to deliver it again.
     """
+    pins = delivery.task.pins
+    if pins:
+        run = replace(run, settings=pins.applied_to(run.settings))
     try:
         if run.action.name == "remove":
             return _resume_removal(run, delivery)
-        plan = make_plan(run.iconik().storages(), run.settings)
+        plan = _checked(make_plan(run.iconik().storages(), run.settings), pins)
         transfers.add(run.iconik(), run.action.selection, plan)
         return "OK"
     except PluginError as error:
-        if error.can_retry:
+        if error.can_retry and not delivery.is_last:
             raise
+        if run.action.name == "add":
+            report_failure(run, error)
         raise Concluded(str(error), error.detail) from None
 
 
 def _resume_removal(run: Run, delivery: Delivery) -> str:
-    job = Job(run, delivery.job_id)
-    if job.has_ended():
-        return "OK"
-    wait = delivery.wait or Wait.begin()
-    progress = Progress(run.rest.deadline, done_before=wait.done)
+    task = delivery.task
+    job = Job(run, task.job_id, task.part)
+    if answer := _answer_at_once(run, task, job):
+        return answer
+    progress = Progress(run.rest.deadline, task.wait.before)
     with job.updated(progress, opens=False):
-        report, archive = _remove(run, progress, wait)
+        report, archive = _remove(run, progress, delivery)
     if report.can_retry and not delivery.is_last:
-        job.say(f"{report.sentence} The queue repeats it.")
+        job.say("It is not finished yet, and is repeated by itself.")
         return report.answer()
-    if archive and report.waiting and _comes_back(run, delivery, job, archive, report):
-        progress.done = report.total - report.waiting
-        sentence = f"{report.waiting} of {report.total} assets wait for their copies."
+    following = _come_back(run, delivery, archive, report) if archive else 0
+    if following:
+        waiting, total = report.tally.waiting, report.tally.total
+        progress.done = total - waiting
+        verb = "waits for its copy" if waiting == 1 else "wait for their copies"
+        sentence = f"{waiting} of {count(total, 'asset')} {verb}."
         job.say(sentence)
-        return f"OK: {sentence}"
-    if not job.close(report):
+        if following == 1:
+            return f"OK: {sentence}"
+    return _conclude(job, report, following)
+
+
+def _conclude(job: Job, report: Report, following: int) -> str:
+    """Show the end of a task, and return the answer.
+
+    Args:
+        following: the number of tasks that are to do what it has left.
+    """
+    if following:
+        report = replace(report, removals=[each for each in report.removals if each.is_done])
+    if not job.close_part(report, split=following):
         raise EndNotShown("The job in iconik does not show the end yet: the queue repeats it.")
     try:
         return report.answer()
@@ -93,42 +134,96 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
         raise Concluded(str(error), error.detail) from None
 
 
-def _remove(run: Run, progress: Progress, wait: Wait) -> tuple[Report, Archive | None]:
+def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
+    """Return the answer to a removal that its job does not let go on; None: it does."""
+    state = job.state()
+    if state.status == "ABORT_PENDING":
+        job.end_as_aborted()
+        return "OK: It was aborted."
+    if state.status in ENDED or job.shows_part:
+        return "OK: It has ended before."
+    if state.status == "PAUSED" and task.pins and time.time() < task.pins.clicked + MAX_WAIT:
+        _hand_over(run, replace(task, pause=PAUSE), [run.action.selection])
+        return "OK: It is paused."
+    return None
+
+
+def _remove(
+    run: Run, progress: Progress, delivery: Delivery | None = None
+) -> tuple[Report, Archive | None]:
     """Remove what is selected, ask for the copies that must come first, and log it all."""
     iconik, archive = run.iconik(), None
     try:
         plan = make_plan(iconik.storages(), run.settings)
+        if delivery:
+            plan = _checked(plan, delivery.task.pins)
         if run.settings.archive_before_remove and plan.master:
-            archive = Archive(iconik, storage=plan.storage, master=plan.master, wait=wait)
-            report = archive.remove(run.action.selection, plan, progress)
-        else:
-            report = transfers.remove(iconik, run.action.selection, plan, progress=progress)
+            archive = Archive(iconik, plan, delivery.task if delivery else Task(run.action))
+        report = transfers.remove(
+            iconik,
+            run.action.selection,
+            plan,
+            progress=progress,
+            archive=archive.explain if archive else None,
+            guard=overtaken.guard(iconik, plan, delivery) if delivery else None,
+        )
+        if archive:
+            archive.request(report.removals, lambda: not progress.halt)
     except PluginError as error:
         return Report(failure=error), None
     report.write_log(run.log)
     return report, archive
 
 
-def _comes_back(run: Run, delivery: Delivery, job: Job, archive: Archive, report: Report) -> bool:
-    """Let the queue come back for everything that is left; return whether it will.
+def _checked(plan: Plan, pins: Pins | None) -> Plan:
+    if pins is None:
+        raise AdministratorError(
+            "The action was clicked before the plugin was upgraded: repeat the action."
+        )
+    return pins.check(plan)
+
+
+def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -> int:
+    """Let the queue come back for everything that is left, if something waits for its copy.
+
+    Returns:
+        The number of tasks that will; 0: none.
 
     Raises:
-        QueueUnavailable: it may take it later.
+        QueueUnavailable: it may take them later.
     """
-    left: defaultdict[str, list[str]] = defaultdict(list)
-    for removal in report.removals:
-        if removal.has_stayed or removal.error:
-            left[removal.object_type].append(removal.object_id)
-    selection = Selection(**{object_type: tuple(ids) for object_type, ids in left.items()})
-    wait, pause = archive.next_wait(report.total - len(left["assets"]))
-    # By its name a task that is delivered twice has the queue come back once.
-    name = hashlib.sha256(delivery.task.encode()).hexdigest() if delivery.task else ""
-    action = replace(run.action, selection=selection)
+    if not report.tally.waiting:
+        return 0
+    done = [removal for removal in report.removals if removal.is_done]
+    left = [(each.object_type, each.object_id) for each in report.removals if not each.is_done]
+    selections = list(_split(left))
+    before = report.before + Tally.of(done) if len(selections) == 1 else Tally()
+    wait, pause = archive.next_wait(before)
     try:
-        run.queue.hand_over(Task(action, job.id, wait, name, pause), run.settings)
+        _hand_over(run, replace(delivery.task, wait=wait, pause=pause), selections)
     except PluginError as error:
         if error.can_retry and not delivery.is_last:
             raise
         run.log.write("WARNING", f"The queue will not come back for what is left: {error}")
-        return False
-    return True
+        return 0
+    return len(selections)
+
+
+def _split(objects: Sequence[tuple[str, str]]) -> Iterator[Selection]:
+    """Yield selections of objects, by their types and ids, that fit into a task each."""
+    for start in range(0, len(objects), PART):
+        ids = defaultdict(list)
+        for kind, id in objects[start : start + PART]:
+            ids[kind].append(id)
+        yield Selection(**{kind: tuple(some) for kind, some in ids.items()})
+
+
+def _hand_over(run: Run, task: Task, selections: Sequence[Selection]) -> None:
+    """Hand tasks to the queue that follow one, each for a selection."""
+    for number, selection in enumerate(selections):
+        part = f"{task.part}{number}." if len(selections) > 1 else task.part
+        # By its name a task that is delivered twice has the queue come back once.
+        name = hashlib.sha256(f"{task.name}/{number}".encode()).hexdigest() if task.name else ""
+        action = replace(task.action, selection=selection)
+        following = replace(task, action=action, part=part, name=name)
+        run.queue.hand_over(replace(following, wait=task.wait.of(selection)), run.settings)

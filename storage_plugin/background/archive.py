@@ -9,18 +9,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
-from storage_plugin import rule, transfers
+from storage_plugin import rule
 from storage_plugin.background.iconik import BROKEN, ENDED, BackgroundIconik, Transfer
+from storage_plugin.background.task import Task, Wait
 from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
-from storage_plugin.iconik import FileSet, Storage, chunks
+from storage_plugin.iconik import FileSet, chunks
 from storage_plugin.plan import Plan
-from storage_plugin.report import Removal, Report
+from storage_plugin.report import Removal, Tally
 from storage_plugin.rule import UNFINISHED, Evidence
 from storage_plugin.threads import side_by_side
-from storage_plugin.transfers import Progress
-from storage_plugin.webhook import Selection, is_uuid
 
 MAX_WAIT = 24 * 3600
 """Seconds for which copies are waited for."""
@@ -29,89 +27,44 @@ FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
 """Seconds between two looks: each pause is twice as long as the one before, up to an hour."""
 
 
-@dataclass(frozen=True)
-class Wait:
-    """What a removal that waits for copies of masters has to remember.
-
-    Attributes:
-        since: when the copies were asked for, in seconds since 1970.
-        times: how often it has been looked since.
-        awaited: the ids of the formats whose copies are awaited, of all assets.
-        done: the number of assets that are done with.
-        jobs: the ids of iconik's jobs that copy, as far as iconik says so.
-    """
-
-    since: float
-    times: int
-    awaited: tuple[str, ...]
-    done: int
-    jobs: tuple[str, ...]
-
-    @classmethod
-    def begin(cls) -> "Wait":
-        """Return the memory of a removal that begins now."""
-        return cls(time.time(), -1, (), 0, ())
-
-    @classmethod
-    def read(cls, value: object) -> "Wait | None":
-        """Return what a task holds, None where it holds nothing of the kind."""
-        try:
-            wait = cls(**value)  # type: ignore[arg-type]
-            awaited, jobs = (tuple(filter(is_uuid, ids)) for ids in (wait.awaited, wait.jobs))
-            return replace(wait, awaited=awaited, jobs=jobs)
-        except TypeError:
-            return None
-
-
 class Archive:
     """The copies that a removal needs first, for all its threads.
 
     Args:
         iconik: a client.
-        storage: what is copied from.
-        master: what is copied to.
-        wait: what the removal has waited for.
+        plan: names the storage to copy from, and the masters' storage to copy to.
+        task: the removal.
     """
 
-    def __init__(
-        self, iconik: BackgroundIconik, *, storage: Storage, master: Storage, wait: Wait
-    ) -> None:
+    def __init__(self, iconik: BackgroundIconik, plan: Plan, task: Task) -> None:
         self._iconik = iconik
-        self._storage = storage
-        self._master = master
-        self._wait = wait
-        self._is_late = time.time() >= wait.since + MAX_WAIT
-        self._jobs, self._awaited = set(wait.jobs), set(wait.awaited)
+        self._storage = plan.storage
+        self._master = plan.masters[0]
+        self._wait = task.wait
+        self._ends = task.clicked + MAX_WAIT
+        self._is_late = time.time() >= self._ends
+        self._jobs, self._awaited = set(task.wait.jobs), dict(task.wait.awaited)
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._transfers: defaultdict[str | None, list[Transfer]] | None = None
         self._failures: defaultdict[str, str | None] | None = None
         self._lock = threading.Lock()
 
-    def remove(self, selection: Selection, plan: Plan, progress: Progress) -> Report:
-        """Remove what is selected, and ask for the copies that must come first."""
-        report = transfers.remove(
-            self._iconik, selection, plan, progress=progress, archive=self._explain
-        )
-        self._request(report.removals, lambda: not progress.halt)
-        return report
-
-    def next_wait(self, done: int) -> tuple[Wait, int]:
+    def next_wait(self, before: Tally) -> tuple[Wait, int]:
         """Return what the removal is to know next time, and the seconds until then.
 
         Args:
-            done: the number of assets that are done with.
+            before: the assets that are done with.
         """
-        since, times = self._wait.since, self._wait.times + 1
-        left = max(0, math.ceil(since + MAX_WAIT - time.time()))
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**times, left)
-        return Wait(since, times, tuple(self._awaited), done, tuple(self._jobs)), pause
+        times, left = self._wait.times + 1, max(0, math.ceil(self._ends - time.time()))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times, 10), left)
+        return Wait(times, dict(self._awaited), tuple(self._jobs), before), pause
 
-    def _explain(
+    def explain(
         self, asset_id: str, file_set: FileSet, evidence: Evidence, reason: str
     ) -> tuple[str, bool]:
         """Return why a file set stays, and whether it waits for its copy.
 
-        A copy that is to be asked for is noted for `_request`: only where the masters' storage has
+        A copy that is to be asked for is noted for `request`: only where the masters' storage has
         nothing at all of the format. What is incomplete or different there is not copied over.
 
         Args:
@@ -127,12 +80,12 @@ class Archive:
         with self._lock:
             if not (is_under_way or self._is_late or format_id in self._wait.awaited):
                 self._wanted[evidence.formats[format_id].name][asset_id] = format_id
-            self._awaited.add(format_id)
+            self._awaited[format_id] = asset_id
         if self._is_late:
             return f"{reason}; it was not copied to {to} within 24 hours", False
         return f"it is being copied to {to} first; the same action removes it then", True
 
-    def _request(self, removals: Sequence[Removal], may_go_on: Callable[[], bool]) -> None:
+    def request(self, removals: Sequence[Removal], may_go_on: Callable[[], bool]) -> None:
         """Ask iconik for the copies that were noted; what goes wrong becomes the removals' error.
 
         Args:
@@ -150,7 +103,7 @@ class Archive:
                     for asset_id in some:
                         by_asset[asset_id].waiting.clear()
                         by_asset[asset_id].error = by_asset[asset_id].error or error
-                    self._awaited.difference_update(wanted[id] for id in some)
+                        self._awaited.pop(wanted[asset_id], None)
 
     def _end_of_wait(self, asset_id: str, file_set: FileSet, evidence: Evidence) -> str | None:
         """Return what ends the wait for a copy that is not under way; None: it goes on."""
@@ -182,7 +135,7 @@ class Archive:
                 "assets",
                 object_ids=ids,
                 format_name=format_name,
-                file_path=None,
+                file_path="",
                 preferred_source=self._storage.id,
             )
         ):

@@ -3,7 +3,10 @@
 https://app.iconik.io/docs/reference.html
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
 
 from storage_plugin import pages
 from storage_plugin.iconik import (
@@ -39,11 +42,34 @@ class Transfer:
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is, in assets; a status of None: iconik did not say."""
+    """How far a job is, in assets; a status of None: iconik did not say.
 
+    Attributes:
+        modified: when it was changed last, in seconds since 1970; None: iconik did not say.
+        metadata: what the plugin has noted in it.
+    """
+
+    id: str
     status: str | None
     processed: int
     total: int
+    modified: float | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TransferJob:
+    """The job of a transfer of one asset; None: iconik did not say.
+
+    Attributes:
+        storage_id: where the asset is copied to.
+        created: when, in seconds since 1970.
+    """
+
+    id: str
+    parent_id: str | None
+    storage_id: str | None
+    created: float | None
 
 
 class BackgroundIconik(Iconik):
@@ -90,18 +116,35 @@ class BackgroundIconik(Iconik):
 
         The status is to be changed only at the end: an editor may have asked for an end meanwhile.
         """
-        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", json=changes)
+        query = {"merge_metadata": "true"} if "metadata" in changes else {}
+        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
         return text_or_none(json_object(response), "status")
 
     @needs("can_read_jobs")
     def job(self, job_id: str) -> JobState:
         """Return how far a job is."""
-        row = self._rest.get(f"{JOBS}{job_id}/")
-        return JobState(
-            text_or_none(row, "status"),
-            number_or_none(row, "progress_processed") or 0,
-            number_or_none(row, "progress_total") or 0,
-        )
+        return _job_state(self._rest.get(f"{JOBS}{job_id}/"))
+
+    @needs("can_read_jobs")
+    def running_jobs(self, custom_type: str) -> list[JobState]:
+        """List the jobs of a custom type that have begun and not ended."""
+        query = {"type": "CUSTOM", "status": "STARTED"}
+        rows = pages.numbered(self._rest, JOBS, query)
+        return [_job_state(row) for row in rows if row.get("custom_type") == custom_type]
+
+    @needs("can_read_jobs")
+    def transfers_of(self, asset_id: str) -> list[TransferJob]:
+        """List the jobs of transfers of an asset."""
+        query = {"type": "TRANSFER", "object_id": asset_id}
+        return [
+            TransferJob(
+                id=id_of(row),
+                parent_id=id_or_none(row, "parent_id"),
+                storage_id=id_or_none(_object(row, "metadata"), "storage_id"),
+                created=_time(row, "date_created"),
+            )
+            for row in pages.numbered(self._rest, JOBS, query)
+        ]
 
     @needs("can_read_jobs")
     def failed_below(self, job_id: str) -> dict[str, str]:
@@ -124,3 +167,28 @@ class BackgroundIconik(Iconik):
         """Send a notification to a user."""
         path = "/API/users-notifications/v1/notifications/"
         self._rest.send("POST", path, json=notification)
+
+
+def _job_state(row: Row) -> JobState:
+    return JobState(
+        id_of(row),
+        text_or_none(row, "status"),
+        number_or_none(row, "progress_processed") or 0,
+        number_or_none(row, "progress_total") or 0,
+        _time(row, "date_modified"),
+        _object(row, "metadata"),
+    )
+
+
+def _object(row: Row, field: str) -> Row:
+    value = row.get(field)
+    return value if isinstance(value, dict) else {}
+
+
+def _time(row: Row, field: str) -> float | None:
+    """Return a moment in seconds since 1970; iconik writes it in UTC, mostly without saying so."""
+    try:
+        moment = datetime.fromisoformat(str(row.get(field)).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -1,18 +1,21 @@
-"""The job and the notification in iconik that tell an editor what becomes of a removal.
+"""The job and the notification in iconik that tell an editor what becomes of an action.
 
 https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 """
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from storage_plugin.background.iconik import ENDED, JobState
 from storage_plugin.background.run import Run
 from storage_plugin.errors import NotFound, PluginError
-from storage_plugin.report import Removal, Report
+from storage_plugin.report import NO_ASSETS, Removal, Report, Tally, count, listing
 from storage_plugin.transfers import Progress
+from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
 """What the jobs are told apart from other plugins' by."""
@@ -28,6 +31,14 @@ HALTS = {
 NAMED = 10
 """Assets that a job names; the log names all."""
 
+GRACE = 60.0
+"""Seconds after a request's time limit from which a job that nobody updates was interrupted."""
+
+QUEUE_GRACE = 26 * 3600.0
+"""The same of a job that the queue works on: it comes back for a day."""
+
+INTERRUPTED = "It was interrupted: repeat the action."
+
 
 class EndNotShown(PluginError):
     """A task is done, but its job in iconik does not show the end: the queue is to repeat it."""
@@ -36,32 +47,95 @@ class EndNotShown(PluginError):
     can_retry = True
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What the end of a job shows; the parts of a large removal are added up.
+
+    Attributes:
+        tally: how the assets ended.
+        notes: the first assets that failed or stayed, each with the reason.
+        notable: the number of all those.
+        halt: what an editor has done to the removal: `Aborted`, `Paused`, or nothing.
+        advice: what the editor can do.
+        failure: why it could not be done at all.
+    """
+
+    tally: Tally = NO_ASSETS
+    notes: tuple[str, ...] = ()
+    notable: int = 0
+    halt: str = ""
+    advice: str = ""
+    failure: str = ""
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> "Summary":
+        """Return the summary that a job's metadata holds."""
+        fields = {name: value[name] for name in cls.__dataclass_fields__}
+        return cls(**fields | {"tally": Tally(**value["tally"]), "notes": tuple(value["notes"])})
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.tally + other.tally,
+            (self.notes + other.notes)[:NAMED],
+            self.notable + other.notable,
+            self.halt or other.halt,
+            self.advice or other.advice,
+            self.failure or other.failure,
+        )
+
+    @property
+    def status(self) -> str:
+        """The status that the job ends with."""
+        return "FAILED" if self.failure else self.tally.status(self.halt)
+
+    def sentence(self, storage_name: str) -> str:
+        """Return what became of how many assets."""
+        return self.failure or self.tally.sentence(storage_name, self.halt)
+
+
 class Job:
-    """A removal as iconik's Jobs page shows it.
+    """An action as iconik's Jobs page shows it.
 
     What goes wrong with the job is logged, once, and hinders nothing.
 
     Args:
-        run: the removal.
-        id: of the job that exists already, None where there is none.
+        run: the action.
+        job_id: of the job that exists already, None where there is none.
+        part: of a large removal, as in `Task.part`.
+
+    Attributes:
+        id: of the job in iconik, None where there is none.
     """
 
-    def __init__(self, run: Run, id: str | None = None) -> None:  # noqa: A002
-        self.id = id
+    def __init__(self, run: Run, job_id: str | None = None, part: str = "") -> None:
+        self.id = job_id
+        self._part = part
         self._iconik = run.hurried_iconik()
         self._run = run
-        (object_type, ids), *_ = run.action.selection.by_type()
-        self._object = {"object_type": object_type, "object_id": ids[0]}
         self._progress: Progress | None = None
-        self._shown = JobState(None, 0, 0)
+        self._shown = JobState("", None, 0, 0, None, {})
         self._asks_for_titles = True
         self._error: PluginError | None = None
 
-    def open(self) -> None:
-        """Create the job."""
-        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, "status": "STARTED"}
+    def open(self, parts: int = 0) -> None:
+        """Create the job.
+
+        Args:
+            parts: of a removal that is handed to the queue; 0: it is done now.
+        """
+        patience = QUEUE_GRACE if parts else self._run.settings.timeout + GRACE
+        metadata: dict[str, Any] = {"interrupted_after": patience}
+        if parts > 1:
+            metadata[_key("")] = _noted(Summary(), split=parts)
+        self._create({"status": "STARTED", "metadata": metadata})
+
+    def report_failure(self, error: PluginError) -> None:
+        """Create a job of an action that has failed before it had one, and notify the editor."""
+        message = f"{error.for_editor(self._run.log.reference)}."
+        self._create({"status": "FAILED", "message": message, "error_message": message})
         with self._tried():
-            self.id = self._iconik.create_job(job | self._object | self._state())
+            self._notify(message, message)
+        self._write_log()
 
     @contextmanager
     def updated(self, progress: Progress, *, opens: bool) -> Iterator[None]:
@@ -81,31 +155,40 @@ class Job:
             is_over.set()
             thread.join()
 
-    def has_ended(self) -> bool:
-        """Whether the job has come to its end before: the queue may deliver twice.
+    def state(self) -> JobState:
+        """Return how far the job has come before: the queue may deliver twice.
 
         Raises:
             PluginError: that is not known now, but may be later.
         """
-        if not self.id:
-            return False
-        try:
-            self._shown = self._iconik.job(self.id)
-        except NotFound as error:  # Deleted, which is no abort: the rest is told anyway.
-            self._error, self.id = error, None
-        except PluginError as error:
-            if error.can_retry:
-                raise
-            self._error = error
-        if self._shown.status == "ABORT_PENDING":
-            done = f"{self._shown.processed} of {self._shown.total} assets"
-            changes = {"status": "ABORTED", "message": f"Aborted: {done} were done before."}
+        if self.id:
             try:
-                self._iconik.update_job(str(self.id), changes)
+                self._shown = self._iconik.job(self.id)
+            except NotFound as error:  # Deleted, which is no abort: the rest is told anyway.
+                self._error, self.id = error, None
             except PluginError as error:
-                raise EndNotShown(str(error)) from None
-            return True
-        return self._shown.status in ENDED
+                if error.can_retry:
+                    raise
+                self._error = error
+        return self._shown
+
+    @property
+    def shows_part(self) -> bool:
+        """Whether an earlier delivery has noted the end of this part."""
+        return _key(self._part) in self._shown.metadata
+
+    def end_as_aborted(self) -> None:
+        """Show that the removal was aborted before it came back.
+
+        Raises:
+            EndNotShown: it cannot be shown now.
+        """
+        done = f"{self._shown.processed} of {count(self._shown.total, 'asset')}"
+        changes = {"status": "ABORTED", "message": f"Aborted: {done} were done before."}
+        try:
+            self._iconik.update_job(str(self.id), changes)
+        except PluginError as error:
+            raise EndNotShown(str(error)) from None
 
     def say(self, message: str) -> None:
         """Show a message; the job goes on."""
@@ -120,25 +203,76 @@ class Job:
         Returns:
             Whether the job, if there is one, shows the end.
         """
+        return self._end(self._summary(report))
+
+    def close_part(self, report: Report, split: int = 0) -> bool:
+        """Note the end of this part of the removal, and show the end of all if it is the last.
+
+        Args:
+            split: into how many parts the rest of it was split.
+
+        Returns:
+            Whether the job shows it.
+        """
+        summary = self._summary(report)
+        if not self.id or not (self._part or split):
+            return self._end(summary)
+        with self._tried():
+            note = {_key(self._part): _noted(summary, split=split)}
+            self._iconik.update_job(self.id, self._state() | {"metadata": note})
+            self._shown = self._iconik.job(self.id)
+            parts = _finished_parts(self._shown.metadata)
+            return self._end(sum(parts, Summary())) if parts else True
+        self._write_log()
+        return False
+
+    def _create(self, fields: Mapping[str, Any]) -> None:
+        (object_type, ids), *_ = self._run.action.selection.by_type()
+        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, **self._state(), **fields}
+        with self._tried():
+            self.id = self._iconik.create_job(
+                job | {"object_type": object_type, "object_id": ids[0]}
+            )
+
+    def _end(self, summary: Summary) -> bool:
+        """Show the end that a summary means; return whether the job, if there is one, shows it."""
         is_shown = False
         with self._tried():
-            message = report.text([self._name(each) for each in report.notable[:NAMED]])
+            sentence = summary.sentence(str(self._run.settings.storage_name))
+            notes = listing(summary.notes, summary.notable)
+            message = " ".join(filter(None, [sentence, notes, summary.advice]))
             if self.id:
-                changes = self._state() | {"status": report.status, "message": message}
-                if report.status == "FAILED":
+                changes = self._state() | {"status": summary.status, "message": message}
+                if summary.status == "FAILED":
                     changes["error_message"] = message
                 self._iconik.update_job(self.id, changes)
             is_shown = True
-            if report.status in ("FAILED", "FINISHED_WITH_WARNING"):
-                self._notify(report.sentence, message)
+            if summary.status in ("FAILED", "FINISHED_WITH_WARNING"):
+                self._notify(sentence, message)
         self._write_log()
         return is_shown
+
+    def _summary(self, report: Report) -> Summary:
+        """Return what an editor reads of a report: assets by their titles, and what to do."""
+        reference = self._run.log.reference
+        if report.failure:
+            return Summary(failure=f"{report.failure.for_editor(reference)}.")
+        notes = [self._note(removal, reference) for removal in report.notable[:NAMED]]
+        advice = "Repeat the action." if report.can_retry else ""
+        return Summary(report.tally, tuple(notes), len(report.notable), report.halt, advice)
+
+    def _note(self, removal: Removal, reference: str) -> str:
+        reasons = [*removal.reasons]
+        if removal.error and removal.end == "failed":
+            reasons.append(f"it failed. {removal.error.for_editor(reference)}")
+        return f"{self._name(removal)}: {'; '.join(reasons)}"
 
     def _update(self, is_over: threading.Event, opens: bool) -> None:
         """Update the job until the removal is over, or ended by an editor."""
         started = time.monotonic()
         if opens:
             self.open()
+        self._close_interrupted()
         # The longer a removal takes the fewer its updates: they must not take up iconik's limit.
         while self.id and not is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
             with self._tried():
@@ -148,6 +282,16 @@ class Job:
                     self._progress.halt_as(HALTS.get(str(status), ""))
                 if status in ENDED:
                     break
+
+    def _close_interrupted(self) -> None:
+        """Close the jobs of earlier actions whose instance was killed."""
+        with suppress(PluginError):  # The next action tries it again.
+            for job in self._iconik.running_jobs(CUSTOM_TYPE):
+                patience = job.metadata.get("interrupted_after")
+                limit = patience if isinstance(patience, int | float) else QUEUE_GRACE
+                if job.id != self.id and job.modified and job.modified + limit < time.time():
+                    end = {"message": INTERRUPTED, "error_message": INTERRUPTED}
+                    self._iconik.update_job(job.id, {"status": "FAILED", **end})
 
     @contextmanager
     def _tried(self) -> Iterator[None]:
@@ -162,19 +306,26 @@ class Job:
             text = f"The editor may not see the end in iconik: {self._error}"
             self._run.log.write("WARNING", text)
 
-    def _state(self) -> dict[str, object]:
-        progress, shown = self._progress, self._shown
-        total = (progress and progress.total) or shown.total
-        what = f"{total} asset{'' if total == 1 else 's'}" if total else "assets"
+    def _state(self) -> dict[str, Any]:
+        """Return the title and how far the removal has come, other parts of it included."""
+        parts = _parts(self._shown.metadata)
+        parts.pop(_key(self._part), None)
+        others = sum((each.tally for each in parts.values()), NO_ASSETS)
+        progress, action = self._progress, self._run.action
+        total = max((progress.total or 0) + others.total if progress else 0, self._shown.total)
+        done = progress.done + others.total - others.left if progress else 0
+        kinds = {"assets": total} if total else action.selection.counts()
+        what = " and ".join(count(n, kind.replace("_", " ")[:-1]) for kind, n in kinds.items())
         return {
-            "title": f"Remove {what} from {self._run.settings.storage_name}",
+            "title": ACTIONS[action.name].format(what, self._run.settings.storage_name),
             "progress_total": total,
-            "progress_processed": max(progress.done if progress else 0, shown.processed),
+            "progress_processed": max(done, self._shown.processed),
         }
 
     def _notify(self, sentence: str, message: str) -> None:
         if user_id := self._run.action.user_id:
-            related = {"object_type": "jobs", "object_id": self.id} if self.id else self._object
+            (object_type, ids), *_ = self._run.action.selection.by_type()
+            kind, related = ("jobs", self.id) if self.id else (object_type, ids[0])
             self._iconik.notify(
                 {
                     "event_type": "finished",
@@ -182,7 +333,8 @@ class Job:
                     "message_long": message,
                     "recipient_id": user_id,
                     "sender_id": self._iconik.current_user_id(),
-                    **related,
+                    "object_type": kind,
+                    "object_id": related,
                 }
             )
 
@@ -195,3 +347,27 @@ class Job:
         except PluginError as error:
             self._asks_for_titles = not error.can_retry  # Else each one would take its time.
         return title or removal.object_id
+
+
+def _key(part: str) -> str:
+    return f"part {part}"
+
+
+def _noted(summary: Summary, *, split: int) -> dict[str, Any]:
+    return asdict(summary) | {"split": split}
+
+
+def _parts(metadata: Mapping[str, Any]) -> dict[str, Summary]:
+    """Return the parts of a removal that have been noted in its job."""
+    return {key: Summary.read(note) for key, note in metadata.items() if key.startswith(_key(""))}
+
+
+def _finished_parts(metadata: Mapping[str, Any]) -> list[Summary]:
+    """Return all parts of a removal, none while one is not finished."""
+    parts, waiting = _parts(metadata), [""]
+    while waiting:
+        part = waiting.pop()
+        if _key(part) not in parts:
+            return []
+        waiting += [f"{part}{number}." for number in range(metadata[_key(part)]["split"])]
+    return list(parts.values())

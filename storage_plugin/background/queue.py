@@ -4,38 +4,27 @@ https://cloud.google.com/tasks/docs/creating-http-target-tasks
 """
 
 import functools
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import requests
 
-from storage_plugin.background.archive import Wait
-from storage_plugin.errors import CallerError, PluginError
+from storage_plugin.background.task import Task
+from storage_plugin.errors import PluginError
 from storage_plugin.kept import Kept
 from storage_plugin.rest import new_session
 from storage_plugin.settings import Settings
-from storage_plugin.webhook import Action, is_uuid, read_object
 
 if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksClient
-    from werkzeug.datastructures import Headers
 
 CALL_TIMEOUT = 3.0
 """Seconds for one call of Cloud Tasks, or for Google's certificates."""
 
 DISPATCH_DEADLINE = 1800
 """Seconds that Cloud Tasks waits for an answer, the most that it may."""
-
-ATTEMPTS = 20
-"""How often the queue delivers a task, as the README sets it up."""
-
-MAX_TASK = 900_000
-"""Bytes of the largest body that is handed over: a task may have 1 MB."""
 
 MAX_TOKEN = 4096
 """Bytes of the longest token that is looked at."""
@@ -61,73 +50,6 @@ class QueueUnavailable(PluginError):
     can_retry = True
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """A task, as the queue sends it.
-
-    Attributes:
-        task: its name.
-        is_last: whether the queue gives it up if it fails once more.
-        job_id: the job in iconik that shows it; None: there is none.
-        wait: what the removal has waited for; None: it comes for the first time.
-    """
-
-    task: str
-    is_last: bool
-    job_id: str | None
-    wait: Wait | None
-
-
-def read_delivery(headers: "Headers", body: bytes) -> Delivery:
-    """Read what only the queue may say: call it for nothing but what the queue has sent.
-
-    https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
-    """
-    payload = read_object(body)
-    retries, job_id = headers.get("X-CloudTasks-TaskRetryCount", "0"), payload.get("job_id")
-    return Delivery(
-        task=headers.get("X-CloudTasks-TaskName", ""),
-        is_last=retries.isdecimal() and int(retries) >= ATTEMPTS - 1,
-        job_id=str(job_id) if is_uuid(job_id) else None,
-        wait=Wait.read(payload.get("wait")),
-    )
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task for the queue.
-
-    Attributes:
-        action: what is to be done.
-        job_id: the job in iconik that shows it, if there is one.
-        wait: what the removal has waited for, if it has.
-        name: by which the queue knows the task, so that it takes it once; empty: none.
-        pause: seconds that pass before it is sent.
-    """
-
-    action: Action
-    job_id: str | None
-    wait: Wait | None = None
-    name: str = ""
-    pause: float = 0
-
-    def path(self) -> str:
-        """Return what follows the function's URL."""
-        return f"/{self.action.name}?{urlencode(self.action.overrides, doseq=True)}"
-
-    def body(self) -> bytes:
-        """Return the payload that selects the same; iconik's token is not in it."""
-        payload = {
-            "asset_ids": self.action.selection.assets,
-            "collection_ids": self.action.selection.collections,
-            "saved_search_ids": self.action.selection.saved_searches,
-            "user_id": self.action.user_id,
-            "job_id": self.job_id,
-            "wait": asdict(self.wait) if self.wait else None,
-        }
-        return json.dumps(payload, separators=(",", ":")).encode()
-
-
 class TaskQueue:
     """Cloud Tasks. Its libraries are slow to import, so that waits for the first use.
 
@@ -150,14 +72,9 @@ class TaskQueue:
         """Have a task sent to the function, until it is answered well.
 
         Raises:
-            CallerError: no task may be so large.
             QueueUnavailable: the queue did not take it.
         """
         body = task.body()
-        if len(body) > MAX_TASK:
-            raise CallerError(
-                "The selection is too large for a task: select a collection.", status=413
-            )
         from google.api_core.exceptions import AlreadyExists, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import tasks_v2
@@ -167,7 +84,7 @@ class TaskQueue:
         queue, audience = str(settings.task_queue), settings.function_url
         request = tasks_v2.HttpRequest(
             http_method=tasks_v2.HttpMethod.POST,
-            url=audience + task.path(),
+            url=f"{audience}/{task.action.name}",
             headers={"Content-Type": "application/json"},
             body=body,
             oidc_token=tasks_v2.OidcToken(

@@ -1,0 +1,57 @@
+"""The world that most tests and figures need: masters on B2, and copies on LucidLink."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sandbox.world import Row, World
+
+CLIP: Row = {"original_name": "clip.mov"}
+
+
+class Site:
+    """An iconik system with a storage for masters, one to copy to, and another one.
+
+    Attributes:
+        world: the iconik system.
+        b2: the id of the masters' storage.
+        lucidlink: the id of the storage that is copied to.
+        other: the id of a storage on a disk of its own.
+    """
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
+        self.b2 = self.world.add_storage("B2", "B2")
+        self.lucidlink = self.world.add_storage("LucidLink")
+        self.other = self.world.add_storage("Other")
+
+    def asset(
+        self,
+        copy: Sequence[Row] = (CLIP,),
+        master: Sequence[Row] | None = None,
+        title: str = "Clip",
+        **changes: Any,
+    ) -> tuple[str, str]:
+        """Add an asset on both storages; return its id and that of its file set on LucidLink.
+
+        Args:
+            copy: its files on LucidLink.
+            master: its files on B2; the same by default.
+            changes: what is not as usual with the file set on B2.
+        """
+        asset_id = self.world.add_asset(title)
+        self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
+        return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
+
+    def only_copy(self, *files: Row, title: str = "Render") -> str:
+        """Add an asset that is on LucidLink alone, and return its id."""
+        asset_id = self.world.add_asset(title)
+        self.world.add_file_set(asset_id, self.lucidlink, files or [CLIP])
+        return asset_id
+
+    def copies(self) -> int:
+        """Return the number of files on LucidLink."""
+        return len(self.world.names_on(self.lucidlink))
+
+    def masters(self) -> int:
+        """Return the number of files on B2."""
+        return len(self.world.names_on(self.b2))
