@@ -97,6 +97,7 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
     unwanted = shutil.ignore_patterns(".*_cache", ".git", ".venv*", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=unwanted)
     (folder / ".venv").symlink_to(sys.prefix)
+    site.world.add_storage("LucidLink Dailies")
     settings = {
         "ICONIK_URL": iconik_url,
         "ICONIK_ID": site.world.app_id,
@@ -106,7 +107,7 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
     secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
     with run_function(secrets) as function:
         environ = {**settings, **secrets, "URL": function.url}
-        installed = "make -o .venv/bin/installed "  # However this environment was made.
+        installed = "make -o .venv/function "  # However this environment was made.
         script = "".join(blocks).replace("make ", installed)
         output = run("bash", "-euxc", script, folder=folder, **environ)
     assert output.count("After Remove from LucidLink:") == 2

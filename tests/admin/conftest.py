@@ -59,6 +59,13 @@ def cloud(tmp_path: Path) -> Cloud:
     return Cloud(tmp_path / "cloud")
 
 
+@pytest.fixture(autouse=True)
+def environ() -> Iterator[None]:
+    """Have what a test puts into the environment go with it, however it was put there."""
+    with patch.dict(os.environ):
+        yield
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let gcloud work in this process: a test of many runs starts it very often."""
