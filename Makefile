@@ -72,7 +72,8 @@ $(VENV)/dev: requirements-dev.txt
 $(VENV)/function $(VENV)/admin $(VENV)/dev: $(VENV)/pyvenv.cfg
 	@echo "Installing $(filter %.txt,$^) into $(VENV), once:"
 	@set -o pipefail; PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check \
-	    --requirement $(filter %.txt,$^) | awk '/^Collecting/ { print "  " $$2; fflush() }'
+	    --requirement $(filter %.txt,$^) | $(BIN)/python -uc "import sys; \
+	    [print(' ', line.split()[1]) for line in sys.stdin if line.startswith('Collecting')]"
 	@touch $@
 
 # An environment of a Python that is too old, or gone, is made again.

@@ -1,15 +1,18 @@
 """The demo: real custom-action payloads through the function as Google runs it.
 
 python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: sandbox and function stay, to be tried with curl.
+python -m sandbox run: sandbox and function stay, to be tried with curl; QUEUE=1 as above.
 """
 
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import requests
 
@@ -17,6 +20,9 @@ from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.tasks import Tasks
 from sandbox.world import Row, World, new_id
+
+LOG = Path(".demo.log")
+"""Where the demo leaves the function's log."""
 
 SECRET = "let-me-in"
 B2, LUCIDLINK = "Backblaze B2", "LucidLink"
@@ -95,6 +101,8 @@ def main(command: str) -> None:
         function = stack.enter_context(run(settings))
         print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
         if command == "run":
+            if tasks:
+                threading.Thread(target=deliver, args=(tasks,), daemon=True).start()
             wait(demo, function, iconik_url)
         else:
             show(demo, function, tasks)
@@ -122,25 +130,50 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
             print(f"  Job           {job['title']}: {job['status']}, {job['message']}")
     for notification in demo.world.notifications.values():
         print(f"  Notification  {notification['message_short']}")
-    print(f"\nThe function's log:\n{function.output}", end="")
+    print("\nThe function's log:")
+    for line in function.output.splitlines():
+        print(f"  {shorten(line)}")
+    shutil.copy(function.log, LOG)
+    print(f"{LOG} has it whole, as Cloud Logging would get it.")
+
+
+def shorten(line: str) -> str:
+    """Return a line of the function's log as one reads it: severity and message."""
+    try:
+        entry = json.loads(line)
+        return f"{entry['severity']:8} {entry['message']}"
+    except (ValueError, TypeError, KeyError):
+        return line
+
+
+def deliver(tasks: Tasks) -> None:
+    """Deliver what waits in the queue, twice a second, for as long as this process runs."""
+    pause = threading.Event()
+    while not pause.wait(0.5):
+        tasks.deliver()
 
 
 def wait(demo: Demo, function: Function, iconik_url: str) -> None:
-    """Print what to try, and wait for Ctrl-C."""
+    """Print what to try, and wait for Ctrl-C or a signal to end."""
     body = shlex.quote(json.dumps(demo.selection))
     post = f"curl -w '\\n' -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
     asset = demo.selection["asset_ids"][0]
+    iconik = f"curl -w '\\n' {headers} {iconik_url}/API"
     print(
         f"\nAdd to LucidLink:\n  {post}/add"
         f"\nRemove from LucidLink:\n  {post}/remove"
-        f"\nThe files of an asset:\n  curl -w '\\n' {headers} "
-        f"{iconik_url}/API/files/v1/assets/{asset}/files/"
+        f"\nThe files of an asset:\n  {iconik}/files/v1/assets/{asset}/files/"
+        f"\nThe jobs that an editor sees:\n  {iconik}/jobs/v1/jobs/"
         f"\nThe function's log:\n  tail -f {function.log}"
-        "\n\nCtrl-C ends it."
+        "\n\nCtrl-C ends it.",
+        flush=True,
     )
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        main(sys.argv[1])
