@@ -8,7 +8,7 @@ PRODUCT = main.py storage_plugin admin
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: help deploy actions doctor demo run test coverage bench lint types audit mutation lock clean
+.PHONY: help deploy actions doctor demo run test coverage bench lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -53,6 +53,9 @@ audit: $(VENV)/dev ## Look for known vulnerabilities in what is deployed.
 mutation: $(VENV)/dev ## Change the rules of removal at random, and list what no test notices.
 	$(BIN)/mutmut run
 	@$(BIN)/mutmut results
+
+soak: $(VENV)/dev ## Remove 500 selections through the queue while instances are killed.
+	@$(BIN)/python -m tests.soak
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
     --custom-compile-command "make lock"

@@ -17,10 +17,11 @@ from storage_plugin.errors import CallerError, PluginError
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.plan import make_plan
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
+from storage_plugin.wire import new_session
 
 # Shared by an instance's requests, which run side by side.
 secret_manager = SecretManager()

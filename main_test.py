@@ -741,7 +741,7 @@ def test_log_lines(system: System, execution_id: str) -> None:
     assert request["message"].startswith("remove 200: OK: 1 of 2 assets removed from LucidLink, ")
     expected = {"action": "remove", "storage": "LucidLink", "selected": {"assets": 2}}
     expected |= {"assets": 2, "file_sets_removed": 1, "kept": 1, "failed": 0}
-    expected |= {"iconik_calls": 1 + 3 + 4 + 3, "status": 200}  # Four for the job.
+    expected |= {"iconik_calls": 1 + 3 + 4 + 4, "status": 200}  # Four for the job.
     assert {name: request.get(name) for name in expected} == expected
     assert isinstance(request["duration_ms"], int)
     assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)

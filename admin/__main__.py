@@ -22,9 +22,10 @@ from admin.gcloud import PAUSES, Gcloud
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, unavailable
 from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
+from storage_plugin.wire import new_session
 
 VARIABLES = dict((SHARED_SECRET, ICONIK_TOKEN))
 

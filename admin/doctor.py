@@ -15,10 +15,10 @@ from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
 from storage_plugin.plan import check_removal, make_plan
-from storage_plugin.rest import new_session
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
 from storage_plugin.webhook import SECRET_HEADER
+from storage_plugin.wire import new_session
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 

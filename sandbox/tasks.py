@@ -6,6 +6,7 @@ https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
 import datetime
 import functools
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -68,7 +69,7 @@ class Tasks:
     Attributes:
         created: the requests that created tasks.
         is_away: whether it refuses new ones.
-        retries: the number of deliveries before, as the next one tells it.
+        retries: the number of deliveries that are added to those of each task, as its header says.
         fetches: how often the certificates were fetched.
     """
 
@@ -78,17 +79,24 @@ class Tasks:
         self.is_away = False
         self._waiting: list[Task] = []
         self.retries = 0
+        self._deliveries: Counter[str] = Counter()
         self.fetches = 0
 
-    def deliver(self, attempts: int = 1) -> list[int]:
-        """Deliver what waits, each task up to some times; return the statuses of the answers."""
+    def deliver(self, attempts: int = 1, side_by_side: int = 1) -> list[int]:
+        """Deliver what waits, and return the statuses of the answers.
+
+        Args:
+            attempts: how often a task is delivered at most.
+            side_by_side: how many tasks are delivered at a time.
+        """
         statuses = []
         for _ in range(attempts):
             waiting, self._waiting = self._waiting, []
-            for task in waiting:
-                statuses.append(self.post(task))
-                if not 200 <= statuses[-1] < 300:
-                    self._waiting.append(task)
+            with ThreadPoolExecutor(side_by_side) as pool:
+                answers = list(pool.map(self.post, waiting))
+            statuses += answers
+            tasks = zip(waiting, answers, strict=True)
+            self._waiting += [task for task, status in tasks if not 200 <= status < 300]
         return statuses
 
     def post(self, task: Task) -> int:
@@ -96,9 +104,9 @@ class Tasks:
         token = self.key.token(task.http_request.oidc_token.audience)
         request = task.http_request
         headers = {**request.headers, "Authorization": f"Bearer {token}"}
-        headers["X-CloudTasks-TaskRetryCount"] = str(self.retries)
         headers["X-CloudTasks-TaskName"] = task.name.rpartition("/")[2]
-        self.retries += 1
+        headers["X-CloudTasks-TaskRetryCount"] = str(self.retries + self._deliveries[task.name])
+        self._deliveries[task.name] += 1
         try:
             return requests.post(
                 request.url, data=request.body, headers=headers, timeout=600

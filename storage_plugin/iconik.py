@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from storage_plugin import pages
-from storage_plugin.errors import AccessDenied, IconikError, NotFound
-from storage_plugin.rest import Rest, Row
+from storage_plugin.errors import AccessDenied, IconikError, IconikUnavailable, NotFound
+from storage_plugin.rest import Rest, Row, json_object
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
@@ -187,12 +187,10 @@ class Iconik:
             body["file_path"] = file_path
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
-        response = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
-        try:  # iconik documents no body here, so none is required.
-            job_id = response.json()["job_id"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-        return str(job_id) if is_uuid(job_id) else None
+        answer = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
+        with suppress(IconikUnavailable):  # iconik documents no body here, so none is required.
+            return id_or_none(json_object(answer), "job_id")
+        return None
 
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:

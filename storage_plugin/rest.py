@@ -3,16 +3,15 @@
 https://app.iconik.io/docs/api.html
 """
 
+import json
 import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 from urllib3.util import Retry
 
 from storage_plugin.errors import (
@@ -36,8 +35,11 @@ Row = Mapping[str, Any]
 CONNECT = 3.05
 """Seconds to connect."""
 
-CONNECTIONS = 128
-"""Connections kept open at most: 16 threads for each of 8 requests side by side."""
+MAX_ANSWER = 32 << 20
+"""Bytes of the largest answer that is read, decompressed."""
+
+CHUNK = 1 << 16
+"""Bytes of an answer that are read at once."""
 
 SILENCE = 0.8
 """The share of a request's wait in which nobody got an answer if iconik hangs.
@@ -70,15 +72,11 @@ HURRIED = Patience(attempts=2, read=3.0, ends_when_silent=False)
 """For what must not hold up the work."""
 
 
-def new_session() -> requests.Session:
-    """Return a session for many threads: nothing that iconik sends is kept in it."""
-    session = requests.Session()
-    session.trust_env = False  # No .netrc, no proxy: the token goes to iconik alone.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+class Answer(NamedTuple):
+    """An answer of iconik's that is good."""
+
+    status: int
+    body: bytes
 
 
 class Rest:
@@ -89,7 +87,7 @@ class Rest:
     where it still fails after some attempts, and OutOfTime.
 
     Args:
-        session: as `new_session` returns it.
+        session: as `wire.new_session` returns it.
         settings: name iconik's URL and the application token's App ID.
         read_token: returns the application token, given the seconds that it may have been kept.
         pace: of all requests of the instance.
@@ -160,7 +158,7 @@ class Rest:
         *,
         query: Mapping[str, str] | None = None,
         json: Row | None = None,
-    ) -> requests.Response:
+    ) -> Answer:
         """Send a request until iconik serves it, and return the answer.
 
         All but POST are repeated when iconik or the network fails, because that does no harm.
@@ -194,7 +192,7 @@ class Rest:
         """
         self._pace.wait(self.deadline)
         try:
-            return self._exchange("DELETE", path, query=query, not_after=not_after).status_code
+            return self._exchange("DELETE", path, query=query, not_after=not_after).status
         except IconikBusy as error:
             self._pace.refused(error.retry_after)
             raise
@@ -207,7 +205,7 @@ class Rest:
         query: Row | None = None,
         json: Row | None = None,
         not_after: float = math.inf,
-    ) -> requests.Response:
+    ) -> Answer:
         """Send a request once, and return an answer that is good."""
         call, token, started = f"{method} {path}", self._token, self.now()
         if started >= not_after:
@@ -223,25 +221,28 @@ class Rest:
                 headers={"App-ID": self._settings.iconik_id, "Auth-Token": token},
                 timeout=(min(CONNECT, half, not_after - started), min(self._patience.read, half)),
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.Timeout:
+            body = _body(response)
+        except (requests.RequestException, ValueError) as error:
+            # ValueError: of a nonsensical Location. The text is left out: it may quote a header.
+            if not _is_timeout(error):
+                raise IconikUnavailable(
+                    f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
+                ) from None
             if half < self._patience.read:  # It is not iconik that is slow.
                 raise OutOfTime(f"The time is too short for {call}.") from None
             raise self._timeout(call, started) from None
-        except (requests.RequestException, ValueError) as error:
-            # ValueError: of a nonsensical Location. The text is left out: it may quote a header.
-            raise IconikUnavailable(
-                f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
-            ) from None
         self._answered = self.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
             raise TokenRenewed("The application token has changed: try again.")
         if refusal := _refusal(call, response):
             raise refusal
         self._pace.accepted()
+        answer = Answer(response.status_code, body)
         if method == "GET":
-            json_object(response)  # Repeated where it did not arrive whole.
-        return response
+            json_object(answer)  # Repeated where it did not arrive whole.
+        return answer
 
     def _timeout(self, call: str, started: float) -> IconikTimeout:
         """Return the error of a request that was not answered; if iconik hangs, end everything."""
@@ -268,15 +269,32 @@ def _checked(token: str) -> str:
     return token
 
 
-def json_object(response: requests.Response) -> dict[str, Any]:
+def json_object(answer: Answer) -> dict[str, Any]:
     """Return the JSON object that an answer holds."""
     try:
-        answer = response.json()
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
+        found = None
+    if not isinstance(found, dict):
         raise IconikUnavailable("iconik's answer holds no JSON object: try again later.")
-    return answer
+    return found
+
+
+def _body(response: requests.Response) -> bytes:
+    """Read an answer to its end, or to the bytes that are too many."""
+    body = bytearray()
+    with response:
+        for chunk in response.iter_content(CHUNK):
+            body += chunk
+            if len(body) > MAX_ANSWER:
+                raise IconikError("iconik's answer is larger than 32 MiB: it is not read.")
+    return bytes(body)
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether an answer, or its body, took too long."""
+    cause = error.args[0] if error.args else None
+    return isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError)
 
 
 def _refusal(call: str, response: requests.Response) -> PluginError | None:

@@ -11,9 +11,10 @@ from storage_plugin.background.run import Run
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action, Selection
+from storage_plugin.wire import new_session
 from tests import contract
 
 

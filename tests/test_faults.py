@@ -11,9 +11,10 @@ from sandbox.site import CLIP, Site
 from sandbox.world import World
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
+from storage_plugin.wire import new_session
 from tests.test_transfers import remove_selection
 
 HASTE = 20

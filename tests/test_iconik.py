@@ -15,8 +15,9 @@ from storage_plugin.errors import (
 )
 from storage_plugin.iconik import Deletion, Iconik
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
+from storage_plugin.wire import new_session
 from tests.conftest import Time
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"

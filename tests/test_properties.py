@@ -33,10 +33,11 @@ from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
-from storage_plugin.rest import Rest, new_session
+from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.transfers import Progress, make_plan, remove
 from storage_plugin.webhook import Selection
+from storage_plugin.wire import new_session
 from tests.conftest import Time
 from tests.test_archive import archive_selection
 

@@ -62,6 +62,7 @@ def defer(run: Run) -> str:
         if is_removal:
             job.open(parts=len(selections))
         _hand_over(run, Task(run.action, Pins.of(run.settings, plan), job.id), selections)
+        job.wait_for_queue()
     except PluginError as error:
         if job.id:
             job.close(Report(failure=error))

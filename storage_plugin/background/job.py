@@ -37,6 +37,9 @@ GRACE = 60.0
 QUEUE_GRACE = 26 * 3600.0
 """The same of a job that the queue works on: it comes back for a day."""
 
+PATIENCE = "interrupted_after"
+"""Where a job notes for how many seconds it may be without an update."""
+
 INTERRUPTED = "It was interrupted: repeat the action."
 
 
@@ -117,17 +120,23 @@ class Job:
         self._asks_for_titles = True
         self._error: PluginError | None = None
 
-    def open(self, parts: int = 0) -> None:
+    def open(self, parts: int = 1) -> None:
         """Create the job.
 
         Args:
-            parts: of a removal that is handed to the queue; 0: it is done now.
+            parts: of a removal that is to be handed to the queue.
         """
-        patience = QUEUE_GRACE if parts else self._run.settings.timeout + GRACE
-        metadata: dict[str, Any] = {"interrupted_after": patience}
+        metadata: dict[str, Any] = {PATIENCE: self._run.settings.timeout + GRACE}
         if parts > 1:
             metadata[_key("")] = _noted(Summary(), split=parts)
         self._create({"status": "STARTED", "metadata": metadata})
+
+    def wait_for_queue(self) -> None:
+        """Note that the queue has the work, so that nobody takes the job for interrupted."""
+        with self._tried():
+            if self.id:
+                changes = self._state() | {"metadata": {PATIENCE: QUEUE_GRACE}}
+                self._iconik.update_job(self.id, changes)
 
     def report_failure(self, error: PluginError) -> None:
         """Create a job of an action that has failed before it had one, and notify the editor."""
@@ -287,7 +296,7 @@ class Job:
         """Close the jobs of earlier actions whose instance was killed."""
         with suppress(PluginError):  # The next action tries it again.
             for job in self._iconik.running_jobs(CUSTOM_TYPE):
-                patience = job.metadata.get("interrupted_after")
+                patience = job.metadata.get(PATIENCE)
                 limit = patience if isinstance(patience, int | float) else QUEUE_GRACE
                 if job.id != self.id and job.modified and job.modified + limit < time.time():
                     end = {"message": INTERRUPTED, "error_message": INTERRUPTED}

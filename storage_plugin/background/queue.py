@@ -14,8 +14,8 @@ import requests
 from storage_plugin.background.task import Task
 from storage_plugin.errors import PluginError
 from storage_plugin.kept import Kept
-from storage_plugin.rest import new_session
 from storage_plugin.settings import Settings
+from storage_plugin.wire import new_session
 
 if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksClient
