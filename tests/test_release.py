@@ -14,6 +14,7 @@ from admin.doctor import ROLES
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
 from sandbox.world import World
+from storage_plugin.settings import NAMES
 
 README = (ROOT / "README.md").read_text()
 SECRET = "shared-secret-for-tests"
@@ -113,6 +114,21 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
     assert output.count("After Remove from LucidLink:") == 2
     assert output.count(": created.") == len(site.world.custom_actions) == 12
     assert "failure " not in output
+
+
+def test_version() -> None:
+    """The version of the commands is the project's."""
+    output = run(sys.executable, "-m", "admin", "--version", folder=ROOT)
+    assert f'\nversion = "{output.strip()}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f"\n## [{output.strip()}] " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_template_names_variables_that_are_read() -> None:
+    """The template for .env.yaml, with what is commented out, names nothing that nobody reads."""
+    template = (ROOT / ".env.yaml.example").read_text()
+    names = set(re.findall(r"^(?:# )?([A-Z_]+):", template, re.MULTILINE))
+    assert names <= NAMES
+    assert names >= {"ICONIK_ID", "STORAGE_NAME", "MASTER_STORAGE_NAME", "TASK_QUEUE"}
 
 
 def test_readme_names_the_roles() -> None:

@@ -126,6 +126,26 @@ def test_create_knows_an_action_by_what_it_calls(world: World, run: Run) -> None
     ]
 
 
+def test_actions_of_backblaze_s_plugin(world: World, run: Run) -> None:
+    """Actions without a query are mended; those with its query are named, and can be deleted."""
+    old = OTHER | {"title": "Add to LucidLink", "type": "POST", "headers": {"x-bz-secret": "old"}}
+    world.add_custom_action(old | {"url": f"{URL}/add"})
+    query = "b2_storage_id=73a746d2&ll_storage_id=d39b62e1"
+    proxies = old | {"title": "Add Premiere Pro proxy file(s) to LucidLink"}
+    world.add_custom_action(proxies | {"url": f"{URL}/add?{query}&formats=PPRO_PROXY"})
+    options = ["--url", URL, "--contexts"]
+    assert (
+        "Add to LucidLink (BULK): updated, headers."
+        in run("actions", "create", *options, "BULK")[1]
+    )
+
+    world.add_custom_action(old | {"context": "ASSET", "url": f"{URL}/add?{query}"})
+    status, output = run("actions", "create", *options, "ASSET")
+    assert (status, f"which calls {URL}/add?{query}: delete" in output) == (1, True)
+    run("actions", "delete", "--url", URL, "--yes")
+    assert world.custom_actions == {}
+
+
 def test_label_is_the_whole_title(world: World, run: Run) -> None:
     """With a label the title names no overrides."""
     run("actions", "create", "--url", URL, "--contexts", "BULK", "--label", "B", "--path", "/in")
