@@ -30,7 +30,7 @@ from storage_plugin.wire import new_session
 VARIABLES = dict((SHARED_SECRET, ICONIK_TOKEN))
 
 COLOURS = {OK: 32, WARNING: 33, FAILURE: 31}
-MARGIN = 36
+MARGIN = 46
 """The column where the doctor's sentences begin."""
 
 
@@ -101,17 +101,19 @@ def _contexts(text: str) -> list[str]:
 def _deploy(options: argparse.Namespace) -> None:
     url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
     if not options.dry_run:
-        _print(f"\nThe function is at {url}. {files.DEPLOYMENT} keeps that for the next commands:")
-        _print("make actions puts the custom actions into iconik, make doctor checks everything.")
+        _print(f"\nThe function is at {url} ({files.DEPLOYMENT} keeps the URL).")
+        _print("Next: make actions creates the custom actions, and make doctor checks everything.")
 
 
 def _ask_token() -> str:
     """Return the application token from the keyboard, unseen, or from standard input."""
     is_terminal = sys.stdin.isatty()
-    prompt = "iconik's application token, which is not shown: "
+    prompt = "Paste the application token of iconik (it is not shown): "
     token = (getpass.getpass(prompt) if is_terminal else sys.stdin.readline()).strip()
     if not token:
-        raise AdministratorError("No token was given: deploy again, and paste it when asked.")
+        raise AdministratorError(
+            "There is no token: deploy again, and paste the token when you are asked."
+        )
     return token
 
 
@@ -212,7 +214,7 @@ def _sum_up(findings: Sequence[Finding], failures: Sequence[Finding]) -> None:
 def _print_finding(finding: Finding) -> None:
     """Print what a check found; the sentences of all begin in one column."""
     head = _printable(f"{finding.state:8} {finding.check}")
-    width = max(shutil.get_terminal_size((100, 24)).columns - MARGIN, 40)
+    width = max(shutil.get_terminal_size((120, 24)).columns - MARGIN, 30)
     lines = textwrap.wrap(
         _printable(finding.text), width, break_long_words=False, break_on_hyphens=False
     )
@@ -229,7 +231,9 @@ def _function_url(options: argparse.Namespace, settings: Settings) -> str:
     deployment = files.Deployment.read()
     url = options.url or (deployment.url if deployment else settings.function_url)
     if not url:
-        raise AdministratorError("The function's URL is not known: deploy it, or give its --url.")
+        raise AdministratorError(
+            "The URL of the function is unknown: deploy it, or give its --url."
+        )
     return str(url)
 
 

@@ -20,15 +20,18 @@ TITLES = {"add": "Add to", "remove": "Remove from"}
 """How the title of an action begins."""
 
 VISIBILITY = (
-    "iconik may show new actions to administrators alone: give the editors access in iconik's "
-    "settings of each action, unless it was created with --everyone."
+    "iconik may show new actions only to administrators. Give the editors access to each action in "
+    "iconik, under Access Control, unless you created it with --everyone."
 )
 
 _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
 class Target(NamedTuple):
-    """What an action calls; `query`: the values of each parameter. All empty: not a plugin."""
+    """The function and the verb that an action calls, and the values of each query parameter.
+
+    All are empty if the action does not call a plugin.
+    """
 
     function: str
     verb: str
@@ -48,7 +51,7 @@ def secret_of(action: CustomAction) -> str | None:
 
 
 def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
-    """Hold the settings that actions override against what iconik has; yield what is doubtful.
+    """Compare the overrides of new actions with iconik; yield a warning for each doubtful one.
 
     Raises:
         AdministratorError: there is no such storage.
@@ -58,8 +61,8 @@ def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
     if "format" in query:
         seen = iconik.format_names()
         for name in {name.strip() for name in query["format"].split(",")} - seen:
-            where = f"those seen have {', '.join(sorted(seen))}" if seen else "iconik names none"
-            yield f"Warning: no asset was seen with the format {name} ({where}). Is it right?"
+            known = f"has {', '.join(sorted(seen))}" if seen else "names no formats"
+            yield f"Warning: look at the format {name}. iconik {known} in its latest assets."
 
 
 def wanted(
@@ -103,9 +106,9 @@ def matching(
 
 
 def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
-    """Create custom actions, or change those that exist; yield what was done.
+    """Create custom actions, or change the existing ones; yield a sentence for each.
 
-    An action that exists is known by what it calls.
+    An existing action is recognized by its context, function, verb and query.
 
     Args:
         extras: what is set only where an action is created; `app_id` is the App.

@@ -32,7 +32,7 @@ OPTIONS = (
     "--gen2 --runtime=python313 --trigger-http --memory=512Mi --cpu=1 --concurrency=4 "
     "--max-instances=4 --set-build-env-vars=SOURCE_DATE_EPOCH=1"
 )
-"""How the function is deployed; SOURCE_DATE_EPOCH keeps the compiled code valid in the image."""
+"""Options of the function; SOURCE_DATE_EPOCH keeps its compiled code valid in the image."""
 
 QUEUE_OPTIONS = (
     f"--max-concurrent-dispatches=1 --max-attempts={ATTEMPTS} --min-backoff=30s --max-backoff=300s"
@@ -45,16 +45,17 @@ REMEDIES = {
     "permitted customer|organization policy": "Your organization forbids functions that are open "
     "to all, and iconik cannot log in. An administrator of it can allow this one with gcloud run "
     f"services update {SERVICE} --region=REGION --no-invoker-iam-check.",
-    "PERMISSION_DENIED|permission": "Let an owner of the project deploy, or give you the role.",
-    "build": "The log of the build says what is wrong.",
+    "build failed": "See the log of the build. In a new project wait two minutes first: the roles "
+    "may not be known everywhere yet.",
+    "permission": "Let an owner of the project deploy, or give you the role.",
     "": "Look at what gcloud says above.",
 }
-"""What to do, by the first expression that what gcloud says matches."""
+"""Remedies, by an expression that matches the message of gcloud; the first match counts."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the function goes, and its environment there."""
+    """A project and a region, and the environment of the function there."""
 
     project: str
     region: str
@@ -87,13 +88,13 @@ def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
     except GcloudError as error:
         remedy = next(REMEDIES[words] for words in REMEDIES if re.search(words, str(error), re.I))
         raise AdministratorError(
-            f"\n{error}\n\n{remedy}\nThen deploy again: it goes on where it has stopped."
+            f"\n{error}\n\n{remedy}\nThen deploy again: the command continues where it stopped."
         ) from None
     return deployment.url
 
 
 def _find_target(gcloud: Gcloud) -> Target:
-    """Return where to deploy what; the settings are checked before anything is made."""
+    """Return the target; check the settings before anything is created."""
     if not (variables := files.read_variables()):
         raise AdministratorError(
             f"There are no settings in {files.SETTINGS.absolute()}: copy .env.yaml.example to "
@@ -209,12 +210,12 @@ def _deploy_function(gcloud: Gcloud, target: Target) -> files.Deployment:
     options = f"{OPTIONS} --timeout={timeout} --service-account={account} --region={target.region}"
     digest, last, found = _digest(options, target), files.Deployment.read(), _find(gcloud, target)
     if last and (last.digest, last.updated) == (digest, found.get("updateTime")):
-        gcloud.say("It is deployed already.")
+        gcloud.say("The function is up to date.")
         return last
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "env.yaml")
         file.write_text(yaml.safe_dump(dict(target.environment), default_style="'"))
-        gcloud.say("This takes two or three minutes. The settings are:")
+        gcloud.say("Deploying takes two or three minutes. The function gets these settings:")
         for name, value in target.environment.items():
             gcloud.say(f"  {name}: {value}")
         paths = f"--source={ROOT}", f"--env-vars-file={file}"
@@ -247,7 +248,7 @@ def _grant(gcloud: Gcloud, group: str, resource: str, *, who: str, role: str) ->
     for binding in policy.get("bindings", []):
         if binding["role"] == role and member in binding["members"] and "condition" not in binding:
             return
-    condition = "" if " " in resource else " --condition=None"  # What has a place knows none.
+    condition = "" if " " in resource else " --condition=None"  # Regional resources know none.
     command = f"{group} add-iam-policy-binding {resource}{condition}"
     gcloud.run(f"{command} --member={member} --role={role}")
 

@@ -1,4 +1,4 @@
-"""Looks whether everything that the plugin needs is there, and says what to do where it is not."""
+"""Checks everything that the plugin needs, and names a remedy for each fault."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
@@ -56,20 +56,20 @@ STRANGERS = {
     403: "Google lets nobody in: deploy again, and read its last step.",
     404: "There is no function: gcloud functions list shows its URL.",
 }
-"""What to do where the answer to a stranger is not the plugin's, by its status."""
+"""Remedies by the status of an answer that is not the plugin's."""
 
 SECRETS = {
     405: (OK, "It is this one."),
     503: (FAILURE, "The function cannot read it: its log says why."),
 }
-"""What it means that a GET with the secret is answered so, by the status."""
+"""Verdicts by the status of the answer to a GET with the secret."""
 
 PATIENCE = 60.0
 """Seconds to wait for the function, which may have to start first."""
 
 
 class Finding(NamedTuple):
-    """What a check found; `state`: ok, warning or failure."""
+    """The result of a check; `state`: ok, warning or failure."""
 
     check: str
     state: str
@@ -83,9 +83,9 @@ def examine(
     secrets: tuple[Secret, Secret],
     connect: Callable[[Settings], AdminIconik],
 ) -> Iterator[Finding]:
-    """Check everything, and yield what each check finds as soon as it does.
+    """Check everything, and yield each finding at once.
 
-    What cannot be checked because something else failed is left out.
+    A check that depends on a failed one is left out.
 
     Args:
         url: of the function, without a trailing slash; empty: as the settings say.
@@ -178,7 +178,8 @@ def _examine_storage(
     iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
 ) -> Iterator[Finding]:
     storage = require_storage(storages, "STORAGE_NAME", settings.storage_name)
-    check_removal(make_plan(storages, settings))
+    if settings.master_storage_name in (None, *(each.name for each in storages)):
+        check_removal(make_plan(storages, settings))
     yield Finding("storage", *_judge_storage(storage))
     for other in storages:
         if other.id != storage.id and other.mount_point == storage.mount_point is not None:
@@ -191,7 +192,7 @@ def _examine_storage(
     state, text = {
         True: (OK, "iconik may delete there."),
         False: (FAILURE, f"Enable Delete in iconik's settings of {name}."),
-        None: (WARNING, f"Cannot be told here: see that iconik's settings of {name} have Delete."),
+        None: (WARNING, f"iconik does not say. Look whether its settings of {name} have Delete."),
     }[iconik.can_delete_on(storage.id)]
     yield Finding("deletion", state, text)
 
@@ -218,7 +219,7 @@ def _examine_actions(
 def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
     """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
     if not url:
-        yield Finding("function", WARNING, "Not looked at: deploy it, or give its --url.")
+        yield Finding("function", WARNING, "Not checked: deploy it, or give its --url.")
         return
     session = new_session()
     # Nothing of the answers' bodies is read: they may be of anybody's.
@@ -227,7 +228,7 @@ def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
         answer = session.post(f"{url}/remove", **options)
         given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
         if given != (401, SECRET_HEADER):
-            remedy = STRANGERS.get(answer.status_code, "Is it this function? Its log tells more.")
+            remedy = STRANGERS.get(answer.status_code, "Is it this function? See its log.")
             yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
             return
         yield Finding("function", OK, f"{url} lets no stranger in.")
@@ -251,7 +252,7 @@ def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
     except AdministratorError as error:
         words = " ".join(str(error).split())
         state = FAILURE if "NOT_FOUND" in words else WARNING
-        yield Finding("queue", state, f"{name} cannot be looked at from here: {words}")
+        yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
         return
     if row["state"] != "RUNNING":
         text = f"It is {row['state']}: gcloud tasks queues resume {queue} lets it run."

@@ -1,4 +1,4 @@
-"""The gcloud command: printed before it runs, and repeated while Google does not know news yet.
+"""The gcloud command: printed before it runs, and repeated while Google Cloud is not consistent.
 
 https://cloud.google.com/sdk/gcloud/reference
 """
@@ -17,14 +17,14 @@ from typing import Any
 from storage_plugin.errors import AdministratorError
 
 PAUSES = (5.0, 10.0, 20.0, 40.0)
-"""For who makes things: new accounts and newly enabled services take up to a minute."""
+"""For commands that create: accounts and services need up to a minute to be known everywhere."""
 
 _NEWS = re.compile(
     r"service account \S+ (does not exist|was not found)|unknown service account"
     r"|has not been used in project|API \[\S+\] not enabled",
     re.IGNORECASE,
 )
-"""What one part of Google Cloud says of what it has not yet heard of from another."""
+"""Messages of a part of Google Cloud that does not know a new account or service yet."""
 
 
 class GcloudError(AdministratorError):
@@ -37,9 +37,9 @@ class Gcloud:
 
     Attributes:
         say: prints a line.
-        project: what all commands are about; empty: what gcloud is set to.
+        project: the project of all commands; empty: the one that gcloud is set to.
         is_dry: whether commands are only printed.
-        pauses: seconds between attempts, while Google does not know news yet.
+        pauses: seconds between attempts while a new account or service is not known everywhere.
         sleep: waits some seconds.
     """
 
@@ -74,7 +74,7 @@ class Gcloud:
             except GcloudError as error:
                 if not _NEWS.search(str(error)):
                     raise
-            self.say(f"Google does not know everywhere yet what is new: again in {pause:.0f} s.")
+            self.say(f"A new account or service takes a moment. Trying again in {pause:.0f} s.")
             self.sleep(pause)
         return _execute(line, data)
 

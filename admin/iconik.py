@@ -69,7 +69,7 @@ class AdminIconik(Iconik):
     def format_names(self) -> set[str]:
         """Return the formats of a hundred assets, for iconik has no list of formats.
 
-        What a search says of formats is not documented: none where it says nothing.
+        Searches return formats, but no document says so: the set is empty where they do not.
         """
         query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
         criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
@@ -146,4 +146,4 @@ def require_storage(storages: Sequence[Storage], setting: str, name: str) -> Sto
         return find_storage(storages, setting, name)
     except AdministratorError as error:
         names = ", ".join(sorted(str(storage.name) for storage in storages)) or "none"
-        raise AdministratorError(f"{error} The storages it sees: {names}.") from None
+        raise AdministratorError(f"{error} That user sees {names}.") from None

@@ -62,7 +62,7 @@ class Demo:
         }
 
     def show(self, title: str) -> None:
-        """Print what stands where."""
+        """Print which files are on which storage."""
         print(f"\n{title}\n  {'Asset':24}{B2:36}{LUCIDLINK}")
         for asset_id, asset in self.world.assets.items():
             name = f"{asset['title']} ({asset_id[:8]})"

@@ -1,7 +1,7 @@
 """A stand-in for gcloud: a Google Cloud project in a file, changed by the commands of the real one.
 
-It knows the commands and options that deploying needs, and refuses all others. What it prints is
-what the real one prints, as far as the plugin reads it.
+It knows the commands and options of `admin`, and refuses all others. It prints the parts of the
+real output that the plugin reads.
 
 https://cloud.google.com/sdk/gcloud/reference
 """

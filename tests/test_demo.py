@@ -52,7 +52,7 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_environment_of_an_old_python_is_made_again(tmp_path: Path) -> None:
-    """What an old Python has left is replaced; what is new enough stays."""
+    """An environment of an old Python is replaced; one of a new Python stays."""
     venv = tmp_path / "venv"
     old_python(venv / "bin" / "python")
     (venv / "function").touch()
@@ -69,7 +69,7 @@ def test_an_environment_of_an_old_python_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("queue", ["", "1"])
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_run_until_it_is_ended(queue: str, end: signal.Signals) -> None:
-    """What `make run` prints can be tried, with a queue too, and Ctrl-C ends it without a word."""
+    """The lines that `make run` prints work, with a queue too, and Ctrl-C ends it quietly."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "run"],
         cwd=ROOT,

@@ -28,7 +28,7 @@ needs_gcloud = pytest.mark.skipif(
 def run(*command: str, folder: Path, **environ: str) -> str:
     """Run a command that must succeed, and return what it prints."""
     # What others run is not this suite's: neither its lines count, nor its warnings.
-    own = {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}
+    own = {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS", "MAKEFLAGS", "MAKELEVEL"}
     env = {name: value for name, value in os.environ.items() if name not in own} | environ
     result = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, check=False

@@ -38,7 +38,7 @@ def test_create(world: World, run: Run) -> None:
 
 
 def test_create_with_overrides(world: World, run: Run) -> None:
-    """Overrides are in the URL, encoded, and in the title, so that several can be told apart."""
+    """Overrides are in the URL, encoded, and in the title, so that editors can choose."""
     world.add_storage("Dailies & more")
     world.add_asset("Interview", ["ORIGINAL", "PPRO_PROXY"])
     options = ["--storage", "Dailies & more", "--format", "PPRO_PROXY,ORIGINAL", "--path", "/in"]
@@ -53,7 +53,7 @@ def test_create_with_overrides(world: World, run: Run) -> None:
 
 
 def test_create_again_changes_nothing(world: World, run: Run) -> None:
-    """What is right stays untouched, to the letter."""
+    """An action that is right stays untouched, to the letter."""
     run("actions", "create", "--url", URL)
     for action in world.custom_actions.values():
         action["headers"]["X-Team"] = "post"
@@ -168,13 +168,13 @@ def test_create_for_everyone(world: World, run: Run) -> None:
 def test_create_refuses_a_storage_that_is_none(world: World, run: Run) -> None:
     """A name that no storage has is refused before anything is made, and the names are listed."""
     status, output = run("actions", "create", "--url", URL, "--storage", "lucidlink")
-    assert (status, "The storages it sees: B2, LucidLink." in output) == (1, True)
+    assert (status, "That user sees B2, LucidLink." in output) == (1, True)
     assert world.custom_actions == {}
 
 
 @pytest.mark.parametrize(
     ("roles", "where"),
-    [(["can_search"], "those seen have ORIGINAL, PPRO_PROXY"), ([], "iconik names none")],
+    [(["can_search"], "iconik has ORIGINAL, PPRO_PROXY in"), ([], "iconik names no formats in")],
 )
 def test_create_looks_at_formats(world: World, run: Run, roles: list[str], where: str) -> None:
     """Of a format that no asset was seen with there is a warning: it may be a new one."""
@@ -182,7 +182,7 @@ def test_create_looks_at_formats(world: World, run: Run, roles: list[str], where
     world.roles = roles
     format = "ORIGINAL,PRPO_PROXY" if roles else "PRPO_PROXY"
     status, output = run("actions", "create", "--url", URL, "--format", format)
-    assert output.startswith("Warning: no asset was seen with the format PRPO_PROXY")
+    assert output.startswith("Warning: look at the format PRPO_PROXY.")
     assert (status, where in output.splitlines()[0]) == (0, True)
     assert ("format ORIGINAL" in output) is False
 
@@ -228,7 +228,7 @@ def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
 def test_create_whose_answer_is_lost(
     world: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An action that stands though iconik answered with an error is not made twice."""
+    """An action that exists although iconik answered with an error is not created twice."""
     add = world.add_custom_action
 
     def add_and_fail(action: dict[str, object]) -> None:
@@ -266,7 +266,7 @@ def test_create_takes_each_context_once(world: World, run: Run) -> None:
 
 
 def test_create_refuses_wrong_overrides(world: World, run: Run) -> None:
-    """What the function would refuse at each click is refused here."""
+    """Overrides that the function would refuse at each click are refused here."""
     status, output = run("actions", "create", "--url", URL, "--path", "in")
     assert (status, "path" in output) == (1, True)
     assert world.custom_actions == {}
@@ -292,7 +292,7 @@ def test_list(world: World, run: Run) -> None:
 def test_delete_asks(
     world: World, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
-    """What calls the function is shown, and deleted if that is wanted; the rest stays."""
+    """The function's actions are shown, and deleted after a yes; the others stay."""
     world.add_custom_action(OTHER)
     world.add_custom_action(OTHER | {"url": URL + "2/add"})
     run("actions", "create", "--url", URL)
@@ -326,7 +326,7 @@ def test_delete_without_asking(world: World, run: Run) -> None:
     ],
 )
 def test_delete_some(world: World, run: Run, options: list[str], deleted: int) -> None:
-    """What is deleted can be limited by context, storage and format."""
+    """A deletion can be limited by context, storage and format."""
     contexts = ["--url", URL, "--contexts", "ASSET,BULK"]
     run("actions", "create", *contexts)
     run("actions", "create", *contexts[:3], "ASSET", "--storage", "B2", "--format", "PROXY")

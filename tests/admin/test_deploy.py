@@ -115,11 +115,11 @@ def result(cloud: Cloud) -> dict[str, Any]:
 def test_first_run(
     cloud: Cloud, world: World, iconik_url: str, deploys: Callable[..., tuple[int, str]]
 ) -> None:
-    """One command makes everything that the function needs, and tells what comes next."""
+    """One command creates everything that the function needs, and names the next commands."""
     status, output = deploys()
     state = cloud.state
     assert status == 0
-    assert output.splitlines()[-2].startswith(f"The function is at {URL}.")
+    assert output.splitlines()[-2].startswith(f"The function is at {URL} (")
     assert "make actions" in output.splitlines()[-1]
     assert json.loads(Path(".deployment.json").read_text())["url"] == URL
     assert re.fullmatch("[0-9a-f]{64}", state["secrets"]["bz-shared-secret"][0]["value"])
@@ -164,7 +164,7 @@ def test_first_run(
 
 
 def test_every_command_is_printed(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """What runs is what is printed, and holds no secret."""
+    """The printed commands are those that run, and hold no secret."""
     output = deploys()[1]
     printed = [shlex.split(line[2:]) for line in output.splitlines() if line.startswith("$ ")]
     calls = cloud.state["calls"]
@@ -174,7 +174,7 @@ def test_every_command_is_printed(cloud: Cloud, deploys: Callable[..., tuple[int
 
 
 def test_with_a_queue(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """TASK_QUEUE: auto makes the queue with its account, and tells the function of them."""
+    """TASK_QUEUE: auto creates the queue with its account, and configures the function."""
     change_settings(TASK_QUEUE="auto")
     assert deploys()[0] == 0
     state = cloud.state
@@ -219,7 +219,7 @@ def test_second_run(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> No
     status, output = deploys()
     assert (status, changes(cloud.state["calls"])) == (0, [])
     assert cloud.state | {"calls": []} == before
-    assert "It is deployed already." in output
+    assert "The function is up to date." in output
 
 
 def forget(cloud: Cloud, table: str, key: str, value: object) -> None:
@@ -270,7 +270,7 @@ def test_later_run_changes_what_differs(
     difference: Callable[[Cloud], object],
     expected: str,
 ) -> None:
-    """What was changed or is gone is put right, and nothing else."""
+    """A run repairs each difference, and changes nothing else."""
     change_settings(TASK_QUEUE="auto")
     deploys()
     cloud.change(calls=[])
@@ -353,7 +353,7 @@ def test_ctrl_c(cloud: Cloud, run: Run) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("command", [*READS, *CHANGES])
 def test_denied(cloud: Cloud, deploys: Callable[..., tuple[int, str]], command: str) -> None:
-    """Whatever gcloud refuses, its own words are shown, and the remedy, and nothing follows."""
+    """If gcloud refuses a command, its own words and a remedy are shown, and nothing follows."""
     change_settings(TASK_QUEUE="auto")
     cloud.fail(command, DENIED)
     status, output = deploys()
@@ -389,7 +389,7 @@ def test_what_must_be_there_first(
 
 @pytest.mark.usefixtures("quick")
 def test_billing_was_closed(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """A project that has lost its billing account is told before anything is deployed."""
+    """A project that has lost its billing account is an error before anything is deployed."""
     deploys()
     cloud.change(billing=False)
     status, output = deploys()
@@ -424,7 +424,7 @@ def test_remedies(
     words: str,
     remedy: str,
 ) -> None:
-    """What gcloud says decides what is to be done."""
+    """The remedy depends on the message of gcloud."""
     cloud.fail(command, words)
     status, output = deploys()
     assert status == 1
@@ -442,13 +442,13 @@ def test_without_gcloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_news_take_a_while(
     cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch, time: Time
 ) -> None:
-    """What Google does not know everywhere yet is asked again, at growing distances."""
+    """A command that meets an unknown new account or service is repeated, after longer pauses."""
     monkeypatch.setenv("PATH", cloud.path)
     change_settings(TASK_QUEUE="auto")
     cloud.change(lag=3)
     began, lines = time.now, list[str]()
     deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
-    waits = [line for line in lines if "again in" in line]
+    waits = [line for line in lines if "Trying again in" in line]
     assert len(waits) > 10
     assert time.now - began >= sum(PAUSES[:3])
     assert set(CHANGES) == set(changes(cloud.state["calls"]))
@@ -481,7 +481,7 @@ def test_news_that_never_come(
 def test_settings_come_first(
     cloud: Cloud, deploys: Callable[..., tuple[int, str]], text: str | None, expected: str
 ) -> None:
-    """Wrong settings are told before anything is made."""
+    """Wrong settings are an error before anything is created."""
     Path(".env.yaml").unlink()
     if text is not None:
         Path(".env.yaml").write_text(text)
@@ -494,7 +494,7 @@ def test_settings_come_first(
 def test_the_environment_is_not_deployed(
     cloud: Cloud, deploys: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What happens to be set here does not go to Google."""
+    """Variables of the environment do not go to Google."""
     monkeypatch.setenv("STORAGE_NAME", "Elsewhere")
     deploys()
     assert cloud.state["functions"]["iconik_handler"]["variables"]["STORAGE_NAME"] == "LucidLink"
@@ -504,7 +504,7 @@ def test_no_token(cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     """Without a token no secret is made of nothing; what was made before stays."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
     status, output = run("deploy")
-    assert (status, "No token was given" in output) == (1, True)
+    assert (status, "There is no token" in output) == (1, True)
     assert list(cloud.state["secrets"]) == ["bz-shared-secret"]
 
 
@@ -517,7 +517,7 @@ def test_the_token_is_not_shown(cloud: Cloud, run: Run) -> None:
             sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)}
         )
     screen = b""
-    while not screen.endswith(b"not shown: "):
+    while not screen.endswith(b"not shown): "):
         screen += os.read(terminal, 1024)
     os.write(terminal, f"{TOKEN}\n".encode())
     with suppress(OSError):  # The other end is gone.

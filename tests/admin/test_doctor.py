@@ -44,7 +44,7 @@ def storage(world: World, name: str) -> dict[str, object]:
 
 
 def test_doctor_is_content(world: World, run: Run, function: str) -> None:
-    """After the README's steps every check is ok, but for what iconik does not tell."""
+    """After the README's steps every check is ok, except for the visibility."""
     world.add_custom_action(OTHER)
     run("actions", "create", "--url", function)
     status, findings = examine(run, "--url", function)
@@ -70,7 +70,7 @@ def test_doctor_prints_a_table(
         assert len(line) <= 90
         is_first = line.startswith(("ok ", "warning ", "failure "))
         is_last = line.startswith("1 failed, 1 with a warning, ")
-        assert is_first or is_last or not line[:36].strip()
+        assert is_first or is_last or not line[:46].strip()
     assert status == 1
     assert table.count("it must be POST") == end.count("it must be POST") == 1
     assert end.splitlines()[0].startswith("failure  Add to very very")
@@ -236,16 +236,16 @@ def test_doctor_may_not_ask_for_deletion(
 def test_doctor_lists_the_storages(
     run: Run, settings: dict[str, str], check: str, name: str
 ) -> None:
-    """A name that no storage has is told with those that there are."""
+    """A name that no storage has is a failure that lists the names of all storages."""
     change_settings(**settings)
     state, text = examine(run)[1][check]
     assert state == "failure"
     assert f"no storages named {name}" in text
-    assert text.endswith("The storages it sees: B2, LucidLink.")
+    assert text.endswith("That user sees B2, LucidLink.")
 
 
 def test_doctor_finds_a_shared_mount_point(world: World, run: Run) -> None:
-    """Two storages that are one folder lose a file together, and that is told."""
+    """Two storages with one mount point are a warning."""
     world.add_storage("Dailies", settings={"mount_point": "/mnt/LucidLink"})
     warnings = [row["text"] for row in rows(run) if row["state"] == "warning"]
     assert any("Dailies has the same mount point, /mnt/LucidLink" in text for text in warnings)
@@ -272,14 +272,14 @@ def test_doctor_wonders_about_masters_that_are_not_on_b2(world: World, run: Run)
     ],
 )
 def test_doctor_knows_the_variables(run: Run, name: str, text: str) -> None:
-    """A variable that nothing reads is told, with the name that was most likely meant."""
+    """A variable that nothing reads is a warning with the nearest known name."""
     change_settings(**{name: "x"})
     found = [(row["state"], row["text"]) for row in rows(run) if row["check"] == "settings"]
     assert found[1:] == [("warning", text)]
 
 
 def test_doctor_knows_the_variables_of_others(run: Run) -> None:
-    """What the log, the server and this command read is not unknown."""
+    """Variables for the log, the server and the commands are known."""
     change_settings(GOOGLE_CLOUD_PROJECT="project", THREADS="16", TASK_QUEUE="auto")
     assert [row["state"] for row in rows(run) if row["check"] == "settings"] == ["ok"]
 
@@ -341,7 +341,7 @@ def test_doctor_without_the_secret(
 def test_secrets_come_from_secret_manager(
     world: World, run: Run, cloud: Cloud, function: str
 ) -> None:
-    """Without the variables gcloud reads the secrets, and where it cannot, that is told."""
+    """Without the variables gcloud reads the secrets; if it cannot, that is a failure."""
     del os.environ["BZ_SHARED_SECRET"], os.environ["ICONIK_TOKEN"]
     secrets = {"bz-shared-secret": SECRET, "iconik-token": world.token}
     cloud.change(
@@ -419,7 +419,7 @@ def test_doctor_knows_who_answers(
 
 
 def test_doctor_knows_a_function_without_its_secret(run: Run) -> None:
-    """A function that cannot read its secret is told apart from one that has another."""
+    """A function that cannot read its secret is not taken for one with another secret."""
     with run_function(NO_GOOGLE) as function:
         _, findings = examine(run, "--url", function.url)
     assert findings["function"][0] == "ok"
@@ -445,7 +445,7 @@ def test_doctor_without_settings(run: Run) -> None:
     assert "STORAGE_NAME" in findings["settings"][1]
     assert findings["iconik-token"][0] == "ok"
     assert f"There is no .env.yaml in {Path.cwd()}." in findings["settings"][1]
-    assert findings["function"] == ("warning", "Not looked at: deploy it, or give its --url.")
+    assert findings["function"] == ("warning", "Not checked: deploy it, or give its --url.")
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_doctor_looks_at_the_queue(
     state: str,
     text: str,
 ) -> None:
-    """A queue that is missing, paused or gives up at another time is told."""
+    """A queue that is missing, paused or has another limit of attempts is found."""
     os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=function)
     queue = {"name": QUEUE, "state": "RUNNING", "retryConfig": {"maxAttempts": 20}}
     queues = {} if changes is None else {"iconik": queue | changes}
