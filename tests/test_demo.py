@@ -22,10 +22,12 @@ exec {python} -c "import sys; sys.version_info = (3, 9, 18, 'final', 0); $1"
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make in the project."""
+    """Run make in the project, without the options of a make that runs these tests."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         [str(shutil.which("make")), *arguments],
         cwd=ROOT,
+        env=environ,
         capture_output=True,
         text=True,
         check=False,
