@@ -131,7 +131,7 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
 def add(run: Run) -> str:
     """Have the selection copied, and return the answer; the editor learns of a failure."""
     try:
-        plan = make_plan(run.iconik().storages(), run.settings)
+        plan = make_plan(run.iconik(), run.settings)
         run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
     except PluginError as error:
         background.report_failure(run, error)

@@ -179,7 +179,7 @@ def _examine_storage(
 ) -> Iterator[Finding]:
     storage = require_storage(storages, "STORAGE_NAME", settings.storage_name)
     if settings.master_storage_name in (None, *(each.name for each in storages)):
-        check_removal(make_plan(storages, settings))
+        check_removal(make_plan(iconik, settings))
     yield Finding("storage", *_judge_storage(storage))
     for other in storages:
         if other.id != storage.id and other.mount_point == storage.mount_point is not None:

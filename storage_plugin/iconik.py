@@ -65,6 +65,11 @@ class Storage:
     status: str | None
     mount_point: str | None
 
+    @property
+    def is_active(self) -> bool:
+        """Whether iconik reaches it."""
+        return self.status == "ACTIVE"
+
 
 @dataclass(frozen=True)
 class Format:

@@ -1,11 +1,15 @@
 """What an action works with: the storages that the settings name, as iconik lists them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage_plugin.errors import AdministratorError
-from storage_plugin.iconik import Storage
+from storage_plugin.iconik import Iconik, Storage
+from storage_plugin.kept import Kept
 from storage_plugin.settings import Settings
+
+LISTED = 2.5
+"""Seconds for which a list of storages is evidence: half as long as evidence may be old."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Plan:
         format_names: the formats that are copied and deleted.
         path: the folder on the storage that files are copied into; empty: as at the source.
         use_recycle_bin: whether what is deleted can be restored for some time.
+        listed: when iconik listed the storages, and what it listed.
     """
 
     storage: Storage
@@ -27,22 +32,23 @@ class Plan:
     format_names: tuple[str, ...]
     path: str
     use_recycle_bin: bool
+    listed: Kept[tuple[float, list[Storage]]] = field(repr=False, compare=False)
 
-    @property
-    def active_masters(self) -> frozenset[str]:
-        """The ids of the storages whose copies count now."""
-        return frozenset(master.id for master in self.masters if master.status == "ACTIVE")
+    def active_masters(self) -> tuple[float, frozenset[str]]:
+        """Return the ids of the storages whose copies count now, and since when that is known."""
+        asked, storages = self.listed.read()
+        own = {master.id for master in self.masters}
+        return asked, frozenset(each.id for each in storages if each.id in own and each.is_active)
 
 
-def make_plan(storages: Sequence[Storage], settings: Settings) -> Plan:
+def make_plan(iconik: Iconik, settings: Settings) -> Plan:
     """Return the plan that the settings mean.
-
-    Args:
-        storages: all that iconik lists.
 
     Raises:
         AdministratorError: a name belongs to no storage, or to several.
     """
+    listed = Kept(lambda: (iconik.now(), iconik.storages()), LISTED, iconik.now)
+    _, storages = listed.read()
     name, master = settings.master_storage_name, None
     if name:
         master = find_storage(storages, "MASTER_STORAGE_NAME", name)
@@ -55,6 +61,7 @@ def make_plan(storages: Sequence[Storage], settings: Settings) -> Plan:
         format_names=settings.format_names,
         path=settings.storage_path,
         use_recycle_bin=settings.use_recycle_bin,
+        listed=listed,
     )
 
 
@@ -94,7 +101,7 @@ def check_removal(plan: Plan) -> None:
             f"Nothing is removed from {storage.name}, because its files are the masters of "
             f"{own[0].name}; {remedy}"
         )
-    if not plan.active_masters:
+    if not any(master.is_active for master in masters):
         states = ", ".join(f"{master.name} is {master.status}" for master in masters)
         raise AdministratorError(
             f"Nothing is removed while no storage for masters is ACTIVE ({states or 'none is B2'}):"

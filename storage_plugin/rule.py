@@ -83,6 +83,8 @@ def _why_keep(doomed: FileSet, evidence: Evidence) -> str | None:
     reasons = [_why_no_copy(master, doomed, evidence) for master in evidence.masters_of(doomed)]
     if None in reasons:
         return None
+    if not evidence.master_ids:
+        return "no storage for masters is ACTIVE"
     return "; ".join(dict.fromkeys(filter(None, reasons))) or "it has no master"
 
 

@@ -5,11 +5,9 @@ deleting are one unit: a deletion is sent only on fresh evidence, and never repe
 look.
 """
 
-import functools
 import random
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from storage_plugin import rule
@@ -17,17 +15,17 @@ from storage_plugin.errors import (
     AdministratorError,
     IconikBusy,
     IconikUnavailable,
-    NotFound,
     OutOfTime,
     PluginError,
     TooManyFiles,
 )
-from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, Item, chunks
-from storage_plugin.pace import Deadline
+from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, chunks
 from storage_plugin.plan import Plan, check_removal
-from storage_plugin.report import NO_ASSETS, Removal, Report, Tally
+from storage_plugin.progress import Progress
+from storage_plugin.report import Removal, Report
 from storage_plugin.rule import Evidence
 from storage_plugin.threads import side_by_side
+from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
 
 FRESH = 5.0
@@ -36,8 +34,8 @@ FRESH = 5.0
 ATTEMPTS = 5
 """Looks at an asset, one after the other, that may fail to bring about a deletion."""
 
-CONTAINERS = ("collections", "saved_searches")
-"""What assets are found in, by the `object_type` of iconik's bulk calls."""
+Verdicts = Sequence[tuple[FileSet, str | None]]
+"""File sets to be deleted, and why each must stay; None: it may go."""
 
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
 """Sees to a copy of a file set that must stay.
@@ -48,48 +46,6 @@ whether the file set waits for its copy.
 
 Guard = Callable[[str], str | None]
 """Returns why nothing of an asset may be deleted now, given its id; None: it may."""
-
-
-class Progress:
-    """How far a removal has come, and whether it may go on; shared by its threads.
-
-    Args:
-        deadline: near it no other asset is begun.
-        before: the assets that an earlier part of the removal has done.
-
-    Attributes:
-        total: the number of assets, None before it is known.
-        done: the number of those that are done.
-        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
-    """
-
-    def __init__(self, deadline: Deadline, before: Tally = NO_ASSETS) -> None:
-        self.deadline = deadline
-        self.before = before
-        self.done = self.before.done
-        self.total: int | None = None
-        self.halt = ""
-        self._runs = threading.Event()
-        self._runs.set()
-        self._lock = threading.Lock()
-
-    def halt_as(self, halt: str) -> None:
-        """Note what an editor has done to the removal."""
-        self.halt = halt
-        if halt == "Paused":
-            self._runs.clear()
-        else:
-            self._runs.set()
-
-    def may_begin(self) -> bool:
-        """Whether another asset may be begun; waits while the removal is paused."""
-        self._runs.wait(self.deadline.until_near())
-        return not self.halt and self.deadline.until_near() > 0
-
-    def count(self) -> None:
-        """Count one asset as done."""
-        with self._lock:
-            self.done += 1
 
 
 def add(iconik: Iconik, selection: Selection, plan: Plan) -> list[str]:
@@ -174,54 +130,64 @@ class AssetRemoval:
     """
 
     def __init__(
-        self, iconik: Iconik, removal: Removal, plan: Plan, *, archive: Archive | None
+        self,
+        iconik: Iconik,
+        removal: Removal,
+        plan: Plan,
+        *,
+        archive: Archive | None,
     ) -> None:
         self._iconik = iconik
         self._removal = removal
         self._plan = plan
         self._archive = archive
-        self._asked: set[str] = set()
-        self._accepted: set[str] = set()
+        self._asked: set[str] = set()  # File sets of which it is not known whether they are gone.
+        self._accepted: set[str] = set()  # Those whose deletion was answered well.
 
     def run(self) -> None:
         """Look, judge and delete, until nothing is left that may go."""
-        evidence, failures = None, 0
+        evidence = self._look()
+        verdicts, failures = list(rule.judge(evidence)), 0
         while True:
-            evidence = self._look_again(evidence) if evidence else self._look()
             removed_before = self._removal.removed
             try:
-                is_certain = self._delete(evidence)
+                if self._delete(verdicts, not_after=evidence.asked + FRESH):
+                    break
             except IconikBusy:
-                continue  # The deadline ends this.
+                pass  # The deadline ends this.
             except IconikUnavailable:
                 failures = 1 if self._removal.removed > removed_before else failures + 1
                 if failures == ATTEMPTS:
                     raise
-                continue
-            if is_certain:
-                break
-        self._keep(evidence)
+            confirmed = self._confirm(evidence)
+            evidence = confirmed or self._look()
+            verdicts = verdicts if confirmed else list(rule.judge(evidence))
+        self._keep(verdicts, evidence)
 
     def _look(self) -> Evidence:
         """Ask iconik for everything that the rule needs to know, and no more."""
-        asset_id, plan, asked = self._removal.object_id, self._plan, self._iconik.now()
-        file_sets = self._iconik.file_sets(asset_id)
+        plan, asked = self._plan, self._iconik.now()
+        file_sets = self._iconik.file_sets(self._removal.object_id)
         self._count_removed(file_sets)
-        spared = ("ARCHIVED", "DELETED") if plan.use_recycle_bin else ("ARCHIVED",)
-        on_storage = [each for each in file_sets if each.storage_id == plan.storage.id]
-        doomed = [each for each in on_storage if each.status not in spared]
+        doomed = [each for each in file_sets if self._is_doomed(each)]
         formats = self._formats() if doomed else {}
         doomed = [each for each in doomed if each.format_id in formats]
         files = self._files(file_sets, asked) if doomed else {}
+        listed, masters = plan.active_masters() if doomed else (asked, frozenset())
         return Evidence(
             doomed=doomed,
-            master_ids=plan.active_masters,
+            master_ids=masters,
             formats=formats,
             file_sets=file_sets,
             files=files,
-            asked=asked,
+            asked=min(asked, listed),
             read=self._iconik.now(),
         )
+
+    def _is_doomed(self, file_set: FileSet) -> bool:
+        """Whether a file set is to be deleted from the storage, whatever its format."""
+        spared = ("ARCHIVED", "DELETED") if self._plan.use_recycle_bin else ("ARCHIVED",)
+        return file_set.storage_id == self._plan.storage.id and file_set.status not in spared
 
     def _formats(self) -> dict[str, Format]:
         """Return the formats whose files are to be deleted, by their ids."""
@@ -240,46 +206,49 @@ class AssetRemoval:
             for file in self._iconik.files(self._removal.object_id):
                 rows[file.file_set_id].append(file)
         except OutOfTime:
+            if self._iconik.now() - asked < self._iconik.deadline.seconds / 2:
+                raise
             count = sum(each.file_count or 0 for each in file_sets)
-            if self._iconik.now() - asked > self._iconik.deadline.seconds / 2:
-                raise TooManyFiles(
-                    f"{count:,} files to compare take longer than the function's time limit: "
-                    "use a queue."
-                ) from None
-            raise
+            raise TooManyFiles(
+                f"{count:,} files to compare take longer than the function's time limit: "
+                "use a queue."
+            ) from None
         return rows
 
-    def _look_again(self, before: Evidence) -> Evidence:
-        """Look again; what takes long to read is confirmed by iconik's own records of it.
+    def _confirm(self, before: Evidence) -> Evidence | None:
+        """Return evidence that took long to read, if iconik's own records are still the same.
 
-        The rows of files can be as old as it takes to read them all. Where that is longer than
-        evidence stays fresh, records that are still the same, with their numbers of files, stand in
+        The rows of files are as old as it takes to read them all. Where that is longer than
+        evidence stays fresh, unchanged records of file sets, with their numbers of files, stand in
         for another look that would take as long.
         """
-        if before.read - before.asked >= FRESH:
-            asked = self._iconik.now()
-            records = self._iconik.file_sets(self._removal.object_id), self._formats()
-            if records == (before.file_sets, before.formats):
-                return replace(before, asked=asked)
-        return self._look()
+        if before.read - before.asked < FRESH:
+            return None
+        asked, asset_id = self._iconik.now(), self._removal.object_id
+        is_same = (self._iconik.file_sets(asset_id), self._formats()) == (
+            before.file_sets,
+            before.formats,
+        )
+        listed, master_ids = self._plan.active_masters()
+        is_same = is_same and master_ids == before.master_ids
+        return replace(before, asked=min(asked, listed)) if is_same else None
 
-    def _delete(self, evidence: Evidence) -> bool:
+    def _delete(self, verdicts: Verdicts, *, not_after: float) -> bool:
         """Delete what may go; return whether what became of it is known.
 
         Raises:
             IconikBusy, IconikUnavailable: it is not known, or the evidence is too old: look again.
         """
         is_certain = True
-        for file_set, why_keep in rule.judge(evidence):
+        for file_set, why_keep in verdicts:
             if why_keep is None and file_set.id not in self._accepted:
                 self._asked.add(file_set.id)
-                is_gone = self._send(file_set, not_after=evidence.asked + FRESH)
+                is_gone = self._send(file_set, not_after=not_after)
+                self._accepted.add(file_set.id)
                 if is_gone:
                     self._asked.discard(file_set.id)
                     self._removal.removed += 1
-                else:
-                    self._accepted.add(file_set.id)
-                    is_certain = False
+                is_certain = is_certain and is_gone
         return is_certain
 
     def _send(self, file_set: FileSet, *, not_after: float) -> bool:
@@ -299,11 +268,11 @@ class AssetRemoval:
         self._removal.removed += len(self._asked - listed)
         self._asked &= listed
 
-    def _keep(self, evidence: Evidence) -> None:
+    def _keep(self, verdicts: Verdicts, evidence: Evidence) -> None:
         """Note why what is left must stay."""
-        for file_set, why_keep in rule.judge(evidence):
+        for file_set, why_keep in verdicts:
             reason, is_waiting = why_keep, False
-            if file_set.id in self._accepted:
+            if file_set.id in self._asked & self._accepted:
                 reason = "iconik was asked to delete it, but still lists it"
             elif why_keep and self._archive:
                 asset_id = self._removal.object_id
@@ -312,50 +281,3 @@ class AssetRemoval:
                 name = evidence.formats[file_set.format_id].name
                 kept = self._removal.waiting if is_waiting else self._removal.kept
                 kept.append(f"{name}: {reason}")
-
-
-def find_assets(
-    iconik: Iconik, selection: Selection
-) -> tuple[dict[str, str | None], list[Removal]]:
-    """Return the selected assets with their titles, and what was selected but iconik lacks.
-
-    Collections are walked level by level; one that contains itself is walked once.
-    """
-    assets: dict[str, str | None] = dict.fromkeys(selection.assets)
-    unknown: list[Removal] = []
-    items = [Item(id, kind, None) for kind, ids in selection.by_type() for id in ids]
-    walked: set[tuple[str, str]] = set()
-    while containers := _containers(items, walked):
-        contents = side_by_side(functools.partial(_contents, iconik), containers)
-        unknown += _unknown(containers, contents)
-        items = [item for found in contents for item in found or ()]
-        assets.update((item.id, item.title) for item in items if item.type == "assets")
-    return assets, unknown
-
-
-def _containers(items: Sequence[Item], walked: set[tuple[str, str]]) -> list[Item]:
-    """Return the collections and saved searches among items, each once, and note them as walked."""
-    containers = {(item.type, item.id): item for item in items if item.type in CONTAINERS}
-    new = [item for key, item in containers.items() if key not in walked]
-    walked.update(containers)
-    return new
-
-
-def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
-    """Return what is in a collection or found by a saved search; None: iconik does not know it."""
-    try:
-        if container.type == "saved_searches":
-            return iconik.saved_search_results(container.id)
-        return iconik.collection_contents(container.id)
-    except NotFound:
-        return None
-
-
-def _unknown(
-    containers: Sequence[Item], contents: Sequence[list[Item] | None]
-) -> Iterator[Removal]:
-    """Yield what becomes of the collections and saved searches that iconik does not know."""
-    for container, found in zip(containers, contents, strict=True):
-        if found is None:
-            reason = "iconik does not know it"
-            yield Removal(container.id, object_type=container.type, kept=[reason])

@@ -13,10 +13,10 @@ from storage_plugin.background.task import FIRST, Pins, Task, Wait
 from storage_plugin.errors import AccessDenied, IconikError, OutOfTime
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import Plan, make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import NO_ASSETS, Removal, Tally
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Action, Selection
 from tests.conftest import Time
 from tests.test_transfers import SETTINGS
@@ -47,7 +47,7 @@ def archive_selection(
     progress: Progress | None = None,
 ) -> list[Removal]:
     """Remove what is selected, and archive."""
-    plan, progress = make_plan(iconik.storages(), settings), progress or Progress(Deadline(60))
+    plan, progress = make_plan(iconik, settings), progress or Progress(Deadline(60))
     archive = new_archive(iconik, plan, wait)
     report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
     archive.request(report.removals, lambda: not progress.halt)
@@ -118,7 +118,7 @@ def test_what_became_of_a_copy(
 
 def test_the_jobs_that_copy_are_remembered(site: Site, iconik: BackgroundIconik) -> None:
     """Who waits for copies must be able to ask what became of them."""
-    plan, asset_id = make_plan(iconik.storages(), ON), site.only_copy()
+    plan, asset_id = make_plan(iconik, ON), site.only_copy()
     archive, progress = new_archive(iconik, plan), Progress(Deadline(60))
     selection = Selection((asset_id,))
     report = transfers.remove(iconik, selection, plan, progress=progress, archive=archive.explain)
@@ -308,7 +308,7 @@ def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
     clock, pauses, wait = Time(), [1], FIRST
     began = clock.now
     monkeypatch.setattr("storage_plugin.background.archive.time.time", clock)
-    plan = make_plan(iconik.storages(), ON)
+    plan = make_plan(iconik, ON)
     pins = replace(Pins.of(ON, plan), clicked=began)
     action = Action("remove", Selection(), {}, None)
     while pauses[-1] > 0:

@@ -9,9 +9,9 @@ from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.job import Job
 from storage_plugin.errors import IconikUnavailable
 from storage_plugin.pace import Deadline
+from storage_plugin.progress import Progress
 from storage_plugin.report import Report
 from storage_plugin.rest import Rest
-from storage_plugin.transfers import Progress
 from tests.conftest import new_run
 
 

@@ -85,3 +85,15 @@ def test_an_add_is_handed_over_in_parts(later: Later) -> None:
         3,
         0,
     )
+
+
+@pytest.mark.parametrize("nonsense", [None, 1, {}, {"tally": 1}, {"tally": {"removed": "x"}}])
+def test_nonsense_in_a_job_s_metadata_does_no_harm(later: Later, nonsense: object) -> None:
+    """Editors and other programs may write into a job, too."""
+    for _ in range(5):
+        later.site.asset()
+    later.click()
+    job(later)["metadata"] |= {"part 1.": nonsense, "part x": nonsense}
+    for number in range(3):
+        assert later.deliver(number) == "OK"
+    assert (later.site.copies(), job(later)["status"]) == (0, "FINISHED")

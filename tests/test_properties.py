@@ -32,10 +32,11 @@ from storage_plugin import pages
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
+from storage_plugin.progress import Progress
 from storage_plugin.report import Removal
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress, make_plan, remove
+from storage_plugin.transfers import make_plan, remove
 from storage_plugin.webhook import Selection
 from storage_plugin.wire import new_session
 from tests.conftest import Time

@@ -511,7 +511,7 @@ def test_long_lists_are_confirmed_by_the_records(site: Site, slow: Slow) -> None
     slow.seconds = 1.0
     assert remove(slow.iconik, asset_id)[0].removed == 1
     assert slow.calls.count("files") == 6
-    assert slow.calls[-3:] == ["file_sets", "formats", "DELETE"]
+    assert slow.calls[-4:] == ["file_sets", "formats", "storages", "DELETE"]
 
 
 def test_long_lists_whose_records_change_are_read_again(site: Site, slow: Slow) -> None:
@@ -547,3 +547,14 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
         "4,000 files to compare take longer than the function's time limit: use a queue."
     )
     assert copy in site.world.file_sets
+
+
+def test_a_storage_that_fails_meanwhile_holds_no_masters(site: Site, slow: Slow) -> None:
+    """The storages are listed again before that list is too old to delete on."""
+    assets = [site.asset()[0] for _ in range(2)]
+    slow.events[5] = lambda: site.world.storages[site.b2].update(status="FAILING")
+    slow.seconds = 1.0
+    removals = remove(slow.iconik, *assets)
+    assert sum(removal.removed for removal in removals) < 2
+    assert "no storage for masters is ACTIVE" in str([removal.kept for removal in removals])
+    assert site.copies() >= 1

@@ -13,9 +13,9 @@ from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import Removal, Report
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
 from tests.conftest import Time, new_rest
 
@@ -30,7 +30,7 @@ def site(world: World) -> Site:
 
 def add(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[str]:
     """Add assets."""
-    plan = make_plan(iconik.storages(), settings)
+    plan = make_plan(iconik, settings)
     return transfers.add(iconik, Selection(assets=assets), plan)
 
 
@@ -47,7 +47,7 @@ def remove_selection(
 ) -> Report:
     """Remove what is selected."""
     progress = Progress(deadline or Deadline(60))
-    plan = make_plan(iconik.storages(), settings)
+    plan = make_plan(iconik, settings)
     return transfers.remove(iconik, selection, plan, progress=progress)
 
 
@@ -65,7 +65,7 @@ def test_add_copies_every_kind_of_object(site: Site, iconik: Iconik) -> None:
         collections=(site.world.add_collection(inner),),
         saved_searches=(site.world.add_saved_search(ids[2]),),
     )
-    jobs = transfers.add(iconik, selection, make_plan(iconik.storages(), SETTINGS))
+    jobs = transfers.add(iconik, selection, make_plan(iconik, SETTINGS))
     assert site.world.names_on(site.lucidlink) == ["a", "b", "c"]
     assert site.world.names_on(site.b2) == ["a", "b", "c", "d"]
     assert sorted(jobs) == sorted(site.world.bulk_jobs)
@@ -141,9 +141,9 @@ def test_storage_is_found_by_its_exact_name_on_any_page(site: Site, iconik: Icon
     for name in ("lucidlink", "LucidLin", "The LucidLink"):
         site.world.add_storage(name)
     last = site.world.add_storage("Filespace")
-    assert make_plan(iconik.storages(), SETTINGS).storage.id == site.lucidlink
+    assert make_plan(iconik, SETTINGS).storage.id == site.lucidlink
     settings = replace(SETTINGS, storage_name="Filespace")
-    assert make_plan(iconik.storages(), settings).storage.id == last
+    assert make_plan(iconik, settings).storage.id == last
 
 
 @pytest.mark.parametrize("action", ["add", "remove"])
@@ -371,7 +371,7 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     site.world.purge = purge_and_wait  # type: ignore[method-assign]
     deadline = Deadline(60, time)
     selection = Selection(assets=tuple(assets))
-    progress, plan = Progress(deadline), make_plan(iconik.storages(), SETTINGS)
+    progress, plan = Progress(deadline), make_plan(iconik, SETTINGS)
     report = transfers.remove(iconik, selection, plan, progress=progress)
     left = [removal for removal in report.removals if removal.end == "left"]
     assert sum(removal.removed for removal in report.removals) == 100 - len(left)

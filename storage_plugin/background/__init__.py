@@ -19,8 +19,8 @@ from storage_plugin.background.run import Run
 from storage_plugin.background.task import Delivery, Pins, Task
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import Plan, check_removal, make_plan
+from storage_plugin.progress import Progress
 from storage_plugin.report import Report, Tally, count
-from storage_plugin.transfers import Progress
 from storage_plugin.webhook import Selection
 
 PART = 3_000
@@ -55,7 +55,7 @@ def defer(run: Run) -> str:
     run.log.figures["queue"] = "handed over"
     job, is_removal = Job(run), run.action.name == "remove"
     try:
-        plan = make_plan(run.iconik().storages(), run.settings)
+        plan = make_plan(run.iconik(), run.settings)
         if is_removal:
             check_removal(plan)
         selections = list(_split(run.action.selection.objects()))
@@ -85,7 +85,7 @@ def resume(run: Run, delivery: Delivery) -> str:
     try:
         if run.action.name == "remove":
             return _resume_removal(run, delivery)
-        plan = _checked(make_plan(run.iconik().storages(), run.settings), pins)
+        plan = _checked(make_plan(run.iconik(), run.settings), pins)
         transfers.add(run.iconik(), run.action.selection, plan)
         return "OK"
     except PluginError as error:
@@ -155,7 +155,7 @@ def _remove(
     """Remove what is selected, ask for the copies that must come first, and log it all."""
     iconik, archive = run.iconik(), None
     try:
-        plan = make_plan(iconik.storages(), run.settings)
+        plan = make_plan(iconik, run.settings)
         if delivery:
             plan = _checked(plan, delivery.task.pins)
         if run.settings.archive_before_remove and plan.master:

@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
 from storage_plugin.background.iconik import ENDED, JobState
 from storage_plugin.background.run import Run
+from storage_plugin.background.summary import NAMED, Summary, finished_parts, parts_of
 from storage_plugin.errors import NotFound, PluginError
-from storage_plugin.report import NO_ASSETS, Removal, Report, Tally, count, listing
-from storage_plugin.transfers import Progress
+from storage_plugin.progress import Progress
+from storage_plugin.report import NO_ASSETS, Removal, Report, count, listing
 from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
@@ -27,9 +28,6 @@ HALTS = {
     "PAUSED": "Paused",
 }
 """What an editor has done to a removal, by the status of its job."""
-
-NAMED = 10
-"""Assets that a job names; the log names all."""
 
 GRACE = 60.0
 """Seconds after a request's time limit from which a job that nobody updates was interrupted."""
@@ -48,52 +46,6 @@ class EndNotShown(PluginError):
 
     status = 503
     can_retry = True
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the end of a job shows; the parts of a large removal are added up.
-
-    Attributes:
-        tally: how the assets ended.
-        notes: the first assets that failed or stayed, each with the reason.
-        notable: the number of all those.
-        halt: what an editor has done to the removal: `Aborted`, `Paused`, or nothing.
-        advice: what the editor can do.
-        failure: why it could not be done at all.
-    """
-
-    tally: Tally = NO_ASSETS
-    notes: tuple[str, ...] = ()
-    notable: int = 0
-    halt: str = ""
-    advice: str = ""
-    failure: str = ""
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> "Summary":
-        """Return the summary that a job's metadata holds."""
-        fields = {name: value[name] for name in cls.__dataclass_fields__}
-        return cls(**fields | {"tally": Tally(**value["tally"]), "notes": tuple(value["notes"])})
-
-    def __add__(self, other: "Summary") -> "Summary":
-        return Summary(
-            self.tally + other.tally,
-            (self.notes + other.notes)[:NAMED],
-            self.notable + other.notable,
-            self.halt or other.halt,
-            self.advice or other.advice,
-            self.failure or other.failure,
-        )
-
-    @property
-    def status(self) -> str:
-        """The status that the job ends with."""
-        return "FAILED" if self.failure else self.tally.status(self.halt)
-
-    def sentence(self, storage_name: str) -> str:
-        """Return what became of how many assets."""
-        return self.failure or self.tally.sentence(storage_name, self.halt)
 
 
 class Job:
@@ -128,7 +80,7 @@ class Job:
         """
         metadata: dict[str, Any] = {PATIENCE: self._run.settings.timeout + GRACE}
         if parts > 1:
-            metadata[_key("")] = _noted(Summary(), split=parts)
+            metadata |= Summary(split=parts).noted("")
         self._create({"status": "STARTED", "metadata": metadata})
 
     def wait_for_queue(self) -> None:
@@ -184,7 +136,7 @@ class Job:
     @property
     def shows_part(self) -> bool:
         """Whether an earlier delivery has noted the end of this part."""
-        return _key(self._part) in self._shown.metadata
+        return self._part in parts_of(self._shown.metadata)
 
     def end_as_aborted(self) -> None:
         """Show that the removal was aborted before it came back.
@@ -227,10 +179,10 @@ class Job:
         if not self.id or not (self._part or split):
             return self._end(summary)
         with self._tried():
-            note = {_key(self._part): _noted(summary, split=split)}
+            note = replace(summary, split=split).noted(self._part)
             self._iconik.update_job(self.id, self._state() | {"metadata": note})
             self._shown = self._iconik.job(self.id)
-            parts = _finished_parts(self._shown.metadata)
+            parts = finished_parts(self._shown.metadata)
             return self._end(sum(parts, Summary())) if parts else True
         self._write_log()
         return False
@@ -317,8 +269,8 @@ class Job:
 
     def _state(self) -> dict[str, Any]:
         """Return the title and how far the removal has come, other parts of it included."""
-        parts = _parts(self._shown.metadata)
-        parts.pop(_key(self._part), None)
+        parts = parts_of(self._shown.metadata)
+        parts.pop(self._part, None)
         others = sum((each.tally for each in parts.values()), NO_ASSETS)
         progress, action = self._progress, self._run.action
         total = max((progress.total or 0) + others.total if progress else 0, self._shown.total)
@@ -356,27 +308,3 @@ class Job:
         except PluginError as error:
             self._asks_for_titles = not error.can_retry  # Else each one would take its time.
         return title or removal.object_id
-
-
-def _key(part: str) -> str:
-    return f"part {part}"
-
-
-def _noted(summary: Summary, *, split: int) -> dict[str, Any]:
-    return asdict(summary) | {"split": split}
-
-
-def _parts(metadata: Mapping[str, Any]) -> dict[str, Summary]:
-    """Return the parts of a removal that have been noted in its job."""
-    return {key: Summary.read(note) for key, note in metadata.items() if key.startswith(_key(""))}
-
-
-def _finished_parts(metadata: Mapping[str, Any]) -> list[Summary]:
-    """Return all parts of a removal, none while one is not finished."""
-    parts, waiting = _parts(metadata), [""]
-    while waiting:
-        part = waiting.pop()
-        if _key(part) not in parts:
-            return []
-        waiting += [f"{part}{number}." for number in range(metadata[_key(part)]["split"])]
-    return list(parts.values())
