@@ -99,6 +99,8 @@ def _contexts(text: str) -> list[str]:
 
 
 def _deploy(options: argparse.Namespace) -> None:
+    if options.dry_run:
+        _print("Nothing runs. These are the commands of a first run:")
     url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
     if not options.dry_run:
         _print(f"\nThe function is at {url} ({files.DEPLOYMENT} keeps the URL).")

@@ -110,6 +110,9 @@ def _find_target(gcloud: Gcloud) -> Target:
         )
     region = gcloud.run("config get-value functions/region", dry="REGION").strip()
     gcloud.say(f"{account} deploys to the project {project}, in the region {region}.")
+    gcloud.say("To choose another region, run gcloud config set functions/region REGION.")
+    for text in files.unknown_variables():
+        gcloud.say(f"Warning: {text}")
     environment = files.complete(variables, project, region)
     Settings.from_environment(environment)
     return Target(project, region, environment, variables.get("TASK_QUEUE") == files.AUTO)

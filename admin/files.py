@@ -98,7 +98,7 @@ def _problems(root: yaml.MappingNode) -> Iterator[str]:
         elif value.tag != _STRING:
             yield f"{line}: the value of {key.value} must be in quotes"
         elif key.value in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
-            yield f"{line}: {key.value} is a secret, and belongs into Secret Manager"
+            yield f"{line}: {key.value} is a secret, and belongs in Secret Manager"
 
 
 def unknown_variables() -> Iterator[str]:

@@ -491,6 +491,15 @@ def test_settings_come_first(
 
 
 @pytest.mark.usefixtures("quick")
+def test_unknown_variables_are_named(deploys: Callable[..., tuple[int, str]]) -> None:
+    """A variable that nothing reads is deployed, with a warning."""
+    change_settings(FORMAT_NAMES="ORIGINAL")
+    status, output = deploys()
+    warning = "Warning: Nothing reads FORMAT_NAMES. Is FORMAT_NAME meant?"
+    assert (status, warning in output) == (0, True)
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_environment_is_not_deployed(
     cloud: Cloud, deploys: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
