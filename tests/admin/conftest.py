@@ -96,8 +96,10 @@ def iconik_url(world: World) -> Iterator[str]:
     def search() -> Row:
         if "can_search" not in world.roles:
             flask.abort(403)
-        common = {"object_type": "assets"}
-        found = [{"id": id, "formats": world.formats_of(id)} | common for id in world.assets]
+        found = [
+            {"id": id, "object_type": "assets", "formats": world.formats_of(id), **asset}
+            for id, asset in world.assets.items()
+        ]
         return {"objects": found, "page": 1, "pages": 1, "per_page": 100, "total": len(found)}
 
     mistakes = contract.enforce(app) if contract.DESCRIPTION.is_file() else []
