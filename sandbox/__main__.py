@@ -97,12 +97,13 @@ def main(command: str) -> None:
             "BZ_SHARED_SECRET": SECRET,
         }
         tasks = Tasks() if os.environ.get("QUEUE") else None
+        settings |= {"ARCHIVE_BEFORE_REMOVE": "true"} if tasks else {}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
         print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
         if command == "run":
             if tasks:
-                threading.Thread(target=deliver, args=(tasks,), daemon=True).start()
+                threading.Thread(target=keep_delivering, args=(tasks,), daemon=True).start()
             wait(demo, function, iconik_url)
         else:
             show(demo, function, tasks)
@@ -114,16 +115,12 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
     demo.show("Before:")
     for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
-        response = requests.post(
-            f"{function.url}/{path}",
-            json=payload,
-            headers={"x-bz-secret": SECRET},
-            timeout=60,
-        )
-        print(f"\n> {title}: POST /{path}\n< {response.status_code} {response.text}")
+        click(function, path, payload)
         if tasks:
-            print(f"> Cloud Tasks delivers it: POST /{path}\n< {tasks.deliver()[0]}")
+            deliver(tasks)
         demo.show(f"After {title}:")
+    if tasks:
+        overtake(demo, function, tasks)
     print("\nWhat the editor sees in iconik:")
     for job in demo.world.jobs.values():
         if job["type"] == "CUSTOM":
@@ -137,6 +134,37 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     print(f"{LOG} has it whole, as Cloud Logging would get it.")
 
 
+def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
+    """Remove a render that has to be copied to B2 first, and add it again while that goes on."""
+    print("\nA render is on LucidLink alone, so that a removal has it copied to B2 first:")
+    demo.world.copies_take_time = True
+    render = demo.world.add_asset("Final cut")
+    demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
+    payload = demo.payload() | {"asset_ids": [render], "collection_ids": []}
+    click(function, "remove", payload)
+    deliver(tasks)
+    print("\nMeanwhile an editor needs it again, and the later click wins:")
+    click(function, "add", payload)
+    deliver(tasks, newest=True)
+    demo.world.finish_copies()
+    print("\nThe copy is there, and the removal comes back:")
+    deliver(tasks)
+    demo.show("In the end:")
+
+
+def click(function: Function, path: str, payload: Row) -> None:
+    """Post a custom action as iconik does, and print the answer."""
+    headers = {"x-bz-secret": SECRET}
+    response = requests.post(f"{function.url}/{path}", json=payload, headers=headers, timeout=60)
+    print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
+
+
+def deliver(tasks: Tasks, *, newest: bool = False) -> None:
+    """Deliver what waits in the queue, or the task that came last, and print the answer."""
+    statuses = tasks.deliver_newest() if newest else tasks.deliver()
+    print(f"> Cloud Tasks delivers it\n< {', '.join(map(str, statuses))}")
+
+
 def shorten(line: str) -> str:
     """Return a line of the function's log as one reads it: severity and message."""
     try:
@@ -146,7 +174,7 @@ def shorten(line: str) -> str:
         return line
 
 
-def deliver(tasks: Tasks) -> None:
+def keep_delivering(tasks: Tasks) -> None:
     """Deliver what waits in the queue, twice a second, for as long as this process runs."""
     pause = threading.Event()
     while not pause.wait(0.5):
