@@ -1,4 +1,5 @@
 # The commands of the project. `make` alone lists them.
+SHELL = bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -7,59 +8,81 @@ PRODUCT = main.py storage_plugin admin
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: help demo run test coverage bench lint types audit mutation soak lock clean
+.PHONY: help deploy actions doctor demo run test coverage bench lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-demo: $(BIN)/installed ## Watch assets go to LucidLink and come off it again; QUEUE=1: through Cloud Tasks.
+deploy: $(VENV)/admin ## Deploy the function and what it needs at Google; OPTIONS=--dry-run: only print how.
+	@$(BIN)/python -m admin deploy $(OPTIONS)
+
+actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies': with options.
+	@$(BIN)/python -m admin actions create $(OPTIONS)
+
+doctor: $(VENV)/admin ## Find what is wrong, and what to do.
+	@$(BIN)/python -m admin doctor $(OPTIONS)
+
+demo: $(VENV)/function ## Watch assets go to LucidLink and come off it again; QUEUE=1: through Cloud Tasks.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox demo
 
-run: $(BIN)/installed ## Start the function and an iconik in memory, to be tried with curl.
-	@$(BIN)/python -m sandbox run
+run: $(VENV)/function ## Start the function and an iconik in memory, to be tried with curl; QUEUE=1 as above.
+	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(BIN)/installed ## Run all tests.
+test: $(VENV)/dev ## Run all tests.
 	$(PYTEST)
 
-coverage: $(BIN)/installed ## Run all tests; each line and branch of what is deployed must be run.
+coverage: $(VENV)/dev ## Run all tests; each line and branch of what is deployed must be run.
 	$(PYTEST) --cov
 
-bench: $(BIN)/installed ## Measure; takes some minutes.
+bench: $(VENV)/dev ## Measure; takes some minutes.
 	@$(BIN)/python -m bench
 
-lint: $(BIN)/installed ## Check style, form, the arrows between modules, and that no function is complex.
+lint: $(VENV)/dev ## Check style, form, the arrows between modules, and that no function is complex.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/radon cc $(PRODUCT) --min C --show-complexity
 	@test -z "$$($(BIN)/radon cc $(PRODUCT) --min C)"
 
-types: $(BIN)/installed ## Check types.
+types: $(VENV)/dev ## Check types.
 	$(BIN)/mypy
 
-audit: $(BIN)/installed ## Look for known vulnerabilities in what is deployed.
+audit: $(VENV)/dev ## Look for known vulnerabilities in what is deployed.
 	@$(BIN)/python .ci/audit.py
 
-mutation: $(BIN)/installed ## Change the rules of removal at random, and list what no test notices.
+mutation: $(VENV)/dev ## Change the rules of removal at random, and list what no test notices.
 	$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
-    --custom-compile-command "make lock" pyproject.toml
-
-soak: $(BIN)/installed ## Remove 500 selections through the queue while instances are killed.
+soak: $(VENV)/dev ## Remove 500 selections through the queue while instances are killed.
 	@$(BIN)/python -m tests.soak
 
-lock: $(BIN)/installed ## Renew the pins of all requirements files.
-	$(LOCK) --output-file requirements.txt
+LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
+    --custom-compile-command "make lock"
+
+lock: $(VENV)/dev ## Renew the pins of all requirements files.
+	$(LOCK) pyproject.toml --output-file requirements.txt
 	$(LOCK) --group admin --constraint requirements.txt --output-file admin/requirements.txt
-	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## Remove what these commands have made.
-	rm -rf .venv* .coverage* .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove what these commands have made here.
+	rm -rf .venv* .coverage* .demo.log .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache
 
-$(BIN)/installed: requirements-dev.txt
-	@echo "Installing into $(VENV), once ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+# Each command installs what it needs into one environment, once.
+$(VENV)/function: requirements.txt
+$(VENV)/admin: admin/requirements.txt
+$(VENV)/dev: requirements-dev.txt
+$(VENV)/function $(VENV)/admin $(VENV)/dev: $(VENV)/pyvenv.cfg
+	@echo "Installing $(filter %.txt,$^) into $(VENV), once:"
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check \
+	    --requirement $(filter %.txt,$^) | $(BIN)/python -uc "import sys; \
+	    [print(' ', line.split()[1]) for line in sys.stdin if line.startswith('Collecting')]"
 	@touch $@
+
+# An environment of a Python that is too old, or gone, is made again.
+$(VENV)/pyvenv.cfg: FORCE
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 10))" 2>/dev/null || { \
+	    $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'The plugin needs Python 3.10 or newer, and $(PYTHON) is %d.%d: name a newer one, as in make PYTHON=python3.13 demo.' % sys.version_info[:2])" \
+	    && $(PYTHON) -m venv --clear $(VENV); }
+
+FORCE:

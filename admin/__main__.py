@@ -1,128 +1,165 @@
-"""The administrator's commands: make custom actions in iconik, and find what is wrong.
+"""The administrator's commands: deploy the function, make custom actions, find what is wrong.
 
-They work with the function's settings, from .env.yaml and the environment, which wins.
+They work with the settings in .env.yaml, and in the environment, which wins.
 """
 
 import argparse
+import getpass
 import json
 import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import TextIO
 
-import yaml
-
-from admin import custom_actions
-from admin.doctor import FAILURE, Doctor
-from admin.iconik import AdminIconik
+from admin import __version__, custom_actions, files
+from admin.custom_actions import CONTEXTS, target
+from admin.deploy import deploy
+from admin.doctor import FAILURE, OK, WARNING, Finding, examine
+from admin.gcloud import PAUSES, Gcloud
+from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest
-from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, unavailable
 from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
 from storage_plugin.wire import new_session
 
-FILE = Path(".env.yaml")
+VARIABLES = dict((SHARED_SECRET, ICONIK_TOKEN))
+
+COLOURS = {OK: 32, WARNING: 33, FAILURE: 31}
+MARGIN = 46
+"""The column where the doctor's sentences begin."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        return int(options.run(options) or 0)
     except PluginError as error:
-        print(f"{error} {error.detail}".rstrip(), file=sys.stderr)
+        _print(error.detail or str(error), sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        _print("\nInterrupted. The same command can be run again.", sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m admin", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    function = argparse.ArgumentParser(add_help=False)
+    function.add_argument("--url", type=_url, help="of the function, by default the last deployed")
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("--contexts", type=_contexts, help=f"some of {','.join(CONTEXTS)}")
+    which.add_argument("--storage", help="the storage that the actions' URLs name")
+    which.add_argument("--format", help="the formats that the actions' URLs name")
+
+    add = commands.add_parser("deploy", help="deploy the function and what it needs")
+    add.add_argument("--dry-run", action="store_true", help="only print what a first run would run")
+    add.set_defaults(run=_deploy)
+
+    add = commands.add_parser("doctor", parents=[function], help="find what is wrong")
+    add.add_argument("--json", action="store_true", help="for machines")
+    add.set_defaults(run=_doctor)
+
     actions = commands.add_parser("actions", help="custom actions in iconik's menus")
-    kinds = actions.add_subparsers(required=True, metavar="COMMAND")
+    commands = actions.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="show the plugin's").set_defaults(run=_list)
 
-    create = kinds.add_parser("create", help="create them, or change those that differ")
-    create.add_argument("--url", type=_url, required=True, help="of the function")
-    create.add_argument(
-        "--contexts",
-        type=_contexts,
-        default=custom_actions.CONTEXTS[:3],
-        help=f"some of {','.join(custom_actions.CONTEXTS)}; the first three by default",
-    )
-    create.add_argument("--label", default="LucidLink", help="what the titles call the storage")
-    for name, variable in OVERRIDES.items():
-        create.add_argument(f"--{name}", help=f"another {variable} for these actions")
-    create.set_defaults(run=_create)
+    text = "create them, or change those that differ"
+    add = commands.add_parser("create", parents=[function, which], help=text)
+    add.add_argument("--path", help="the folder that the actions' URLs name")
+    add.add_argument("--label", help="what the titles call the storage; LucidLink by default")
+    add.add_argument("--everyone", action="store_true", help="let all users see new ones")
+    add.set_defaults(run=_create)
 
-    kinds.add_parser("list", help="show what stands").set_defaults(run=_list)
-
-    delete = kinds.add_parser("delete", help="delete those that call a function")
-    delete.add_argument("--url", type=_url, required=True, help="of the function")
-    delete.add_argument("--yes", action="store_true", help="do not ask")
-    delete.set_defaults(run=_delete)
-
-    doctor = commands.add_parser("doctor", help="find what is wrong, and what to do")
-    doctor.add_argument("--url", type=_url, help="of the function; FUNCTION_URL where it is set")
-    doctor.add_argument("--json", action="store_true", help="for machines")
-    doctor.set_defaults(run=_doctor)
+    text = "delete those that call the function"
+    add = commands.add_parser("delete", parents=[function, which], help=text)
+    add.add_argument("--yes", action="store_true", help="do not ask")
+    add.set_defaults(run=_delete)
     return parser
 
 
 def _url(text: str) -> str:
     url = text.rstrip("/")
-    if not is_function_url(url) or url.endswith(("/add", "/remove")):
+    if not is_function_url(url) or target(url).verb:
         raise argparse.ArgumentTypeError("it must be the function's URL, with https, nothing after")
     return url
 
 
 def _contexts(text: str) -> list[str]:
     contexts = text.split(",")
-    if not set(contexts) <= set(custom_actions.CONTEXTS):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(custom_actions.CONTEXTS)}")
+    if not set(contexts) <= set(CONTEXTS):
+        raise argparse.ArgumentTypeError(f"choose from {','.join(CONTEXTS)}")
     return list(dict.fromkeys(contexts))
 
 
-def _create(options: argparse.Namespace) -> int:
-    settings = Settings.from_environment(_environment())
-    query = {name: value for name in OVERRIDES if (value := getattr(options, name)) is not None}
-    query = read_query({name: [value] for name, value in query.items()})
+def _deploy(options: argparse.Namespace) -> None:
+    if options.dry_run:
+        _print("Nothing runs. These are the commands of a first run:")
+    url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
+    if not options.dry_run:
+        _print(f"\nThe function is at {url} ({files.DEPLOYMENT} keeps the URL).")
+        _print("Next: make actions creates the custom actions, and make doctor checks everything.")
+
+
+def _ask_token() -> str:
+    """Return the application token from the keyboard, unseen, or from standard input."""
+    is_terminal = sys.stdin.isatty()
+    prompt = "Paste the application token of iconik (it is not shown): "
+    token = (getpass.getpass(prompt) if is_terminal else sys.stdin.readline()).strip()
+    if not token:
+        raise AdministratorError(
+            "There is no token: deploy again, and paste the token when you are asked."
+        )
+    return token
+
+
+def _create(options: argparse.Namespace) -> None:
+    query = {name: [value] for name in OVERRIDES if (value := getattr(options, name)) is not None}
+    overrides, settings = read_query(query), files.read_settings(os.environ)
     shared_secret, token = _secrets()
-    secret = shared_secret.read()
-    wanted = custom_actions.wanted(options.url, options.contexts, options.label, query, secret)
-    for sentence in custom_actions.create(_connect(settings, token), wanted, settings.iconik_id):
+    url, iconik = _function_url(options, settings), _connect(settings, token)
+    for sentence in custom_actions.check(iconik, overrides):
         _print(sentence)
-    return 0
+    contexts, secret = options.contexts or CONTEXTS[:3], shared_secret.read()
+    actions = custom_actions.wanted(
+        url, contexts, label=options.label, query=overrides, secret=secret
+    )
+    extras: dict[str, object] = {"app_id": settings.iconik_id}
+    if options.everyone:
+        extras["read_access_for_everyone"] = True
+    for sentence in custom_actions.create(iconik, actions, extras):
+        _print(sentence)
 
 
-def _list(_: argparse.Namespace) -> int:
-    iconik = _connect(Settings.from_environment(_environment()), _secrets()[1])
-    actions = [action for action in iconik.custom_actions() if custom_actions.target(action)[0]]
-    for action in actions:
-        state = "disabled" if action.is_disabled else action.status or "of unknown health"
-        error = f", last error: {action.last_error}" if action.last_error else ""
-        _print(f"{action.title} ({action.context}) calls {action.url}: {state}{error}")
+def _list(_: argparse.Namespace) -> None:
+    iconik = _connect(files.read_settings(os.environ), _secrets()[1])
+    actions = [action for action in iconik.custom_actions() if target(action.url).verb]
+    _print_actions(actions)
     if not actions:
         _print("iconik has no custom actions of the plugin.")
-    return 0
 
 
-def _delete(options: argparse.Namespace) -> int:
-    settings, token = Settings.from_environment(_environment()), _secrets()[1]
-    standing = _connect(settings, token).custom_actions()
-    doomed = [action for action in standing if custom_actions.target(action)[0] == options.url]
-    for action in doomed:
-        _print(f"{action.title} ({action.context}) calls {action.url}")
+def _delete(options: argparse.Namespace) -> None:
+    settings = files.read_settings(os.environ)
+    url, iconik = _function_url(options, settings), _connect(settings, _secrets()[1])
+    query = {name: value for name in ("storage", "format") if (value := getattr(options, name))}
+    contexts = options.contexts or CONTEXTS
+    doomed = custom_actions.matching(iconik.custom_actions(), url, contexts, query)
+    _print_actions(doomed)
     if not doomed:
-        _print(f"No custom action calls {options.url}.")
+        _print(f"No such custom action calls {url}.")
     elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
-        iconik = _connect(settings, token)  # Anew, for the answer may have taken a while.
         for action in doomed:
             iconik.delete_custom_action(action)
             _print(f"Deleted {action.title} ({action.context}).")
     else:
         _print("Nothing is deleted.")
-    return 0
 
 
 def _agrees(question: str) -> bool:
@@ -132,52 +169,108 @@ def _agrees(question: str) -> bool:
         return False
 
 
+def _print_actions(actions: Sequence[CustomAction]) -> None:
+    """Print a table, with the last error of an action below it."""
+    if not actions:
+        return
+    rows = [("TITLE", "CONTEXT", "STATE", "URL", "")]
+    for action in actions:
+        state = "disabled" if action.is_disabled else action.status or "unknown"
+        rows.append((action.title, action.context, state, action.url, action.last_error))
+    title, context, health = (max(len(row[column]) for row in rows) for column in range(3))
+    for row in rows:
+        _print(f"{row[0]:{title}}  {row[1]:{context}}  {row[2]:{health}}  {row[3]}")
+        if row[4]:
+            _print(f"  Last error: {row[4]}")
+
+
 def _doctor(options: argparse.Namespace) -> int:
-    shared_secret, token = _secrets()
-    doctor = Doctor(options.url, shared_secret, token, lambda settings: _connect(settings, token))
-    doctor.examine(_environment)
+    deployment, secrets = files.Deployment.read(), _secrets()
+    url, findings = options.url or (deployment.url if deployment else ""), []
+    for finding in examine(
+        url,
+        lambda: files.read_settings(os.environ),
+        secrets=secrets,
+        connect=lambda settings: _connect(settings, secrets[1]),
+    ):
+        findings.append(finding)
+        if not options.json:
+            _print_finding(finding)
+    failures = [finding for finding in findings if finding.state == FAILURE]
     if options.json:
-        print(json.dumps([asdict(finding) for finding in doctor.findings], indent=2))
+        print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
-        width = max(len(finding.check) for finding in doctor.findings)
-        for finding in doctor.findings:
-            _print(f"{finding.state:8}{finding.check:{width}}  {finding.text}")
-    return int(any(finding.state == FAILURE for finding in doctor.findings))
+        _sum_up(findings, failures)
+    return int(bool(failures))
 
 
-def _environment() -> Mapping[str, str]:
-    """Add the settings of .env.yaml to the environment, and return it.
+def _sum_up(findings: Sequence[Finding], failures: Sequence[Finding]) -> None:
+    if failures:
+        print("\nTo be mended:")
+    for finding in failures:
+        _print_finding(finding)
+    counts = Counter(finding.state for finding in findings)
+    print(f"\n{counts[FAILURE]} failed, {counts[WARNING]} with a warning, {counts[OK]} ok.")
 
-    Raises:
-        AdministratorError: the file is none that gcloud would take.
-    """
-    try:
-        values = (yaml.safe_load(FILE.read_text()) if FILE.exists() else None) or {}
-        for name, value in values.items():
-            os.environ.setdefault(name, value)
-    except (AttributeError, OSError, TypeError, ValueError, yaml.YAMLError):
+
+def _print_finding(finding: Finding) -> None:
+    """Print what a check found; the sentences of all begin in one column."""
+    head = _printable(f"{finding.state:8} {finding.check}")
+    width = max(shutil.get_terminal_size((120, 24)).columns - MARGIN, 30)
+    lines = textwrap.wrap(
+        _printable(finding.text), width, break_long_words=False, break_on_hyphens=False
+    )
+    if len(head) > MARGIN - 2:
+        lines.insert(0, "")
+    text = f"\n{' ' * MARGIN}".join([f"{head:{MARGIN}}{lines[0]}".rstrip(), *lines[1:]])
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        text = f"\033[{COLOURS[finding.state]}m{text[:8]}\033[0m{text[8:]}"
+    print(text, flush=True)
+
+
+def _function_url(options: argparse.Namespace, settings: Settings) -> str:
+    """Return the function's URL: as the command, the last deployment or the settings say."""
+    deployment = files.Deployment.read()
+    url = options.url or (deployment.url if deployment else settings.function_url)
+    if not url:
         raise AdministratorError(
-            f"{FILE} must name settings and their values, as in .env.yaml.example, all in quotes."
-        ) from None
-    return os.environ
+            "The URL of the function is unknown: deploy it, or give its --url."
+        )
+    return str(url)
 
 
 def _secrets() -> tuple[Secret, Secret]:
     """Return the shared secret and the application token, not yet read."""
-    access = SecretManager().access
-    return Secret(*SHARED_SECRET, access=access), Secret(*ICONIK_TOKEN, access=access)
+    return Secret(*SHARED_SECRET, access=_access), Secret(*ICONIK_TOKEN, access=_access)
+
+
+def _access(name: str) -> str:
+    """Return the latest version of a secret, as gcloud reads it."""
+    deployment = files.Deployment.read()
+    gcloud = Gcloud(lambda _: None, deployment.project if deployment else "")
+    try:
+        return gcloud.run(f"secrets versions access latest --secret={name}")
+    except AdministratorError as error:
+        words = " ".join(str(error).split())
+        why = f"{name} cannot be read from here: {words} Or set {VARIABLES[name]}."
+        raise unavailable(name, why) from None
 
 
 def _connect(settings: Settings, token: Secret) -> AdminIconik:
-    session, deadline = new_session(), Deadline(120)
+    session, deadline = new_session(), Deadline(3600)  # A question may wait for its answer.
     return AdminIconik(
         Rest(session, settings, read_token=token.read, pace=Pace(), deadline=deadline)
     )
 
 
-def _print(text: str) -> None:
-    """Print a line; what iconik sends may hold anything, but must not steer the terminal."""
-    print("".join(char if char.isprintable() else "?" for char in text))
+def _print(text: str, file: TextIO | None = None) -> None:
+    for line in text.split("\n"):
+        print(_printable(line), file=file, flush=True)
+
+
+def _printable(text: str) -> str:
+    """Return text that does not steer the terminal, whatever iconik's names hold."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,28 @@
-"""Looks whether all that the plugin needs is there, and says what to do where it is not."""
+"""Checks everything that the plugin needs, and names a remedy for each fault."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import requests
 
-from admin.custom_actions import TITLES, secret_of, target
-from admin.iconik import AdminIconik, CustomAction
+from admin import files
+from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
+from admin.gcloud import Gcloud
+from admin.iconik import AdminIconik, CustomAction, require_storage
 from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.background.queue import CALL_TIMEOUT
 from storage_plugin.background.task import ATTEMPTS
-from storage_plugin.errors import PluginError
+from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
-from storage_plugin.plan import check_removal, find_storage, make_plan
+from storage_plugin.plan import check_removal, make_plan
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
 from storage_plugin.webhook import SECRET_HEADER
 from storage_plugin.wire import new_session
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
+
+T = TypeVar("T")
 
 
 def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
@@ -51,172 +52,215 @@ ROLES = {
 
 VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
+STRANGERS = {
+    403: "Google lets nobody in: deploy again, and read its last step.",
+    404: "There is no function: gcloud functions list shows its URL.",
+}
+"""Remedies by the status of an answer that is not the plugin's."""
+
+SECRETS = {
+    405: (OK, "It is this one."),
+    503: (FAILURE, "The function cannot read it: its log says why."),
+}
+"""Verdicts by the status of the answer to a GET with the secret."""
+
 PATIENCE = 60.0
 """Seconds to wait for the function, which may have to start first."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found; `state`: ok, warning or failure."""
+class Finding(NamedTuple):
+    """The result of a check; `state`: ok, warning or failure."""
 
     check: str
     state: str
     text: str
 
 
-class Doctor:
-    """Checks everything. What cannot be checked because something else failed is left out.
+def examine(
+    url: str,
+    read_settings: Callable[[], Settings],
+    *,
+    secrets: tuple[Secret, Secret],
+    connect: Callable[[Settings], AdminIconik],
+) -> Iterator[Finding]:
+    """Check everything, and yield each finding at once.
+
+    A check that depends on a failed one is left out.
 
     Args:
-        url: of the function, without a trailing slash; None: as the settings say.
-        shared_secret: of the function.
-        iconik_token: of the function.
+        url: of the function, without a trailing slash; empty: as the settings say.
+        read_settings: returns the function's settings.
+        secrets: the shared secret and the application token.
         connect: returns a client of iconik that works with these settings.
-
-    Attributes:
-        findings: so far.
     """
+    settings = yield from _attempt(
+        "settings", read_settings, lambda known: f"Complete. iconik is {known.iconik_url}."
+    )
+    with suppress(AdministratorError):  # A file that cannot be read has failed above.
+        yield from (Finding("settings", WARNING, text) for text in files.unknown_variables())
+    secret, token = (yield from _read(secrets[0])), (yield from _read(secrets[1]))
+    url = url or (settings.function_url if settings else "")
+    if settings and token:
+        iconik = connect(settings)
+        yield from _guarded("iconik", _examine_iconik(iconik, settings, url=url, secret=secret))
+    yield from _examine_function(url, secret)
+    if settings and settings.task_queue:
+        yield from _examine_queue(settings.task_queue, settings.function_url, url)
 
-    def __init__(
-        self,
-        url: str | None,
-        shared_secret: Secret,
-        iconik_token: Secret,
-        connect: Callable[[Settings], AdminIconik],
-    ) -> None:
-        self.findings: list[Finding] = []
-        self._url = url
-        self._shared_secret = shared_secret
-        self._iconik_token = iconik_token
-        self._connect = connect
 
-    def examine(self, read: Callable[[], Mapping[str, str]]) -> None:
-        """Do all checks.
+def _attempt(
+    check: str, read: Callable[[], T], text: Callable[[T], str]
+) -> Generator[Finding, None, T | None]:
+    """Yield whether something can be read, and return it, None where it cannot."""
+    try:
+        value = read()
+    except PluginError as error:
+        yield Finding(check, FAILURE, error.detail or str(error))
+        return None
+    yield Finding(check, OK, text(value))
+    return value
 
-        Args:
-            read: returns the settings' variables.
-        """
-        settings = None
-        with self._check("settings"):
-            settings = Settings.from_environment(read())
-            self._url = self._url or settings.function_url
-            self._tell("settings", OK, f"Complete. iconik is {settings.iconik_url}.")
-            if settings.task_queue and settings.function_url != self._url:
-                self._tell("settings", WARNING, f"FUNCTION_URL is another than {self._url}.")
-        secret, token = self._read(self._shared_secret), self._read(self._iconik_token)
-        if settings and token:
-            with self._check("iconik"):
-                self._iconik(self._connect(settings), settings, secret)
-        if self._url:
-            self._function(self._url, secret)
-        else:
-            self._tell("function", WARNING, "Not looked at: give its --url.")
-        if settings and settings.task_queue:
-            self._tell("queue", *_judge_queue(settings.task_queue))
 
-    def _tell(self, check: str, state: str, text: str) -> None:
-        self.findings.append(Finding(check, state, text))
+def _read(secret: Secret) -> Generator[Finding, None, str | None]:
+    return _attempt(secret.name, secret.read, lambda _: f"Read from {secret.source}.")
 
-    @contextmanager
-    def _check(self, check: str) -> Iterator[None]:
-        """Let what is raised be the check's failure."""
-        try:
-            yield
-        except PluginError as error:
-            self._tell(check, FAILURE, error.detail or str(error))
 
-    def _read(self, secret: Secret) -> str:
-        """Return a secret, an empty one where it cannot be read."""
-        value = ""
-        with self._check(secret.name):
-            value = secret.read()
-            self._tell(secret.name, OK, f"Read from {secret.source}.")
-        return value
+def _guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield findings, and what is raised meanwhile as the check's failure."""
+    try:
+        yield from findings
+    except PluginError as error:
+        yield Finding(check, FAILURE, error.detail or str(error))
 
-    def _iconik(self, iconik: AdminIconik, settings: Settings, secret: str) -> None:
-        user = iconik.current_user()
-        self._tell("iconik", OK, f"The token is valid. It acts as {user.name}.")
-        if user.is_admin is False:
-            self._tell("administrator", WARNING, "That user cannot make custom actions.")
-        with self._check("roles"):
-            self._roles(iconik.current_roles(), settings)
-        with self._check("storages"):
-            storages = iconik.storages()
-            self._storages(iconik, storages, settings)
-            with self._check("custom actions"):
-                self._custom_actions(iconik.custom_actions(), storages, secret)
 
-    def _roles(self, roles: Sequence[str], settings: Settings) -> None:
-        enough = []
-        for purpose, needed in ROLES.items():
-            missing = ", ".join(role for role in needed if role not in roles)
-            if not missing:
-                enough.append(purpose)
-            elif ARCHIVE not in purpose or settings.archive_before_remove:
-                state = FAILURE if purpose in VITAL else WARNING
-                self._tell(f"roles: {purpose}", state, f"The token's user needs {missing}.")
-        if enough:
-            self._tell("roles", OK, f"Enough for: {'; '.join(enough)}.")
+def _examine_iconik(
+    iconik: AdminIconik, settings: Settings, *, url: str, secret: str | None
+) -> Iterator[Finding]:
+    user = iconik.current_user()
+    yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
+    if user.is_admin is False:
+        yield Finding("administrator", WARNING, "That user cannot make custom actions.")
+    yield from _guarded("roles", _examine_roles(iconik, settings))
+    storages = iconik.storages()
+    yield from _guarded("master storage", _examine_master(storages, settings))
+    yield from _guarded("storage", _examine_storage(iconik, storages, settings))
+    yield from _guarded(
+        "custom actions", _examine_actions(iconik, storages, url=url, secret=secret)
+    )
 
-    def _storages(
-        self, iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
-    ) -> None:
-        with self._check("master storage"):
-            if settings.master_storage_name:
-                master = find_storage(storages, MASTER, settings.master_storage_name)
-                self._tell("master storage", *_judge_storage(master))
-            else:
-                names = ", ".join(str(each.name) for each in storages if each.method == "B2")
-                text = f"Set {MASTER}, or all storages of type B2 count: {names or 'none'}."
-                self._tell("master storage", WARNING, text)
-        with self._check("storage"):
-            plan = make_plan(iconik, settings)
-            check_removal(plan)
-            self._tell("storage", *_judge_storage(plan.storage))
-            can_delete = iconik.can_delete_on(plan.storage.id)
-            text = {
-                True: "iconik may delete there.",
-                False: f"Enable Delete in iconik's settings of {plan.storage.name}.",
-                None: "iconik does not tell: see that its settings have Delete.",
-            }[can_delete]
-            self._tell("deletion", FAILURE if can_delete is False else OK, text)
 
-    def _custom_actions(
-        self, actions: Sequence[CustomAction], storages: Sequence[Storage], secret: str
-    ) -> None:
-        missing = set(TITLES)
-        for action in actions:
-            url, verb = target(action)
-            check = f"{action.title} ({action.context})"
-            if url == self._url if self._url else url and secret_of(action):
-                missing.discard(verb)
-                with self._check(check):
-                    self._tell(check, *_judge_action(action, storages, secret))
-            elif url and secret_of(action) == secret:
-                self._tell(check, WARNING, f"It calls {url}, not this function.")
-        if missing:
-            remedy = f"python -m admin actions create --url {self._url or 'URL'}"
-            text = f"None is there to {' or to '.join(sorted(missing))}: {remedy}"
-            self._tell("custom actions", FAILURE, text)
+def _examine_roles(iconik: AdminIconik, settings: Settings) -> Iterator[Finding]:
+    roles, enough = iconik.current_roles(), []
+    for purpose, needed in ROLES.items():
+        missing = ", ".join(role for role in needed if role not in roles)
+        if not missing:
+            enough.append(purpose)
+        elif ARCHIVE not in purpose or settings.archive_before_remove:
+            state = FAILURE if purpose in VITAL else WARNING
+            yield Finding(f"roles: {purpose}", state, f"The token's user needs {missing}.")
+    if enough:
+        yield Finding("roles", OK, f"Enough for: {'; '.join(enough)}.")
 
-    def _function(self, url: str, secret: str) -> None:
-        """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
-        session = new_session()
-        # Nothing of the answers' bodies is read: they may be of anybody's.
-        options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
-        try:
-            answer = session.post(f"{url}/remove", **options)
-            is_plugin = (answer.status_code, answer.headers.get("WWW-Authenticate")) == (
-                401,
-                SECRET_HEADER,
+
+def _examine_master(storages: Sequence[Storage], settings: Settings) -> Iterator[Finding]:
+    check = "master storage"
+    if not settings.master_storage_name:
+        names = ", ".join(str(each.name) for each in storages if each.method == "B2") or "none"
+        yield Finding(check, WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}.")
+        return
+    master = require_storage(storages, MASTER, settings.master_storage_name)
+    yield Finding(check, *_judge_storage(master))
+    if master.method != "B2":
+        yield Finding(check, WARNING, f"{master.name} is not of type B2: are the masters there?")
+
+
+def _examine_storage(
+    iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
+) -> Iterator[Finding]:
+    storage = require_storage(storages, "STORAGE_NAME", settings.storage_name)
+    if settings.master_storage_name in (None, *(each.name for each in storages)):
+        check_removal(make_plan(iconik, settings))
+    yield Finding("storage", *_judge_storage(storage))
+    for other in storages:
+        if other.id != storage.id and other.mount_point == storage.mount_point is not None:
+            text = (
+                f"{other.name} has the same mount point, {storage.mount_point}: a file that is "
+                "deleted from one is gone from both."
             )
-            self._tell("function", *_judge_function(url, answer.status_code, is_plugin))
-            if is_plugin and secret:
-                answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
-                self._tell("deployed secret", *_judge_secret(answer.status_code))
-        except (requests.RequestException, ValueError) as error:
-            text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
-            self._tell("function", FAILURE, text)
+            yield Finding("storage", WARNING, text)
+    name = storage.name
+    state, text = {
+        True: (OK, "iconik may delete there."),
+        False: (FAILURE, f"Enable Delete in iconik's settings of {name}."),
+        None: (WARNING, f"iconik does not say. Look whether its settings of {name} have Delete."),
+    }[iconik.can_delete_on(storage.id)]
+    yield Finding("deletion", state, text)
+
+
+def _examine_actions(
+    iconik: AdminIconik, storages: Sequence[Storage], *, url: str, secret: str | None
+) -> Iterator[Finding]:
+    missing = set(TITLES)
+    for action in iconik.custom_actions():
+        called, own_secret = target(action.url), secret_of(action)
+        check = f"{action.title} ({action.context})"
+        if called.function == url if url else called.verb and own_secret:
+            missing.discard(called.verb)
+            yield from _guarded(check, _judge_action(action, storages, secret))
+        elif called.verb and secret and own_secret == secret:
+            yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
+    if missing:
+        text = f"None is there to {' or to '.join(sorted(missing))}: run actions create."
+        yield Finding("custom actions", FAILURE, text)
+    else:
+        yield Finding("visibility", WARNING, VISIBILITY)
+
+
+def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
+    """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
+    if not url:
+        yield Finding("function", WARNING, "Not checked: deploy it, or give its --url.")
+        return
+    session = new_session()
+    # Nothing of the answers' bodies is read: they may be of anybody's.
+    options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
+    try:
+        answer = session.post(f"{url}/remove", **options)
+        given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
+        if given != (401, SECRET_HEADER):
+            remedy = STRANGERS.get(answer.status_code, "Is it this function? See its log.")
+            yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
+            return
+        yield Finding("function", OK, f"{url} lets no stranger in.")
+        if secret:
+            answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
+            other = (FAILURE, "It is another: was the function deployed with a fixed version?")
+            yield Finding("deployed secret", *SECRETS.get(answer.status_code, other))
+    except (requests.RequestException, ValueError) as error:
+        text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
+        yield Finding("function", FAILURE, text)
+
+
+def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
+    """Look at the queue as gcloud sees it, and at the URL that it sends its tasks to."""
+    if function_url != url:
+        yield Finding("queue", WARNING, f"FUNCTION_URL is another than {url}.")
+    _, project, _, location, _, queue = name.split("/")
+    gcloud = Gcloud(lambda _: None, project)
+    try:
+        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
+    except AdministratorError as error:
+        words = " ".join(str(error).split())
+        state = FAILURE if "NOT_FOUND" in words else WARNING
+        yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
+        return
+    if row["state"] != "RUNNING":
+        text = f"It is {row['state']}: gcloud tasks queues resume {queue} lets it run."
+        yield Finding("queue", FAILURE, text)
+    elif row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
+        yield Finding("queue", WARNING, f"Set its --max-attempts to {ATTEMPTS}.")
+    else:
+        yield Finding("queue", OK, "It is running.")
 
 
 def _judge_storage(storage: Storage) -> tuple[str, str]:
@@ -227,59 +271,20 @@ def _judge_storage(storage: Storage) -> tuple[str, str]:
 
 
 def _judge_action(
-    action: CustomAction, storages: Sequence[Storage], secret: str
-) -> tuple[str, str]:
-    query = read_query(parse_qs(action.url.partition("?")[2], keep_blank_values=True))
+    action: CustomAction, storages: Sequence[Storage], secret: str | None
+) -> Iterator[Finding]:
+    check = f"{action.title} ({action.context})"
+    query = read_query(target(action.url).query)
     if "storage" in query:
-        find_storage(storages, "Its URL", query["storage"])
+        require_storage(storages, "Its URL", query["storage"])
+    again = "run actions create again, with the options it was made with."
+    state, text = OK, f"It calls {action.url}."
     if action.type != "POST":
-        return FAILURE, f"Its type is {action.type}, it must be POST: run `actions create` again."
-    if secret and secret_of(action) != secret:
-        return (
-            FAILURE,
-            f"Its header {SECRET_HEADER} holds another secret: run `actions create` again.",
-        )
-    if action.is_disabled:
-        return WARNING, "It is disabled in iconik: enable it there if it is wanted."
-    if action.status == "FAILING":
-        return WARNING, f"It failed last time, see the function's log: {action.last_error}"
-    return OK, f"It calls {action.url}."
-
-
-def _judge_function(url: str, status: int, is_plugin: bool) -> tuple[str, str]:
-    """Return what it means that the function answers a stranger so."""
-    if is_plugin:
-        return OK, f"{url} lets no stranger in."
-    if status == requests.codes.forbidden:
-        return FAILURE, f"Google lets nobody to {url}: deploy with --allow-unauthenticated."
-    if status == requests.codes.not_found:
-        return FAILURE, f"There is nothing at {url}: `gcloud functions describe` shows its URL."
-    return FAILURE, f"{url} answers {status}: is it this function? Its log tells more."
-
-
-def _judge_secret(status: int) -> tuple[str, str]:
-    """Return what it means that the function answers a GET with the secret so."""
-    if status == requests.codes.method_not_allowed:
-        return OK, "It is this one."
-    if status == requests.codes.unavailable:
-        return FAILURE, "The function cannot read it: its log says why."
-    return FAILURE, "It is another: was the function deployed with a fixed version?"
-
-
-def _judge_queue(name: str) -> tuple[str, str]:
-    from google.api_core.exceptions import GoogleAPIError, NotFound
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud import tasks_v2
-
-    try:
-        client = tasks_v2.CloudTasksClient()
-        queue = client.get_queue(name=name, timeout=CALL_TIMEOUT, retry=None)
-    except NotFound:
-        return FAILURE, f"There is no {name}: create it as the README says."
-    except (GoogleAPIError, GoogleAuthError) as error:
-        return WARNING, f"You may not look at it from here ({type(error).__name__})."
-    if queue.state != tasks_v2.Queue.State.RUNNING:
-        return FAILURE, f"It is {queue.state.name}: `gcloud tasks queues resume` it."
-    if queue.retry_config.max_attempts != ATTEMPTS:
-        return WARNING, f"Set its --max-attempts to {ATTEMPTS}, as the README says."
-    return OK, "It is running."
+        state, text = FAILURE, f"Its type is {action.type}, it must be POST: {again}"
+    elif secret and secret_of(action) != secret:
+        state, text = FAILURE, f"Its header {SECRET_HEADER} holds another secret: {again}"
+    elif action.is_disabled:
+        state, text = WARNING, "It is disabled in iconik: enable it there if it is wanted."
+    elif action.status == "FAILING":
+        state, text = WARNING, f"It failed last time, see the function's log: {action.last_error}"
+    yield Finding(check, state, text)

@@ -4,16 +4,27 @@ https://app.iconik.io/docs/reference.html
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from storage_plugin.errors import IconikError, NotFound
-from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
+from storage_plugin.errors import AccessDenied, AdministratorError, IconikError, NotFound
+from storage_plugin.iconik import (
+    FILES,
+    Iconik,
+    Storage,
+    id_of,
+    lacking,
+    needs,
+    text_of,
+    text_or_none,
+)
 from storage_plugin.pages import rows_of
-from storage_plugin.rest import Row
+from storage_plugin.plan import find_storage
+from storage_plugin.rest import Row, json_object
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
+SEARCH = "/API/search/v1/search/"
 USER = "/API/users/v1/users/current/"
 
 
@@ -44,15 +55,30 @@ class CustomAction:
 class AdminIconik(Iconik):
     """iconik, as the commands need it."""
 
-    @needs("can_read_storages")
+    @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
         """Return whether iconik may delete files on a storage; None: it does not say."""
         path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
         try:
             can_delete = self._rest.get(path).get("delete_access")
-        except IconikError:  # For which types of storages it can be asked is not documented.
+        except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
         return can_delete if isinstance(can_delete, bool) else None
+
+    @needs("can_search")
+    def format_names(self) -> set[str]:
+        """Return the formats of a hundred assets, for iconik has no list of formats.
+
+        Searches return formats, but no document says so: the set is empty where they do not.
+        """
+        query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
+        criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
+        try:
+            found = json_object(self._rest.send("POST", SEARCH, query=query, json=criteria))
+            formats = [each for asset in found["objects"] for each in asset.get("formats") or ()]
+            return {str(each["name"]) for each in formats}
+        except (AccessDenied, IconikError, AttributeError, KeyError, TypeError):
+            return set()
 
     @needs()
     def current_user(self) -> User:
@@ -108,3 +134,16 @@ def _custom_action(row: Row) -> CustomAction:
         status=text_or_none(row, "status"),
         last_error=last_error,
     )
+
+
+def require_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
+    """Return the storage of exactly this name, or say which names there are.
+
+    Raises:
+        AdministratorError: as `find_storage`.
+    """
+    try:
+        return find_storage(storages, setting, name)
+    except AdministratorError as error:
+        names = ", ".join(sorted(str(storage.name) for storage in storages)) or "none"
+        raise AdministratorError(f"{error} That user sees {names}.") from None

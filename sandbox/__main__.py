@@ -1,15 +1,18 @@
 """The demo: real custom-action payloads through the function as Google runs it.
 
 python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: sandbox and function stay, to be tried with curl.
+python -m sandbox run: sandbox and function stay, to be tried with curl; QUEUE=1 as above.
 """
 
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import requests
 
@@ -17,6 +20,9 @@ from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.tasks import Tasks
 from sandbox.world import Row, World, new_id
+
+LOG = Path(".demo.log")
+"""Where the demo leaves the function's log."""
 
 SECRET = "let-me-in"
 B2, LUCIDLINK = "Backblaze B2", "LucidLink"
@@ -56,7 +62,7 @@ class Demo:
         }
 
     def show(self, title: str) -> None:
-        """Print what stands where."""
+        """Print which files are on which storage."""
         print(f"\n{title}\n  {'Asset':24}{B2:36}{LUCIDLINK}")
         for asset_id, asset in self.world.assets.items():
             name = f"{asset['title']} ({asset_id[:8]})"
@@ -91,10 +97,13 @@ def main(command: str) -> None:
             "BZ_SHARED_SECRET": SECRET,
         }
         tasks = Tasks() if os.environ.get("QUEUE") else None
+        settings |= {"ARCHIVE_BEFORE_REMOVE": "true"} if tasks else {}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
         print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
         if command == "run":
+            if tasks:
+                threading.Thread(target=keep_delivering, args=(tasks,), daemon=True).start()
             wait(demo, function, iconik_url)
         else:
             show(demo, function, tasks)
@@ -106,41 +115,93 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
     demo.show("Before:")
     for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
-        response = requests.post(
-            f"{function.url}/{path}",
-            json=payload,
-            headers={"x-bz-secret": SECRET},
-            timeout=60,
-        )
-        print(f"\n> {title}: POST /{path}\n< {response.status_code} {response.text}")
+        click(function, path, payload)
         if tasks:
-            print(f"> Cloud Tasks delivers it: POST /{path}\n< {tasks.deliver()[0]}")
+            deliver(tasks)
         demo.show(f"After {title}:")
+    if tasks:
+        overtake(demo, function, tasks)
     print("\nWhat the editor sees in iconik:")
     for job in demo.world.jobs.values():
         if job["type"] == "CUSTOM":
             print(f"  Job           {job['title']}: {job['status']}, {job['message']}")
     for notification in demo.world.notifications.values():
         print(f"  Notification  {notification['message_short']}")
-    print(f"\nThe function's log:\n{function.output}", end="")
+    print("\nThe function's log:")
+    for line in function.output.splitlines():
+        print(f"  {shorten(line)}")
+    shutil.copy(function.log, LOG)
+    print(f"{LOG} has it whole, as Cloud Logging would get it.")
+
+
+def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
+    """Remove a render that has to be copied to B2 first, and add it again while that goes on."""
+    print("\nA render is on LucidLink alone, so that a removal has it copied to B2 first:")
+    demo.world.copies_take_time = True
+    render = demo.world.add_asset("Final cut")
+    demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
+    payload = demo.payload() | {"asset_ids": [render], "collection_ids": []}
+    click(function, "remove", payload)
+    deliver(tasks)
+    print("\nMeanwhile an editor needs it again, and the later click wins:")
+    click(function, "add", payload)
+    deliver(tasks, newest=True)
+    demo.world.finish_copies()
+    print("\nThe copy is there, and the removal comes back:")
+    deliver(tasks)
+    demo.show("In the end:")
+
+
+def click(function: Function, path: str, payload: Row) -> None:
+    """Post a custom action as iconik does, and print the answer."""
+    headers = {"x-bz-secret": SECRET}
+    response = requests.post(f"{function.url}/{path}", json=payload, headers=headers, timeout=60)
+    print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
+
+
+def deliver(tasks: Tasks, *, newest: bool = False) -> None:
+    """Deliver what waits in the queue, or the task that came last, and print the answer."""
+    statuses = tasks.deliver_newest() if newest else tasks.deliver()
+    print(f"> Cloud Tasks delivers it\n< {', '.join(map(str, statuses))}")
+
+
+def shorten(line: str) -> str:
+    """Return a line of the function's log as one reads it: severity and message."""
+    try:
+        entry = json.loads(line)
+        return f"{entry['severity']:8} {entry['message']}"
+    except (ValueError, TypeError, KeyError):
+        return line
+
+
+def keep_delivering(tasks: Tasks) -> None:
+    """Deliver what waits in the queue, twice a second, for as long as this process runs."""
+    pause = threading.Event()
+    while not pause.wait(0.5):
+        tasks.deliver()
 
 
 def wait(demo: Demo, function: Function, iconik_url: str) -> None:
-    """Print what to try, and wait for Ctrl-C."""
+    """Print what to try, and wait for Ctrl-C or a signal to end."""
     body = shlex.quote(json.dumps(demo.selection))
     post = f"curl -w '\\n' -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
     asset = demo.selection["asset_ids"][0]
+    iconik = f"curl -w '\\n' {headers} {iconik_url}/API"
     print(
         f"\nAdd to LucidLink:\n  {post}/add"
         f"\nRemove from LucidLink:\n  {post}/remove"
-        f"\nThe files of an asset:\n  curl -w '\\n' {headers} "
-        f"{iconik_url}/API/files/v1/assets/{asset}/files/"
+        f"\nThe files of an asset:\n  {iconik}/files/v1/assets/{asset}/files/"
+        f"\nThe jobs that an editor sees:\n  {iconik}/jobs/v1/jobs/"
         f"\nThe function's log:\n  tail -f {function.log}"
-        "\n\nCtrl-C ends it."
+        "\n\nCtrl-C ends it.",
+        flush=True,
     )
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        main(sys.argv[1])

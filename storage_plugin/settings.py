@@ -170,3 +170,6 @@ _VARIABLES = {
         "function_url", rf"{_HOST}(?:/[^?#\s]*)?", "the function's URL, with https", _without_slash
     ),
 }
+
+NAMES = frozenset(_VARIABLES)
+"""The variables that the settings are read from."""

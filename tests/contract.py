@@ -81,6 +81,10 @@ def _description() -> dict[str, Any]:
     description["servers"] = [{"url": "/"}]
     for schema in description["components"]["schemas"].values():
         schema.setdefault("additionalProperties", False)
+    schemas = description["components"]["schemas"]
+    # iconik's own description of 2026 knows this, and describes no more of what a search finds.
+    schemas["CustomActionSchema"]["properties"]["read_access_for_everyone"] = {"type": "boolean"}
+    schemas["SearchDocumentSchema"]["additionalProperties"] = True
     return description
 
 

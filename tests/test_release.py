@@ -14,6 +14,7 @@ from admin.doctor import ROLES
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
 from sandbox.world import World
+from storage_plugin.settings import NAMES
 
 README = (ROOT / "README.md").read_text()
 SECRET = "shared-secret-for-tests"
@@ -27,7 +28,7 @@ needs_gcloud = pytest.mark.skipif(
 def run(*command: str, folder: Path, **environ: str) -> str:
     """Run a command that must succeed, and return what it prints."""
     # What others run is not this suite's: neither its lines count, nor its warnings.
-    own = {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}
+    own = {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS", "MAKEFLAGS", "MAKELEVEL"}
     env = {name: value for name, value in os.environ.items() if name not in own} | environ
     result = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, check=False
@@ -97,6 +98,7 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
     unwanted = shutil.ignore_patterns(".*_cache", ".git", ".venv*", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=unwanted)
     (folder / ".venv").symlink_to(sys.prefix)
+    site.world.add_storage("LucidLink Dailies")
     settings = {
         "ICONIK_URL": iconik_url,
         "ICONIK_ID": site.world.app_id,
@@ -106,12 +108,27 @@ def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> No
     secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
     with run_function(secrets) as function:
         environ = {**settings, **secrets, "URL": function.url}
-        installed = "make -o .venv/bin/installed "  # However this environment was made.
+        installed = "make -o .venv/function "  # However this environment was made.
         script = "".join(blocks).replace("make ", installed)
         output = run("bash", "-euxc", script, folder=folder, **environ)
     assert output.count("After Remove from LucidLink:") == 2
-    assert output.count("Created ") == len(site.world.custom_actions) == 12
+    assert output.count(": created.") == len(site.world.custom_actions) == 12
     assert "failure " not in output
+
+
+def test_version() -> None:
+    """The version of the commands is the project's."""
+    output = run(sys.executable, "-m", "admin", "--version", folder=ROOT)
+    assert f'\nversion = "{output.strip()}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f"\n## [{output.strip()}] " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_template_names_variables_that_are_read() -> None:
+    """The template for .env.yaml, with what is commented out, names nothing that nobody reads."""
+    template = (ROOT / ".env.yaml.example").read_text()
+    names = set(re.findall(r"^(?:# )?([A-Z_]+):", template, re.MULTILINE))
+    assert names <= NAMES
+    assert names >= {"ICONIK_ID", "STORAGE_NAME", "MASTER_STORAGE_NAME", "TASK_QUEUE"}
 
 
 def test_readme_names_the_roles() -> None:

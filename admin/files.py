@@ -1,0 +1,147 @@
+"""The two files that the commands share: .env.yaml, and .deployment.json with the last deployment.
+
+https://cloud.google.com/functions/docs/configuring/env-var
+"""
+
+import json
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+from storage_plugin.errors import AdministratorError
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
+from storage_plugin.settings import NAMES, Settings
+
+SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
+
+AUTO = "auto"
+"""The value of TASK_QUEUE that has the queue made."""
+
+QUEUE, QUEUE_ACCOUNT = "iconik", "iconik-queue"
+
+OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
+"""Variables that are not the plugin's own, but mean something to its log or its server."""
+
+_STRING = "tag:yaml.org,2002:str"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The last deployment from this folder.
+
+    Attributes:
+        project: the id of the Google Cloud project.
+        region: of the function.
+        url: of the function, without a trailing slash.
+        digest: of what was deployed.
+        updated: when Google last changed the function, as Google writes it.
+    """
+
+    project: str
+    region: str
+    url: str
+    digest: str
+    updated: str
+
+    @classmethod
+    def read(cls) -> "Deployment | None":
+        """Return the last deployment, None where there is none."""
+        try:
+            return cls(**json.loads(DEPLOYMENT.read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, TypeError, ValueError):
+            raise AdministratorError(
+                f"{DEPLOYMENT} is damaged: delete it, and deploy again."
+            ) from None
+
+    def write(self) -> None:
+        """Keep this deployment for the next commands."""
+        DEPLOYMENT.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def read_variables() -> dict[str, str]:
+    """Return the variables of .env.yaml, none where there is no such file.
+
+    Raises:
+        AdministratorError: names each line that gcloud would refuse, and each secret.
+    """
+    try:
+        root = yaml.compose(SETTINGS.read_text(), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" from line {mark.line + 1} on" if mark else ""
+        raise AdministratorError(
+            f"{SETTINGS} cannot be read{place}: see {SETTINGS}.example."
+        ) from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise AdministratorError(f"{SETTINGS} must hold names and values, as {SETTINGS}.example.")
+    if problems := list(_problems(root)):
+        raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
+    return {key.value: value.value for key, value in root.value}
+
+
+def _problems(root: yaml.MappingNode) -> Iterator[str]:
+    for key, value in root.value:
+        line = f"line {key.start_mark.line + 1}"
+        if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", key.value, re.ASCII):
+            yield f"{line} does not begin with a variable's name"
+        elif value.tag != _STRING:
+            yield f"{line}: the value of {key.value} must be in quotes"
+        elif key.value in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
+            yield f"{line}: {key.value} is a secret, and belongs in Secret Manager"
+
+
+def unknown_variables() -> Iterator[str]:
+    """Yield a sentence for each variable of .env.yaml that nothing reads."""
+    known = NAMES | OTHERS
+    for name in read_variables().keys() - known:
+        near = get_close_matches(name.upper(), known, 1)
+        yield f"Nothing reads {name}." + (f" Is {near[0]} meant?" if near else "")
+
+
+def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
+    """Return the function's whole environment: variables, and what follows from the deployment."""
+    whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
+    if variables.get("TASK_QUEUE") == AUTO:
+        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/{QUEUE}"
+        whole["TASK_SERVICE_ACCOUNT"] = email(QUEUE_ACCOUNT, project)
+        whole["FUNCTION_URL"] = variables.get("FUNCTION_URL") or function_url(project, region)
+    return whole
+
+
+def email(account: str, project: str) -> str:
+    """Return the e-mail address of a service account."""
+    return f"{account}@{project}.iam.gserviceaccount.com"
+
+
+def function_url(project: str, region: str) -> str:
+    """Return the URL that a function will have."""
+    return f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of .env.yaml as they are deployed, and of the environment, which wins.
+
+    Raises:
+        AdministratorError: says what is missing or wrong.
+    """
+    variables, deployment = read_variables(), Deployment.read()
+    if deployment:
+        variables = complete(variables, deployment.project, deployment.region)
+    elif variables.get("TASK_QUEUE") == AUTO:
+        del variables["TASK_QUEUE"]  # It is made when the function is deployed.
+    try:
+        return Settings.from_environment(ChainMap(dict(environ), variables))
+    except AdministratorError as error:
+        where = "" if SETTINGS.exists() else f" There is no {SETTINGS} in {Path.cwd()}."
+        raise AdministratorError(f"{error}{where}") from None

@@ -1,0 +1,150 @@
+"""What the administrator's commands work with: an iconik, a Google Cloud, and a folder."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import flask
+import pytest
+
+from admin import __main__ as commands
+from sandbox import gcloud
+from sandbox.function import run_function
+from sandbox.gcloud import Project, install
+from sandbox.server import create_app, serve
+from sandbox.world import Row, World
+from tests import contract
+
+SECRET = "shared-secret-for-tests"
+URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
+
+Run = Callable[..., tuple[int, str]]
+
+
+class Cloud:
+    """The Google Cloud project that the gcloud on the PATH changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "project.json"
+        self.path = f"{folder}:{os.environ['PATH']}"
+        folder.mkdir()
+        install(folder, self._file)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What there is, as `Project` has it."""
+        return Project(self._file).state
+
+    def change(self, **changes: object) -> None:
+        """Change what there is."""
+        project = Project(self._file)
+        project.state.update(changes)
+        project.save()
+
+    def fail(self, command: str, text: str, kind: str = "before") -> None:
+        """Have a command fail once."""
+        fault = {"command": command, "kind": kind, "text": text, "times": 1}
+        self.change(faults=[*self.state["faults"], fault])
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    """Return a new project at Google."""
+    return Cloud(tmp_path / "cloud")
+
+
+@pytest.fixture(autouse=True)
+def environ() -> Iterator[None]:
+    """Have what a test puts into the environment go with it, however it was put there."""
+    with patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gcloud work in this process: a test of many runs starts it very often."""
+
+    def serve(line: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as context, redirect_stdout(out), redirect_stderr(err):
+            context.setattr(sys, "stdin", io.StringIO(options["input"]))
+            status = gcloud.main(line[1:], Project(Path(line[0]).with_name("project.json")))
+        return subprocess.CompletedProcess(line, status, out.getvalue(), err.getvalue())
+
+    monkeypatch.setattr(subprocess, "run", serve)
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[str]:
+    """Run the function, whose settings nobody asks for here; return its URL."""
+    with run_function({"BZ_SHARED_SECRET": SECRET}) as function:
+        yield function.url
+
+
+@pytest.fixture
+def iconik_url(world: World) -> Iterator[str]:
+    """Serve the world with a search, which the function itself does not need."""
+    app = create_app(world)
+
+    @app.post("/API/search/v1/search/")
+    def search() -> Row:
+        if "can_search" not in world.roles:
+            flask.abort(403)
+        found = [
+            {"id": id, "object_type": "assets", "formats": world.formats_of(id), **asset}
+            for id, asset in world.assets.items()
+        ]
+        return {"objects": found, "page": 1, "pages": 1, "per_page": 100, "total": len(found)}
+
+    mistakes = contract.enforce(app) if contract.DESCRIPTION.is_file() else []
+    with serve(app) as url:
+        yield url
+    assert mistakes == []
+
+
+@pytest.fixture
+def folder(world: World, iconik_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with the settings of a site."""
+    world.permissions[world.add_storage("LucidLink")] = {"delete_access": True}
+    world.add_storage("B2", "B2")
+    settings = {
+        "ICONIK_ID": world.app_id,
+        "ICONIK_URL": iconik_url,
+        "STORAGE_NAME": "LucidLink",
+        "MASTER_STORAGE_NAME": "B2",
+    }
+    monkeypatch.chdir(tmp_path)
+    Path(".env.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
+    return tmp_path
+
+
+@pytest.fixture
+def run(
+    world: World, folder: Path, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """Return what runs a command in the folder, and returns its status and output."""
+    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": world.token}
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = commands.main(arguments)
+        output = "".join(capsys.readouterr())
+        for secret in secrets.values():
+            assert secret not in output
+        return status, output
+
+    with patch.dict(os.environ, {"PATH": cloud.path, **secrets}, clear=True):
+        yield run
+
+
+def change_settings(**values: str | None) -> None:
+    """Put values into .env.yaml; None takes one out."""
+    lines = Path(".env.yaml").read_text().splitlines()
+    kept = [line for line in lines if line.partition(":")[0] not in values]
+    added = [f"{name}: '{value}'" for name, value in values.items() if value is not None]
+    Path(".env.yaml").write_text("\n".join([*kept, *added, ""]))

@@ -1,0 +1,105 @@
+"""The commands of make that a newcomer runs first."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox.function import ROOT
+
+OLD = """#!/bin/sh
+shift
+exec {python} -c "import sys; sys.version_info = (3, 9, 18, 'final', 0); $1"
+"""
+"""A Python that says that it is an old one."""
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make in the project, without the options of a make that runs these tests."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        [str(shutil.which("make")), *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def old_python(path: Path) -> None:
+    """Put an old Python at a path."""
+    path.parent.mkdir(parents=True)
+    path.write_text(OLD.format(python=sys.executable))
+    path.chmod(0o755)
+
+
+def test_an_old_python_is_refused(tmp_path: Path) -> None:
+    """One sentence says which Python is needed, before anything is made."""
+    python, venv = tmp_path / "bin" / "python3", tmp_path / "venv"
+    old_python(python)
+    result = make("demo", f"PYTHON={python}", f"VENV={venv}")
+    sentence, *rest = result.stderr.splitlines()
+    assert result.returncode == 2
+    assert sentence.startswith(f"The plugin needs Python 3.10 or newer, and {python} is 3.9:")
+    assert [line[:9] for line in rest] == ["make: ***"]
+    assert not venv.exists()
+
+
+def test_an_environment_of_an_old_python_is_made_again(tmp_path: Path) -> None:
+    """An environment of an old Python is replaced; one of a new Python stays."""
+    venv = tmp_path / "venv"
+    old_python(venv / "bin" / "python")
+    (venv / "function").touch()
+    command = (f"{venv}/pyvenv.cfg", f"PYTHON={sys.executable}", f"VENV={venv}")
+    assert make(*command).returncode == 0
+    version = subprocess.check_output([venv / "bin" / "python", "--version"], text=True)
+    assert version == f"Python {sys.version.split()[0]}\n"
+    assert not (venv / "function").exists()
+    (venv / "function").touch()
+    assert make(*command).returncode == 0
+    assert (venv / "function").exists()
+
+
+@pytest.mark.parametrize("queue", ["", "1"])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_run_until_it_is_ended(queue: str, end: signal.Signals) -> None:
+    """The lines that `make run` prints work, with a queue too, and Ctrl-C ends it quietly."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "run"],
+        cwd=ROOT,
+        env=os.environ | {"QUEUE": queue},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stderr
+    with process.stdout, process.stderr:
+        output = ""
+        while "Ctrl-C ends it." not in output:
+            output += process.stdout.readline()
+        *_, url = shlex.split(re.search("Remove from LucidLink:\n(.*)", output)[1])  # type: ignore[index]
+        assert requests.post(url, timeout=60).status_code == 401
+        process.send_signal(end)
+        assert (process.wait(), process.stderr.read()) == (0, "")
+
+
+def test_the_log_of_the_demo(tmp_path: Path) -> None:
+    """The demo prints the log shortened, and says where it is whole."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    output = subprocess.check_output(
+        [sys.executable, "-m", "sandbox", "demo"], cwd=tmp_path, env=environ, text=True
+    )
+    _, _, log = output.partition("The function's log:\n")
+    lines = log.splitlines()
+    assert lines[0] == "  INFO     add 200: OK"
+    assert lines[-1] == ".demo.log has it whole, as Cloud Logging would get it."
+    assert len((tmp_path / ".demo.log").read_text().splitlines()) == len(lines) - 1
