@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import sys
 import threading
 
@@ -18,7 +19,9 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     Log("", None).write("INFO", "two\nlines", status=200)
     line = capsys.readouterr().out
     assert line.count("\n") == 1
-    assert json.loads(line) == {"severity": "INFO", "message": "two\nlines", "status": 200}
+    entry = json.loads(line)
+    assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
+    assert entry == {"severity": "INFO", "message": "two\nlines", "status": 200}
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def test_a_deadline_leaves_time_to_finish(
     """Nothing new is begun some time before the end, and nothing is sent just before it."""
     deadline = Deadline(seconds, time)
     time.now = 1000 + near - 0.1
-    assert not deadline.is_near
+    assert deadline.until_near() == pytest.approx(0.1)
     time.now = 1000 + near
-    assert deadline.is_near
+    assert deadline.until_near() == 0
     assert deadline.remaining() == pytest.approx(end - near)
     time.now = 1000 + end
     with pytest.raises(OutOfTime):
