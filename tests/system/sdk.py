@@ -21,6 +21,7 @@ from pythonik.files.models import (
 from pythonik.files.types import Response
 from pythonik.friendly import Iconik as Sdk
 from pythonik.jobs.models import JobSchema
+from pythonik.search.models import SearchCriteriaSchema
 from pythonik.usersnotifications.models import NotificationSchema
 
 from admin.iconik import AdminIconik
@@ -40,6 +41,7 @@ NOTED: Row = PROGRESS | {"metadata": {"part 1": {"split": 0}}}
 KEPT: Row = {"status": "STARTED", "type": "CUSTOM"}
 """What a PATCH leaves as it is, but the SDK's model of a job demands."""
 
+CRITERIA: Row = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
 NOTIFICATION: Row = {
     "event_type": "finished",
     "message_short": "Removed",
@@ -133,7 +135,7 @@ def sdk_of(url: str, world: World) -> Iterator[Sdk]:
         pytest.MonkeyPatch.context() as patch,
         Sdk(world.app_id, world.token, base_url=f"{url}/API") as sdk,
     ):
-        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("no_proxy", "127.0.0.1")
         yield sdk
 
 
@@ -227,6 +229,17 @@ OPERATIONS = {
         lambda sdk, scene: numbered(
             sdk.get_search_saved_by_search, scene.search, include_results=True
         ),
+    ),
+    "format_names": Operation(
+        lambda plugin, _: plugin.format_names(),
+        lambda sdk, _: [
+            sdk.post_search(
+                body=body(SearchCriteriaSchema, CRITERIA),
+                per_page=PAGE,
+                generate_signed_url=False,
+                save_search_history=False,
+            )
+        ],
     ),
     "transfers": Operation(
         lambda plugin, scene: plugin.transfers(scene.b2, scene.lucidlink),

@@ -71,6 +71,9 @@ DIFFERENCES = (
     Difference("update_job with metadata", "body.type", NOTHING, "CUSTOM", SAME),
 )
 
+UNDESCRIBED = {"format_names": {".objects.formats is unknown"}}
+"""Fields that iconik describes nowhere, but sends: public clients read a found asset's formats."""
+
 
 class Exchange(NamedTuple):
     """The requests of both clients for an operation, and the answers to the SDK."""
@@ -126,7 +129,8 @@ def test_the_sandbox_answers_as_described(exchanges: Exchanges, operation: str) 
     for answer in exchanges[operation].answers:
         assert 200 <= answer.status_code < 300
         assert "ResponseDefault" not in type(answer.parsed).__name__
-        assert answer.parsed is None or [*faults(answer.parsed)] == []
+        found = [] if answer.parsed is None else faults(answer.parsed)
+        assert {*found} == UNDESCRIBED.get(operation, set())
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
