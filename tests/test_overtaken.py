@@ -13,7 +13,7 @@ from tests.later import Later
 def test_a_first_delivery_that_comes_late(
     world: World, rest: Rest, monkeypatch: pytest.MonkeyPatch, late: float, copies: int
 ) -> None:
-    """A task that has waited long asks for later Adds; one that comes at once costs no such call."""
+    """A task that has waited long asks for later Adds; one that comes at once does not."""
     monkeypatch.setattr(overtaken, "LATE", late)
     later = Later(Site(world), rest)
     asset_id, _ = later.site.asset()
