@@ -8,7 +8,7 @@ PRODUCT = main.py storage_plugin admin
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: help deploy actions doctor demo run test coverage bench lint types audit mutation soak lock clean
+.PHONY: help deploy actions doctor demo run test coverage bench measure lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -34,7 +34,15 @@ test: $(VENV)/dev ## Run all tests.
 coverage: $(VENV)/dev ## Run all tests; each line and branch of what is deployed must be run.
 	$(PYTEST) --cov
 
-bench: $(VENV)/dev ## Measure; takes some minutes.
+bench: ## Measure, on Python 3.13 where it is installed; takes some minutes.
+	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
+	    if "$$python" --version >/dev/null 2>&1; then \
+	        exec $(MAKE) --no-print-directory measure PYTHON="$$python" VENV=.venv-3.13; \
+	    fi; \
+	done; \
+	$(MAKE) --no-print-directory measure
+
+measure: $(VENV)/dev
 	@$(BIN)/python -m bench
 
 lint: $(VENV)/dev ## Check style, form, the arrows between modules, and that no function is complex.

@@ -1,19 +1,19 @@
 """The Cloud Function that iconik's custom actions call: let in, read, act, answer."""
 
+import functools
 import os
 import time
-from collections.abc import Mapping
 from typing import NoReturn
 
 import flask
 import functions_framework
 from werkzeug.exceptions import InternalServerError
 
-from storage_plugin import background, transfers, webhook
+from storage_plugin import background, instance, transfers, webhook
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
 from storage_plugin.background.task import Delivery, read_delivery
-from storage_plugin.errors import CallerError, PluginError
+from storage_plugin.errors import CallerError, Fault, PluginError
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.plan import make_plan
@@ -24,16 +24,20 @@ from storage_plugin.webhook import Action
 from storage_plugin.wire import new_session
 
 # Shared by an instance's requests, which run side by side.
+project = instance.Project(os.environ)
 secret_manager = SecretManager()
-shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access)
-iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access)
+warn = functools.partial(Log().write, "WARNING")
+shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access, warn=warn)
+iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access, warn=warn)
 session = new_session()
 pace = Pace()
 task_queue = TaskQueue()
 
+Log().write("INFO", instance.greeting(os.environ))
+
 
 @functions_framework.http
-def iconik_handler(request: flask.Request) -> str:
+def iconik_handler(request: flask.Request) -> flask.Response:
     """Serve one custom action.
 
     Returns:
@@ -43,8 +47,10 @@ def iconik_handler(request: flask.Request) -> str:
         werkzeug.exceptions.HTTPException: what went wrong and what to do, in one line.
     """
     started = time.monotonic()
-    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), os.getenv("GOOGLE_CLOUD_PROJECT"))
-    error, status, is_delivery = None, 200, False
+    project.find_out()
+    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project.get)
+    error: PluginError | None = None
+    status, is_delivery = 200, False
     try:
         is_delivery = let_in(request)
         body = read_body(request)
@@ -55,14 +61,20 @@ def iconik_handler(request: flask.Request) -> str:
         error, answer, status = raised, str(raised), raised.status
         if is_delivery and not isinstance(raised, background.Concluded):
             status = 503  # The queue repeats what is not answered with 200.
+    except Exception as raised:  # noqa: BLE001 - The framework would log it in many entries.
+        error = Fault(raised)
+        answer, status = str(error), error.status
 
     # One line that can be encoded, whatever iconik's names hold.
     answer = " ".join(answer.encode(errors="replace").decode().split())
-    log.figures.update(status=status, duration_ms=round((time.monotonic() - started) * 1000))
-    log.write_answer(answer, error)
+    log.figures["duration_ms"] = round((time.monotonic() - started) * 1000)
+    log.write_answer(answer, status, error=error)
+    response = flask.Response(
+        answer, status, error.headers if error else None, mimetype="text/plain"
+    )
     if status != 200:
-        refuse(answer, status, error.headers if error else {})
-    return answer
+        refuse(answer, response)
+    return response
 
 
 def let_in(request: flask.Request) -> bool:
@@ -139,12 +151,11 @@ def add(run: Run) -> str:
     return "OK"
 
 
-def refuse(answer: str, status: int, headers: Mapping[str, str]) -> NoReturn:
+def refuse(answer: str, response: flask.Response) -> NoReturn:
     """Raise the HTTP exception that answers an error with one plain line."""
-    response = flask.Response(answer, status, headers, mimetype="text/plain")
-    if status == 500:
+    if response.status_code == 500:
         raise PlainServerError(answer, response)
-    flask.abort(status, description=answer, response=response)
+    flask.abort(response.status_code, description=answer, response=response)
 
 
 class PlainServerError(InternalServerError):

@@ -1,10 +1,12 @@
 """System tests: the README's promises, sent over HTTP to the function as Google runs it."""
 
 import json
+import select
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ import pytest
 import requests
 
 from sandbox.faults import ALL_BUT_HANG, HANG, Faults
-from sandbox.function import Function, run_function
+from sandbox.function import ROOT, Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.world import World, new_id
 from storage_plugin.threads import WORKERS
@@ -179,6 +181,18 @@ def test_odd_names_are_told_in_one_line(system: System) -> None:
     response = post(system.function, "/remove", asset_ids=[asset_id])
     assert response.status_code == 200
     assert response.text.endswith("its master a b? is OPEN.")
+
+
+def test_answers_are_plain_text(system: System) -> None:
+    """What goes well is text as well, so that a file's name is nothing but a name."""
+    asset_id = system.world.add_asset("Odd")
+    files = [{"original_name": "<img src=x onerror=alert(1)>", "status": "OPEN"}]
+    for storage_id in (system.b2, system.lucidlink):
+        system.world.add_file_set(asset_id, storage_id, files)
+    for selected in ([asset_id], [system.asset()]):
+        response = post(system.function, "/remove", asset_ids=selected)
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 def test_long_reports_are_cut(system: System) -> None:
@@ -668,7 +682,76 @@ def test_errors_are_one_plain_line(
     assert not {"<", "\n"} & set(response.text)
 
 
+def promise_a_body(function: Function) -> socket.socket:
+    """Send a request without the secret, and without the body that it promises."""
+    url = urlsplit(function.url)
+    stranger = socket.create_connection((url.hostname, url.port), timeout=60)
+    stranger.sendall(b"POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    return stranger
+
+
+@pytest.mark.parametrize(("threads", "is_served"), [("4", False), ("16", True)])
+def test_strangers_who_never_send_a_body(system: System, threads: str, is_served: bool) -> None:
+    """A dozen of them keep out a good caller where the framework has four threads, not with 16."""
+    function = system.run(THREADS=threads)
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(promise_a_body(function)) for _ in range(12)]
+        for stranger in strangers[: int(threads)]:
+            assert stranger.recv(100).startswith(b"HTTP/1.1 401 ")  # A thread waits for the body.
+        url = urlsplit(function.url)
+        caller = stack.enter_context(socket.create_connection((url.hostname, url.port)))
+        caller.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nx-bz-secret: {SECRET}\r\n\r\n".encode())
+        # The framework lets a thread wait for 5 s: what has no thread gets no answer in one.
+        answered, _, _ = select.select([caller], [], [], 60 if is_served else 1)
+        assert bool(answered) == is_served
+        for stranger in strangers:
+            stranger.close()
+        assert caller.recv(100).startswith(b"HTTP/1.1 405 ")
+
+
 # What the administrator sees
+
+
+FAULTY = """
+import importlib.util, sys
+
+sys.path.insert(0, {root!r})
+spec = importlib.util.spec_from_file_location("main", {root!r} + "/main.py")
+deployed = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(deployed)
+
+def act(*_):
+    raise RuntimeError("words of".title())
+
+deployed.act = act
+iconik_handler = deployed.iconik_handler
+"""
+
+
+@pytest.mark.parametrize("execution_id", ["true", "false"])
+def test_a_fault_is_one_line(system: System, tmp_path: Path, execution_id: str) -> None:
+    """What nobody has thought of is a 500 without details, and one line for Error Reporting."""
+    (tmp_path / "main.py").write_text(FAULTY.format(root=str(ROOT)))
+    settings = system.settings | {"LOG_EXECUTION_ID": execution_id}
+    trace = "0123456789abcdef0123456789abcdef"
+    with run_function(settings | {"GOOGLE_CLOUD_PROJECT": "p"}, tmp_path) as function:
+        response = requests.post(
+            f"{function.url}/add",
+            json={"asset_ids": [ID]},
+            headers={"x-bz-secret": SECRET.encode(), "X-Cloud-Trace-Context": trace},
+            timeout=60,
+        )
+        output = function.output
+    (event,) = map(json.loads, output.splitlines())
+    assert response.status_code == 500
+    assert response.text == "The plugin has failed: see the function's log."
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert event["severity"] == "ERROR"
+    assert event["logging.googleapis.com/trace"] == f"projects/p/traces/{trace}"
+    assert event["stack_trace"].endswith("RuntimeError")
+    assert "in act" in event["stack_trace"]
+    assert event["@type"].endswith(".ReportedErrorEvent")
+    assert "Words Of" not in output
 
 
 def test_wrong_settings_are_500_and_named(system: System) -> None:

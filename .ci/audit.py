@@ -1,7 +1,7 @@
-"""Looks for known vulnerabilities in what is deployed, and says so where that cannot be known.
+"""Looks for known vulnerabilities in what is deployed and in what the commands need.
 
-One that is found is a failure; an advisory service that cannot be reached is none, but pip-audit
-ends with 1 for both, and with 0 where the service knows nothing at all.
+A vulnerability is a failure. An advisory service that cannot be reached is none, and this says so;
+pip-audit ends with 1 for both, and with 0 where the service knows nothing at all.
 """
 
 import json
@@ -11,14 +11,17 @@ import tempfile
 from pathlib import Path
 
 UNREACHABLE = ("requests.exceptions.", "ServiceError", "your network may be blocking")
-AUDIT = "-m pip_audit --requirement requirements.txt --no-deps --disable-pip --format json --output"
+FILES = ("requirements.txt", "admin/requirements.txt")
+# The files alone are read, and each package in them must have a hash: nothing is installed.
+AUDIT = "-m pip_audit --require-hashes --disable-pip --progress-spinner off --format json --output"
 
 with tempfile.TemporaryDirectory() as folder:
     report = Path(folder, "report")
-    command = [sys.executable, *AUDIT.split(), str(report)]
+    requirements = [argument for file in FILES for argument in ("--requirement", file)]
+    command = [sys.executable, *AUDIT.split(), str(report), *requirements]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
-    told = report.read_text() if report.exists() else ""
-    packages = json.loads(told)["dependencies"] if told else []
+    written = report.read_text() if report.exists() else ""
+    packages = json.loads(written)["dependencies"] if written else []
 
 if not packages and not any(sign in process.stderr for sign in UNREACHABLE):
     sys.exit(process.stderr)

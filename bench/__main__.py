@@ -1,24 +1,31 @@
-"""Measures the function against the sandbox and prints tables; README.md explains them."""
+"""Measures the function against the sandbox, prints tables and draws a chart."""
 
+import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import requests
 
+from bench.chart import Point, draw
 from sandbox.faults import LIMIT, WINDOW, Faults
 from sandbox.function import ROOT, Function, run_function
+from sandbox.secrets import Secrets, found
 from sandbox.server import create_app, serve
 from sandbox.world import World
 
 LATENCY = 0.1
 SECRET = {"x-bz-secret": "let-me-in"}
-STARTS = 9
+STARTS = 15
 REQUESTS = 300
+ADDED = (1, 2000)
+REMOVED = (1, 10, 100, 300, 1000, 2000)
+CHART = Path(__file__).with_name("removals.svg")
 BARE = """
 import functions_framework
 import requests
@@ -27,6 +34,8 @@ import requests
 def iconik_handler(request):
     return "OK"
 """
+
+Start = Callable[[], AbstractContextManager[Function]]
 
 
 class Site:
@@ -40,22 +49,26 @@ class Site:
         for asset_id in self.ids:
             for storage_id in (b2, self.lucidlink)[: 1 + copied]:
                 world.add_file_set(asset_id, storage_id, [{"original_name": "clip.mov"}])
+        self.secrets = {"BZ_SHARED_SECRET": SECRET["x-bz-secret"], "ICONIK_TOKEN": world.token}
+
+    def settings(self, url: str) -> dict[str, str]:
+        """Return the settings but for the secrets."""
+        return {
+            "ICONIK_URL": url,
+            "ICONIK_ID": self.world.app_id,
+            "STORAGE_NAME": "LucidLink",
+            "MASTER_STORAGE_NAME": "B2",
+            "CLOUD_RUN_TIMEOUT_SECONDS": "540",
+        }
 
     @contextmanager
     def run(self, faults: Faults) -> Iterator[Function]:
         """Run the function on this world."""
-        with serve(create_app(self.world), faults) as url:
-            settings = {
-                "ICONIK_URL": url,
-                "ICONIK_ID": self.world.app_id,
-                "ICONIK_TOKEN": self.world.token,
-                "STORAGE_NAME": "LucidLink",
-                "MASTER_STORAGE_NAME": "B2",
-                "BZ_SHARED_SECRET": SECRET["x-bz-secret"],
-                "CLOUD_RUN_TIMEOUT_SECONDS": "540",
-            }
-            with run_function(settings) as function:
-                yield function
+        with (
+            serve(create_app(self.world), faults) as url,
+            run_function(self.settings(url) | self.secrets) as function,
+        ):
+            yield function
 
 
 def post(function: Function, action: str, ids: list[str]) -> float:
@@ -74,74 +87,76 @@ def worker(function: Function) -> psutil.Process:
     return process
 
 
-def cold_start() -> None:
-    """Print the seconds from the start of a process to its first answer."""
-    site = Site(1, copied=False)
-    bare, ours = [], []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve(create_app(site.world)) as url,
-    ):
-        Path(folder, "main.py").write_text(BARE)
-        settings = {
-            "ICONIK_URL": url,
-            "ICONIK_ID": site.world.app_id,
-            "ICONIK_TOKEN": site.world.token,
-            "STORAGE_NAME": "LucidLink",
-            "BZ_SHARED_SECRET": SECRET["x-bz-secret"],
-        }
-        for _ in range(1 + STARTS):
-            bare.append(first_answer({}, Path(folder), site.ids))
-            ours.append(first_answer(settings, ROOT, site.ids))
-    # The first start of each writes bytecode, which the buildpack does beforehand.
-    bare_median, median = statistics.median(bare[1:]), statistics.median(ours[1:])
-    print(f"\nCold start, median of {STARTS}: {median:.2f} s, a bare function {bare_median:.2f} s")
-    print(f"Ratio: {median / bare_median:.2f}")
-
-
-def first_answer(settings: Mapping[str, str], folder: Path, ids: list[str]) -> float:
-    """Return the seconds from the start of a function to its first answer."""
-    started = time.perf_counter()
-    with run_function(settings, folder) as function:
-        post(function, "add", ids)
-        return time.perf_counter() - started
-
-
-def actions() -> None:
-    """Print the time and the calls of actions of several sizes."""
-    print(f"\nWith {LATENCY * 1000:.0f} ms a call and iconik's limit enforced:\n")
-    print("| Action | Assets | Seconds | Calls an asset | For the job | Refused | Least |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for action, assets in [
-        ("add", 1),
-        ("add", 2000),
-        ("remove", 1),
-        ("remove", 10),
-        ("remove", 100),
-        ("remove", 300),
-        ("remove", 2000),
-    ]:
-        site = Site(assets, copied=action == "remove")
-        faults = Faults(latency=LATENCY, is_limited=True)
-        with site.run(faults) as function:
-            seconds = post(function, action, site.ids)
-            peak = peak_memory(function)
-        assert len(site.world.names_on(site.lucidlink)) == (assets if action == "add" else 0)
-        sent = faults.requests.total()
-        calls = (faults.requests["files"] - 1) / assets  # But for the list of storages.
-        least = max(0.0, (sent - LIMIT) / (LIMIT / WINDOW))
-        refused = f"{faults.refused} ({faults.refused / sent:.1%})"
-        news = sent - faults.requests["files"]
-        figures = f"{seconds:.1f} | {calls:.3g} | {news} | {refused} | {least:.0f}"
-        print(f"| {action} | {assets} | {figures} |")
-    print(f"\nPeak memory after the last: {peak / 2**20:.0f} MiB")
-
-
-def peak_memory(function: Function) -> int:
-    """Return the most bytes that the serving process has had in memory."""
+def peak_memory(function: Function) -> float:
+    """Return the most MiB that the serving process has had in memory."""
     status = Path(f"/proc/{worker(function).pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
+    return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(function: Function) -> float:
+    """Return the processor time of both processes, with that of threads that have ended.
+
+    https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html
+    """
+    pids = (function.pid, worker(function).pid)
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)  # Linux's clock of a process.
+
+
+def cold_starts() -> None:
+    """Print what it takes until a new instance has answered, by where its secrets come from."""
+    site = Site(1, copied=False)
+    rounds: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    with ExitStack() as stack:
+        starts = deployments(site, stack)
+        for _ in range(1 + STARTS):
+            for name, start in starts.items():
+                rounds[name].append(first_answer(start, site.ids))
+    # The first start of each writes bytecode, which the buildpack does beforehand.
+    medians = {
+        name: [statistics.median(values) for values in zip(*figures[1:], strict=True)]
+        for name, figures in rounds.items()
+    }
+    print(f"\nFrom the start to the first answer, medians of {STARTS}:\n")
+    print("| Secrets from | CPU ms | Of bare | Seconds | Of bare | Peak MiB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    bare_cpu, bare_wall, _ = medians["a bare function"]
+    for name, (cpu, wall, memory) in medians.items():
+        times = f"{cpu * 1000:.0f} | {cpu / bare_cpu:.2f} | {wall:.2f} | {wall / bare_wall:.2f}"
+        print(f"| {name} | {times} | {memory:.0f} |")
+
+
+def deployments(site: Site, stack: ExitStack) -> dict[str, Start]:
+    """Return how to start each kind of deployment, all of them as on Google Cloud."""
+    folder, google = Path(stack.enter_context(tempfile.TemporaryDirectory())), Secrets()
+    (folder / "main.py").write_text(BARE)
+    files = {}
+    for variable, value in site.secrets.items():
+        (folder / variable).write_text(value)
+        files[f"{variable}_FILE"] = str(folder / variable)
+        google.answers[variable.lower().replace("_", "-")] = found(value.encode())
+    on_google = {"K_SERVICE": "iconik-handler", **stack.enter_context(google.serve())}
+    on_google |= stack.enter_context(google.network.serve())
+    settings = on_google | site.settings(stack.enter_context(serve(create_app(site.world))))
+
+    def start(secrets: Mapping[str, str], source: Path = ROOT) -> Start:
+        return lambda: run_function({**settings, **secrets}, source)
+
+    return {
+        "a bare function": start({}, folder),
+        "the environment": start(site.secrets),
+        "mounted files": start(files),
+        "Secret Manager": start({}),
+    }
+
+
+def first_answer(start: Start, ids: list[str]) -> tuple[float, float, float]:
+    """Return the processor seconds, the seconds and the MiB of a function's first answer."""
+    started = time.perf_counter()
+    with start() as function:
+        post(function, "add", ids)
+        seconds = time.perf_counter() - started
+        return cpu_seconds(function), seconds, peak_memory(function)
 
 
 def own_time(action: str) -> None:
@@ -149,19 +164,50 @@ def own_time(action: str) -> None:
     site, faults = Site(1 + REQUESTS, copied=action == "remove"), Faults()
     with site.run(faults) as function:
         post(function, action, site.ids[:1])
-        process, calls = worker(function), faults.requests.total()
-        before = process.cpu_times()
+        calls, before = faults.requests.total(), cpu_seconds(function)
         for asset_id in site.ids[1:]:
             post(function, action, [asset_id])
-        after = process.cpu_times()
-    seconds = after.user + after.system - before.user - before.system
-    calls = (faults.requests.total() - calls) // REQUESTS
-    print(f"\nOwn time of a request to {action}, {calls} calls, mean of {REQUESTS}:", end=" ")
-    print(f"{seconds / REQUESTS * 1000:.1f} ms")
+        seconds, calls = cpu_seconds(function) - before, faults.requests.total() - calls
+    own = f"{seconds / REQUESTS * 1000:.1f} ms"
+    print(f"\nOwn time of a request to {action}, {calls // REQUESTS} calls, mean: {own}")
+
+
+def actions() -> None:
+    """Print the time and the calls of actions of several sizes, and draw those of removals."""
+    print(f"\nWith {LATENCY * 1000:.0f} ms a call and iconik's limit enforced:\n")
+    print("| Action | Assets | Seconds | Calls an asset | For the job | Refused | Least | MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for assets in ADDED:
+        measure("add", assets)
+    lines: defaultdict[str, list[Point]] = defaultdict(list)
+    for assets in REMOVED:
+        sent, seconds, least = measure("remove", assets)
+        lines["one after another"].append((assets, sent * LATENCY))
+        lines["the plugin"].append((assets, seconds))
+        lines["what the limit allows"].append((assets, least))
+    CHART.write_text(draw(lines, "Assets removed", "Seconds"))
+    print(f"\nDrawn in {CHART.relative_to(ROOT)}.")
+
+
+def measure(action: str, assets: int) -> tuple[int, float, float]:
+    """Print a row; return the calls, the seconds, and those that the limit takes at least."""
+    site, faults = Site(assets, copied=action == "remove"), Faults(latency=LATENCY, is_limited=True)
+    with site.run(faults) as function:
+        seconds, peak = post(function, action, site.ids), peak_memory(function)
+    assert len(site.world.names_on(site.lucidlink)) == (assets if action == "add" else 0)
+    sent = faults.requests.total()
+    least = max(0.0, (sent - LIMIT) / (LIMIT / WINDOW))
+    calls = (faults.requests["files"] - 1) / assets  # But for the list of storages.
+    refused = f"{faults.refused} ({faults.refused / sent:.1%})"
+    news = sent - faults.requests["files"]
+    figures = f"{seconds:.1f} | {calls:.3g} | {news} | {refused} | {least:.0f} | {peak:.0f}"
+    print(f"| {action} | {assets} | {figures} |")
+    return sent, seconds, least
 
 
 if __name__ == "__main__":
-    cold_start()
-    own_time("add")
-    own_time("remove")
+    print(f"Python {platform.python_version()}")
+    cold_starts()
+    for verb in ("add", "remove"):
+        own_time(verb)
     actions()

@@ -27,16 +27,18 @@ class Function:
         url: where it is, without a trailing slash.
         log: the file with what it has written to standard output and standard error.
         pid: of its first process.
+        start: what it had written when it began to listen.
     """
 
     url: str
     log: Path
     pid: int
+    start: str
 
     @property
     def output(self) -> str:
-        """What it has written so far."""
-        return self.log.read_text()
+        """What it has written since then."""
+        return self.log.read_text().removeprefix(self.start)
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def run_function(
             )
         try:
             _wait_for(port, process, log)
-            yield Function(f"http://127.0.0.1:{port}", log, process.pid)
+            yield Function(f"http://127.0.0.1:{port}", log, process.pid, log.read_text())
         finally:
             process.terminate()
             process.wait()
@@ -94,6 +96,6 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The function does not start:\n{log.read_text()}") from None
-            time.sleep(0.02)
+            time.sleep(0.005)
         else:
             return

@@ -21,16 +21,21 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
 from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 
-from sandbox.function import ROOT, Function, run_function
-from storage_plugin.secret_manager import crc32c
+from sandbox.function import Function, run_function
+from sandbox.network import Network
 
 Answer = Callable[[Request, grpc.ServicerContext], Response]
+HOST = "secretmanager.googleapis.com"
 TOKEN = "of-the-functions-account"
 EMAIL = "function@project.iam.gserviceaccount.com"
+PROJECT_PATH = "/computeMetadata/v1/project/project-id"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
+DRIP = 0.2
+"""Seconds from one byte to the next."""
+
 METADATA: dict[str, object] = {
     "/": "computeMetadata/",
-    "/computeMetadata/v1/project/project-id": "project",
+    PROJECT_PATH: "project",
     f"{ACCOUNTS}/default/": {"email": EMAIL, "scopes": []},
     f"{ACCOUNTS}/{EMAIL}/": {"email": EMAIL, "scopes": []},
     f"{ACCOUNTS}/default/token": {
@@ -41,10 +46,9 @@ METADATA: dict[str, object] = {
 }
 
 
-def found(data: bytes, checksum: int | None = None) -> Answer:
-    """Return an answer with a secret, and with its checksum unless another is given."""
-    payload = {"data": data, "data_crc32c": crc32c(data) if checksum is None else checksum}
-    return lambda *_: Response(payload=payload)
+def found(data: bytes) -> Answer:
+    """Return an answer with a secret."""
+    return lambda *_: Response(payload={"data": data})
 
 
 def refused(code: grpc.StatusCode) -> Answer:
@@ -73,14 +77,19 @@ class Secrets:
     Attributes:
         answers: what is answered for the latest version of a secret, by its name.
         accesses: the names of the secrets that were asked for.
+        network: between the function and Secret Manager.
+        asked: the paths that the metadata server was asked for.
         silent: the path that the metadata server does not answer.
-        speaks: is set when it shall answer that too.
+        dripping: the path that it answers with a byte at a time, without an end.
+        speaks: is set when both shall come to an end.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.accesses: list[str] = []
-        self.silent = ""
+        self.network = Network()
+        self.asked: list[str] = []
+        self.silent = self.dripping = ""
         self.speaks = threading.Event()
 
     def access(self, request: Request, context: grpc.ServicerContext) -> Response:
@@ -107,6 +116,7 @@ class Secrets:
             (grpc.method_handlers_generic_handler(service, {"AccessSecretVersion": handler}),)
         )
         port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+        self.network.add_host(HOST, server)
         server.start()
         with _Metadata(self) as metadata:
             threading.Thread(target=metadata.serve_forever, args=(0.01,), daemon=True).start()
@@ -127,9 +137,8 @@ class Secrets:
     def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
         """Run the function with these secrets."""
         with ExitStack() as stack:
-            google = stack.enter_context(self.serve())
-            folder = ROOT / "sandbox" / "loopback"
-            yield stack.enter_context(run_function({**settings, **google}, folder))
+            google = stack.enter_context(self.serve()) | stack.enter_context(self.network.serve())
+            yield stack.enter_context(run_function({**google, **settings}))
 
 
 class _Metadata(ThreadingHTTPServer):
@@ -145,15 +154,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer what is known."""
-        path = urlsplit(self.path).path
-        if path == self.server.secrets.silent:
-            self.server.secrets.speaks.wait()
+        path, secrets = urlsplit(self.path).path, self.server.secrets
+        secrets.asked.append(path)
+        if path == secrets.silent:
+            secrets.speaks.wait()
         value = METADATA.get(path)
         is_text = isinstance(value, str)
         self.send_response(404 if value is None else 200)
         self.send_header("Metadata-Flavor", "Google")
         self.send_header("Content-Type", "application/text" if is_text else "application/json")
         self.end_headers()
+        while path == secrets.dripping and not secrets.speaks.wait(DRIP):
+            self.wfile.write(b" ")
         self.wfile.write((str(value) if is_text else json.dumps(value)).encode())
 
     def log_message(self, format: str, *args: object) -> None:

@@ -3,7 +3,6 @@
 https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
 """
 
-import datetime
 import functools
 import time
 from collections import Counter
@@ -17,12 +16,12 @@ import google.auth.crypt
 import google.auth.jwt
 import grpc
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud.tasks_v2.types import CreateTaskRequest, Task
 
 from sandbox.function import ROOT, Function, free_port, run_function
+from sandbox.network import certify, private_pem
+from sandbox.secrets import Secrets
 from sandbox.server import serve
 
 QUEUE = "projects/project/locations/us-central1/queues/iconik"
@@ -35,19 +34,10 @@ class Key:
 
     def __init__(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
-        now = datetime.datetime.now(datetime.timezone.utc)
-        serial = x509.random_serial_number()
-        builder = x509.CertificateBuilder(name, name, key.public_key(), serial)
-        builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-        encoding = serialization.Encoding.PEM
-        self.certificate = builder.sign(key, hashes.SHA256()).public_bytes(encoding).decode()
-        pem = key.private_bytes(
-            encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        self.certificate = certify(key, "sandbox").decode()
         jwt: Any = google.auth.jwt
         signer: Any = google.auth.crypt.RSASigner
-        self._sign = functools.partial(jwt.encode, signer.from_string(pem, "key-1"))
+        self._sign = functools.partial(jwt.encode, signer.from_string(private_pem(key), "key-1"))
 
     def token(self, audience: str, **claims: object) -> str:
         """Return a token for an audience, with Cloud Tasks' claims unless others are given."""
@@ -69,6 +59,8 @@ class Tasks:
     Attributes:
         created: the requests that created tasks.
         is_away: whether it refuses new ones.
+        loses_answers: whether it takes one and then fails to say so.
+        google: the other services that the function needs for it.
         retries: the number of deliveries that are added to those of each task, as its header says.
         fetches: how often the certificates were fetched.
     """
@@ -76,7 +68,8 @@ class Tasks:
     def __init__(self) -> None:
         self.key = Key()
         self.created: list[CreateTaskRequest] = []
-        self.is_away = False
+        self.is_away = self.loses_answers = False
+        self.google = Secrets()
         self._waiting: list[Task] = []
         self.retries = 0
         self._deliveries: Counter[str] = Counter()
@@ -132,6 +125,8 @@ class Tasks:
         request.task.name = request.task.name or f"{request.parent}/tasks/{len(self.created)}"
         self.created.append(request)
         self._waiting.append(request.task)
+        if self.loses_answers:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return request.task
 
     @contextmanager
@@ -149,16 +144,18 @@ class Tasks:
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {"CreateTask": handler}),)
         )
-        grpc_port, port = server.add_insecure_port("127.0.0.1:0"), free_port()
+        self.google.network.add_host("cloudtasks.googleapis.com", server)
         server.start()
+        port = free_port()
         with ExitStack() as stack:
             stack.callback(server.stop, None)
+            google = stack.enter_context(self.google.serve())
+            google |= stack.enter_context(self.google.network.serve())
             queue = {
                 "TASK_QUEUE": QUEUE,
                 "TASK_SERVICE_ACCOUNT": ACCOUNT,
                 "FUNCTION_URL": f"http://127.0.0.1:{port}",
-                "SANDBOX_TASKS": f"127.0.0.1:{grpc_port}",
                 "SANDBOX_CERTIFICATES": stack.enter_context(serve(app)) + CERTIFICATES,
             }
             folder = ROOT / "sandbox" / "loopback"
-            yield stack.enter_context(run_function({**settings, **queue}, folder, port))
+            yield stack.enter_context(run_function({**google, **settings, **queue}, folder, port))

@@ -18,11 +18,13 @@ class PluginError(Exception):
         status: of the HTTP answer.
         can_retry: whether the same request may succeed later.
         headers: of the HTTP answer.
+        severity: for the log.
     """
 
     status = 500
     can_retry = False
     headers: Mapping[str, str] = {}
+    severity = "ERROR"
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -39,6 +41,18 @@ class PluginError(Exception):
         return f"Ask your administrator: reference {reference}"
 
 
+class Fault(PluginError):
+    """The plugin itself is at fault.
+
+    Args:
+        cause: what was raised; its words are not passed on, because they may quote anything.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("The plugin has failed: see the function's log.", type(cause).__name__)
+        self.cause = cause
+
+
 class CallerError(PluginError):
     """The request cannot be served as it is.
 
@@ -46,6 +60,8 @@ class CallerError(PluginError):
         status: of the HTTP answer, in the 400s.
         headers: of the HTTP answer.
     """
+
+    severity = "WARNING"
 
     def __init__(
         self, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None

@@ -1,5 +1,6 @@
 """A value that is fetched when it is needed and then kept for a while."""
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -55,11 +56,19 @@ class Kept(Generic[T]):
                     self._renew(asked - pause, is_check=pause > 0)
         return self._value  # type: ignore[return-value] # It has been fetched.
 
+    def last(self, max_age: float) -> T | None:
+        """Return the value as it was fetched last, None where that is too many seconds ago."""
+        return self._value if self._fetched >= self._clock() - max_age else None
+
+    def forget(self) -> None:
+        """Keep the value no longer."""
+        self._fetched = NEVER
+
     def _renew(self, last_fruitless: float, *, is_check: bool) -> None:
         """Fetch the value, unless that was fruitless after a moment."""
         if self._fruitless >= last_fruitless:
             if self._failure:
-                raise type(self._failure)(str(self._failure), self._failure.detail)
+                raise copy.copy(self._failure)
             return
         before, begun = self._value, self._clock()  # What is new from now on may not be seen.
         try:

@@ -1,6 +1,7 @@
 """One JSON line per event on standard output, in the fields that Cloud Logging reads.
 
 https://cloud.google.com/logging/docs/structured-logging
+https://cloud.google.com/error-reporting/docs/formatting-error-messages
 """
 
 import json
@@ -8,57 +9,79 @@ import re
 import secrets
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 
-from storage_plugin.errors import CallerError, PluginError
+from storage_plugin.errors import Fault, PluginError
+
+REPORTED = {
+    "@type": "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+}
+"""Makes Error Reporting show a line."""
 
 _TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
 
 
 class Log:
-    """The log of one request.
+    """The log of one request, or of an instance.
 
     Args:
         trace_header: the request's `X-Cloud-Trace-Context`: a trace id, then perhaps more.
-        project: the Google Cloud project's id; without it Cloud Logging gets the bare trace id.
+        project: returns the Google Cloud project's id if it is known; without it Cloud Logging
+            gets the bare trace id.
 
     Attributes:
-        figures: what the request's last line shall tell.
+        figures: what the request's last line shall report.
         reference: by which an administrator finds the lines of one request.
     """
 
-    def __init__(self, trace_header: str, project: str | None) -> None:
+    def __init__(
+        self, trace_header: str = "", project: Callable[[], str | None] | None = None
+    ) -> None:
         self.figures: dict[str, object] = {}
         self.reference = secrets.token_hex(3)
-        self._trace = {}
-        if trace := _TRACE.match(trace_header):
-            name = f"projects/{project}/traces/{trace[0]}" if project else trace[0]
-            self._trace = {"logging.googleapis.com/trace": name}
+        trace = _TRACE.match(trace_header)
+        self._trace = trace[0] if trace else ""
+        self._project = project
 
-    def write_answer(self, answer: str, error: PluginError | None) -> None:
+    def write_answer(self, answer: str, status: int, *, error: PluginError | None) -> None:
         """Write the request's last line, with the figures.
 
         Args:
             answer: to the request.
-            error: that it answers, if it does.
+            status: of the answer.
+            error: that is answered, if one is.
         """
-        severity = "WARNING" if isinstance(error, CallerError) else "ERROR" if error else "INFO"
-        name, status = self.figures.get("action", "request"), self.figures["status"]
-        detail = f" {error.detail}" if error and error.detail else ""
-        self.write(severity, f"{name} {status}: {answer}{detail}", **self.figures)
+        name, fields = self.figures.get("action", "request"), {**self.figures, "status": status}
+        severity, detail = (error.severity, f" {error.detail}") if error else ("INFO", "")
+        if isinstance(error, Fault):
+            fields["stack_trace"] = _stack_trace(error.cause)
+        if status >= 500:
+            fields |= REPORTED
+        self.write(severity, f"{name} {status}: {answer}{detail}".rstrip(), **fields)
 
     def write(self, severity: str, message: str, **fields: object) -> None:
         """Write one line.
 
         Args:
-            severity: INFO, WARNING or ERROR.
-            message: one sentence, all that `gcloud functions logs read` shows.
+            severity: INFO, WARNING, ERROR or CRITICAL.
+            message: one sentence, which is everything that `gcloud functions logs read` shows.
             fields: figures and ids to search by; never a secret, token, header or body.
         """
-        entry = {"severity": severity, "message": message, "reference": self.reference}
-        line = json.dumps({**entry, **fields, **self._trace})
+        line = {"severity": severity, "message": message, "reference": self.reference, **fields}
+        if self._trace:
+            project = self._project and self._project()
+            name = f"projects/{project}/traces/{self._trace}" if project else self._trace
+            line["logging.googleapis.com/trace"] = name
         # One write for a line, and one at a time: with LOG_EXECUTION_ID=true the framework takes
         # each write for an entry of its own, and passes it on in two parts.
         with _lock:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
+
+
+def _stack_trace(error: Exception) -> str:
+    """Return where an error comes from, without its words, which may quote a header or a body."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last):\n{frames}{type(error).__name__}"

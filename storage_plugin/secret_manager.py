@@ -1,48 +1,72 @@
-"""Secrets: from the environment, else from Google Secret Manager, and then kept for a while.
+"""Secrets: from the environment, a mounted file or Google Secret Manager.
 
 https://cloud.google.com/secret-manager/docs/access-secret-version
+https://cloud.google.com/run/docs/configuring/services/secrets
 """
 
-import functools
 import os
+import threading
 import time
 from collections.abc import Callable
-from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage_plugin.errors import SecretUnavailable
+from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError
 from storage_plugin.kept import Kept
+from storage_plugin.time_limit import Stuck, TimeLimit
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from google.cloud.secretmanager import SecretManagerServiceClient
-
-CALL_TIMEOUT = 3.0
-"""Seconds for one call: iconik waits some 10 s, the library by itself 60 s and then tries again."""
-
-ACCESS_TIMEOUT = 4.0
-"""Seconds in all, because the library imports much and looks for credentials without a limit."""
 
 SECONDS_KEPT = 300.0
 """Seconds for which a secret is kept."""
+
+GRACE = 3600.0
+"""Seconds more for which it serves while it cannot be read."""
+
+RETRY = 60.0
+"""Seconds after which it is tried again meanwhile, and a warning repeated."""
+
+MAX_BYTES = 65536
+"""https://cloud.google.com/secret-manager/quotas#content_limits"""
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
 """The two secrets: name in Secret Manager, and environment variable."""
 
+REMEDIES = {
+    "NOT_FOUND": "Create it in the project {project}, with one version.",
+    "PERMISSION_DENIED": (
+        "Grant roles/secretmanager.secretAccessor on it to the account that reads it."
+    ),
+    "FAILED_PRECONDITION": (
+        "Its latest version is disabled or destroyed: enable it or add another."
+    ),
+    "TooManyStuck": (
+        "Secret Manager is not asked, because earlier calls still wait for an answer: try again "
+        "later, or deploy again."
+    ),
+}
+"""What the administrator can do, by the code of the error."""
+
 UNUSABLE = (
-    "Secret Manager cannot be used now ({}): try again, and outside Google Cloud log in with "
+    "Secret Manager cannot be used now ({code}): try again, and outside Google Cloud log in with "
     "gcloud auth application-default login."
 )
-"""What the administrator is told where nothing better is known than an error's name."""
+"""The same where nothing better is known than the code."""
+
+
+class SecretOutOfReach(SecretUnavailable):
+    """A secret cannot be read for a while; nothing says that it has changed."""
 
 
 class SecretManager:
-    """Google Secret Manager. Its library is slow to import, so that waits for the first use."""
+    """Google Secret Manager."""
 
     def __init__(self) -> None:
-        self._client: SecretManagerServiceClient | None = None
-        self._project = ""
-        self._pool = futures.ThreadPoolExecutor(1)
+        self._client = GoogleClient(_make_client)
 
     def access(self, name: str) -> str:
         """Return the latest version of a secret.
@@ -50,50 +74,29 @@ class SecretManager:
         Raises:
             SecretUnavailable: the detail says why it cannot be read and what to do.
         """
-        access = self._pool.submit(self._access, name)
-        try:
-            return access.result(ACCESS_TIMEOUT)
-        except futures.TimeoutError:
-            access.cancel()
-            raise unavailable(name, UNUSABLE.format("TimeoutError")) from None
 
-    def _access(self, name: str) -> str:
-        from google.api_core import exceptions
-        from google.auth.exceptions import GoogleAuthError
+        def access(client: "SecretManagerServiceClient", seconds: float) -> bytes:
+            version = client.secret_version_path(self._client.project, name, "latest")
+            # TLS guards it on its way, so that its checksum is not looked at.
+            return client.access_secret_version(
+                name=version, timeout=seconds, retry=None
+            ).payload.data
 
         try:
-            client = self._connect()
-            version = client.secret_version_path(self._project, name, "latest")
-            payload = client.access_secret_version(
-                name=version, timeout=CALL_TIMEOUT, retry=None
-            ).payload
-            if payload.data_crc32c == crc32c(payload.data):
-                return payload.data.decode()
-            why = "It arrived damaged: try again."
-        except exceptions.NotFound:
-            why = f"Create it in the project {self._project}, with one version."
-        except exceptions.PermissionDenied:
-            why = "Grant roles/secretmanager.secretAccessor on it to the account that reads it."
-        except exceptions.FailedPrecondition:
-            why = "Its latest version is disabled or destroyed: enable it or add another."
+            return self._client.call(access).decode()
         except UnicodeDecodeError:
-            why = "It is no text in UTF-8: add a version that is."
-        except (exceptions.GoogleAPIError, GoogleAuthError) as error:
-            why = UNUSABLE.format(type(error).__name__)
-        raise unavailable(name, why)
+            raise unavailable(name, "It is no text in UTF-8: add a version that is.") from None
+        except GoogleError as error:
+            why = REMEDIES.get(error.code, UNUSABLE)
+            why = why.format(code=error.code, project=self._client.project)
+            kind = SecretOutOfReach if error.passes else SecretUnavailable
+            raise unavailable(name, why, kind=kind, severity=error.severity) from None
 
-    def _connect(self) -> "SecretManagerServiceClient":
-        import google.auth
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud.secretmanager import SecretManagerServiceClient
 
-        if self._client is None:
-            credentials, project = google.auth.default()
-            if not project:  # The metadata server failed meanwhile.
-                raise GoogleAuthError("no project")  # type: ignore[no-untyped-call]
-            self._project = project
-            self._client = SecretManagerServiceClient(credentials=credentials)
-        return self._client
+def _make_client(credentials: "Credentials") -> "SecretManagerServiceClient":
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+    return SecretManagerServiceClient(credentials=credentials)
 
 
 class Secret:
@@ -101,8 +104,10 @@ class Secret:
 
     Args:
         name: of the secret in Secret Manager.
-        variable: of the environment; where it is set, it wins.
+        variable: of the environment; where it is set, it wins. Next is the file that the variable
+            of the same name with `_FILE` names.
         access: returns a secret by its name, or raises SecretUnavailable.
+        warn: logs a sentence for the administrator.
         clock: returns seconds that never go back.
     """
 
@@ -112,18 +117,27 @@ class Secret:
         variable: str,
         *,
         access: Callable[[str], str],
+        warn: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._variable = variable
-        self._kept = Kept(functools.partial(access, name), SECONDS_KEPT, clock)
+        self._access = access
+        self._warn = warn
+        self._clock = clock
+        self._kept = Kept(self._fetch, SECONDS_KEPT, clock)
+        self._limit = TimeLimit(SECONDS)
+        self._warned = float("-inf")
+        self._flaw = ""
+        self._lock = threading.Lock()
 
     @property
     def source(self) -> str:
         """Where the secret is read from."""
-        return (
-            f"the variable {self._variable}" if self._variable in os.environ else "Secret Manager"
-        )
+        if self._variable in os.environ:
+            return f"the variable {self._variable}"
+        path = self._path
+        return "Secret Manager" if path is None else f"the file {path}"
 
     def read(self, max_age: float | None = None, pause: float = 0) -> str:
         """Return the secret, without one trailing newline.
@@ -137,26 +151,100 @@ class Secret:
         """
         value = os.environ.get(self._variable)
         if value is None:
-            value = self._kept.read(max_age, pause)
+            value = self._read_kept() if max_age is None else self._kept.read(max_age, pause)
         value = value.removesuffix("\n").removesuffix("\r")
         if not value:
             raise unavailable(self.name, f"It is empty: set it, here or in {self._variable}.")
+        self._report(find_flaw(value))
         return value
 
+    @property
+    def _path(self) -> str | None:
+        return os.environ.get(f"{self._variable}_FILE")
 
-def unavailable(name: str, why: str) -> SecretUnavailable:
-    """Return the error that tells a stranger nothing, and the administrator all."""
-    return SecretUnavailable(f"The secret {name} cannot be read: see the function's log.", why)
+    def _read_kept(self) -> str:
+        """Return the secret, or the last one that was read while it cannot be read again."""
+        try:
+            return self._kept.read(pause=0 if self._last is None else RETRY)
+        except SecretOutOfReach:
+            last = self._last
+            if last is None:
+                raise
+            return last
+
+    @property
+    def _last(self) -> str | None:
+        return self._kept.last(SECONDS_KEPT + GRACE)
+
+    def _fetch(self) -> str:
+        """Read the secret; `Kept` lets one thread at a time do it."""
+        path = self._path
+        try:
+            return self._access(self.name) if path is None else self._read_file(path)
+        except SecretOutOfReach as error:
+            now = self._clock()
+            if now - self._warned >= RETRY and self._last is not None:
+                self._warned = now
+                self._warn(f"{error} The last known one serves for an hour at most. {error.detail}")
+            raise
+        except SecretUnavailable:
+            self._kept.forget()
+            raise
+
+    def _read_file(self, path: str) -> str:
+        try:
+            return self._limit.run(lambda: read_file(self.name, path))
+        except Stuck as error:
+            why = f"The file {path} does not arrive ({type(error).__name__}): try again."
+            raise unavailable(
+                self.name, why, kind=SecretOutOfReach, severity=error.severity
+            ) from None
+
+    def _report(self, flaw: str) -> None:
+        """Log once what may be wrong with the secret."""
+        with self._lock:
+            is_new, self._flaw = flaw != self._flaw, flaw
+        if is_new and flaw:
+            self._warn(f"The secret {self.name} {flaw}, which is taken for a part of it.")
 
 
-def crc32c(data: bytes) -> int:
-    """Return the checksum that Secret Manager sends along, RFC 3720's CRC-32C.
+def read_file(name: str, path: str) -> str:
+    """Return the secret that is mounted as a file: each time that it is read, Google fetches it.
 
-    A secret is short: the 0.4 ms for 512 bytes are less than one more library would take.
+    Raises:
+        SecretUnavailable: the detail says why it cannot be read and what to do.
     """
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) <= MAX_BYTES:
+            return data.decode()
+        why = f"The file {path} is too large for a secret: name another."
+    except UnicodeDecodeError:
+        why = f"The file {path} is no text in UTF-8: add a version that is."
+    except (FileNotFoundError, PermissionError) as error:
+        why = f"The file {path} cannot be read ({type(error).__name__}): mount the secret there."
+    except OSError as error:
+        why = f"The file {path} cannot be read now ({type(error).__name__}): try again."
+        raise unavailable(name, why, kind=SecretOutOfReach) from None
+    raise unavailable(name, why)
+
+
+def find_flaw(value: str) -> str:
+    """Return what looks like an accident at the ends of a secret, as a predicate, or nothing."""
+    if value.startswith("\ufeff"):
+        return "begins with a byte order mark"
+    return "has white space around it" if value != value.strip() else ""
+
+
+def unavailable(
+    name: str,
+    why: str,
+    *,
+    kind: type[SecretUnavailable] = SecretUnavailable,
+    severity: str = "ERROR",
+) -> SecretUnavailable:
+    """Return the error that tells a stranger nothing, and the administrator everything."""
+    error = kind(f"The secret {name} cannot be read: see the function's log.", why)
+    error.severity = severity
+    return error

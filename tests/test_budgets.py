@@ -64,11 +64,17 @@ def environ(world: World) -> dict[str, str]:
     }
 
 
-def test_secrets_of_the_environment_need_no_library(
-    world: World, iconik_url: str, environ: dict[str, str]
+@pytest.mark.parametrize("source", ["environment", "files"])
+def test_secrets_without_secret_manager_need_no_library(
+    world: World, iconik_url: str, environ: dict[str, str], tmp_path: Path, source: str
 ) -> None:
     """The waiting editor pays for functions-framework and requests, and for nothing else."""
     asset_id, _ = Site(world).asset([CLIP])
+    if source == "files":
+        for variable in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
+            path = tmp_path / variable
+            path.write_text(environ.pop(variable))
+            environ[f"{variable}_FILE"] = str(path)
     script = f"""
 client = functions_framework.create_app("iconik_handler", "main.py").test_client()
 tell()

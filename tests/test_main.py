@@ -1,15 +1,21 @@
-"""The entry point in process: the secrets, and what is imported for them."""
+"""The entry point in process: the secrets, and what goes wrong."""
 
+import json
 import sys
+import threading
 from pathlib import Path
 
 import functions_framework
+import google.auth
 import pytest
 from flask.testing import FlaskClient
 
 from sandbox.world import World, new_id
+from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
+from storage_plugin.google_client import GoogleClient
 from storage_plugin.secret_manager import Secret, SecretManager
+from storage_plugin.time_limit import MAX_STUCK
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,3 +113,33 @@ def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, worl
     assert add() == 500
     del vault.secrets["iconik-token"]
     assert add() == 503
+
+
+def test_without_threads_nobody_is_let_in_and_that_is_critical(
+    function: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While eight accesses are stuck a request is refused at once, in a line that stands out."""
+    may_end, threads = threading.Event(), []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        may_end.wait()
+        raise google.auth.exceptions.DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
+
+    monkeypatch.undo()
+    monkeypatch.setattr(google.auth, "default", hang)
+    monkeypatch.setattr(
+        secret_manager, "GoogleClient", lambda make: GoogleClient(make, seconds=0.01)
+    )
+    secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", access=SecretManager().access)
+    monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
+    assert statuses(function, *["first"] * (MAX_STUCK + 2)) == [503] * (MAX_STUCK + 2)
+    assert len(threads) == MAX_STUCK
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    severities = ["ERROR"] * MAX_STUCK + ["CRITICAL"] * 2
+    assert [line["severity"] for line in lines if line.get("status") == 503] == severities
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert statuses(function, "first") == [503]
+    assert json.loads(capsys.readouterr().out)["severity"] == "ERROR"

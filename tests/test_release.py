@@ -1,4 +1,4 @@
-"""What others get: the files that Google receives, and the README's words."""
+"""What others get: the files that Google receives, the version, and the template for settings."""
 
 import os
 import re
@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from admin.doctor import ROLES
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
 from sandbox.world import World
 from storage_plugin.settings import NAMES
+from tests.real_gcloud import needs_gcloud
 
-README = (ROOT / "README.md").read_text()
 SECRET = "shared-secret-for-tests"
-
-
-needs_gcloud = pytest.mark.skipif(
-    not shutil.which("gcloud"), reason="gcloud is not installed: what Google receives is NOT tested"
-)
 
 
 def run(*command: str, folder: Path, **environ: str) -> str:
@@ -91,31 +85,6 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
     assert site.world.names_on(site.lucidlink) == []
 
 
-def test_readme_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
-    """The shell blocks that need no account run one after the other, in a copy of the project."""
-    blocks = re.findall(r"^```shell offline\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    folder = tmp_path / "project"
-    unwanted = shutil.ignore_patterns(".*_cache", ".git", ".venv*", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=unwanted)
-    (folder / ".venv").symlink_to(sys.prefix)
-    site.world.add_storage("LucidLink Dailies")
-    settings = {
-        "ICONIK_URL": iconik_url,
-        "ICONIK_ID": site.world.app_id,
-        "STORAGE_NAME": "LucidLink",
-        "MASTER_STORAGE_NAME": "B2",
-    }
-    secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
-    with run_function(secrets) as function:
-        environ = {**settings, **secrets, "URL": function.url}
-        installed = "make -o .venv/function "  # However this environment was made.
-        script = "".join(blocks).replace("make ", installed)
-        output = run("bash", "-euxc", script, folder=folder, **environ)
-    assert output.count("After Remove from LucidLink:") == 2
-    assert output.count(": created.") == len(site.world.custom_actions) == 12
-    assert "failure " not in output
-
-
 def test_version() -> None:
     """The version of the commands is the project's."""
     output = run(sys.executable, "-m", "admin", "--version", folder=ROOT)
@@ -129,9 +98,3 @@ def test_the_template_names_variables_that_are_read() -> None:
     names = set(re.findall(r"^(?:# )?([A-Z_]+):", template, re.MULTILINE))
     assert names <= NAMES
     assert names >= {"ICONIK_ID", "STORAGE_NAME", "MASTER_STORAGE_NAME", "TASK_QUEUE"}
-
-
-def test_readme_names_the_roles() -> None:
-    """The table of roles is the one that the doctor goes by."""
-    rows = re.findall(r"^\| ([^|]+) \| (`can_[^|]+) \|$", README, re.MULTILINE)
-    assert {what: tuple(re.findall(r"\w+", roles)) for what, roles in rows} == ROLES

@@ -2,10 +2,12 @@
 
 import functools
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import ExitStack
+from pathlib import Path
 
 import google.auth
 import grpc
@@ -13,24 +15,43 @@ import pytest
 import requests
 from google.auth.compute_engine import _metadata
 from google.cloud import secretmanager
-from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
-from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 
-from sandbox.function import Function
-from sandbox.secrets import ACCOUNTS, METADATA, Answer, Secrets, connect, found, refused
+from sandbox.function import Function, run_function
+from sandbox.network import RESET, SWALLOW
+from sandbox.secrets import (
+    ACCOUNTS,
+    METADATA,
+    PROJECT_PATH,
+    Answer,
+    Secrets,
+    connect,
+    found,
+    refused,
+)
 from sandbox.server import create_app, serve
 from sandbox.world import World, new_id
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.secret_manager import Secret, SecretManager, crc32c
+from storage_plugin.secret_manager import (
+    MAX_BYTES,
+    Secret,
+    SecretManager,
+    SecretOutOfReach,
+    find_flaw,
+)
 
 NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
+FILE = f"{VARIABLE}_FILE"
 
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no secret of the developer's own environment in."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+    for variable in (VARIABLE, FILE):
+        monkeypatch.delenv(variable, raising=False)
+
+
+AWAY = SecretOutOfReach("down", "Secret Manager is away.")
 
 
 class Source:
@@ -38,16 +59,27 @@ class Source:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.value: str | None = "first"
+        self.value: str | SecretUnavailable = "first"
         self.accesses = 0
-        self.secret = Secret(NAME, VARIABLE, access=self.access, clock=lambda: self.now)
+        self.warnings: list[str] = []
+        self.secret = self.new_secret(self.access)
+
+    def new_secret(self, access: Callable[[str], str]) -> Secret:
+        """Return a secret that is read in some way."""
+        return Secret(
+            NAME,
+            VARIABLE,
+            access=access,
+            warn=self.warnings.append,
+            clock=lambda: self.now,
+        )
 
     def access(self, name: str) -> str:
-        """Return the secret, or fail where there is none."""
+        """Return the secret, or fail."""
         assert name == NAME
         self.accesses += 1
-        if self.value is None:
-            raise SecretUnavailable("down")
+        if isinstance(self.value, SecretUnavailable):
+            raise self.value
         return self.value
 
 
@@ -93,7 +125,7 @@ def test_a_flood_of_wrong_secrets_costs_nothing(source: Source) -> None:
 def test_a_flood_does_not_reach_a_broken_secret_manager(source: Source) -> None:
     """With a kept secret, wrong ones cost one access in ten seconds and good ones none."""
     source.secret.read()
-    source.value = None
+    source.value = AWAY
     for _ in range(100):
         source.now += 0.05
         with pytest.raises(SecretUnavailable):
@@ -110,18 +142,72 @@ def test_age_counts_from_the_begin_of_the_access(source: Source) -> None:
         source.now += 1
         return value
 
-    secret = Secret(NAME, VARIABLE, access=rotate_meanwhile, clock=lambda: source.now)
+    secret = source.new_secret(rotate_meanwhile)
     assert secret.read() == "first"
     assert secret.read(max_age=0.5) == "second"
 
 
-def test_an_old_secret_is_not_used_when_it_cannot_be_read(source: Source) -> None:
-    """After five minutes without Secret Manager nobody is let in, until it is back."""
+def test_the_last_known_secret_serves_for_an_hour_more(source: Source) -> None:
+    """While Secret Manager is away a known secret lets in, with a warning a minute."""
     source.secret.read()
+    source.value = AWAY
     source.now += 301
-    source.value = None
-    with pytest.raises(SecretUnavailable):
+    for _ in range(55):
+        for _ in range(6):
+            assert source.secret.read() == "first"
+            source.now += 10.5
+    assert source.accesses == 1 + 55
+    assert (
+        source.warnings
+        == ["down The last known one serves for an hour at most. Secret Manager is away."] * 55
+    )
+    source.now = 1000 + 300 + 3600 + 1
+    with pytest.raises(SecretOutOfReach):
         source.secret.read()
+    source.now += 1
+    source.value = "back"
+    assert source.secret.read() == "back"
+
+
+def test_a_flood_does_not_warn_more_often(source: Source) -> None:
+    """While Secret Manager is away wrong secrets cause neither more accesses nor more warnings."""
+    source.secret.read()
+    source.value = AWAY
+    source.now += 301
+    for _ in range(600):
+        assert source.secret.read() == "first"
+        with pytest.raises(SecretOutOfReach):
+            source.secret.read(max_age=0, pause=10)
+        source.now += 0.1
+    assert (source.accesses, len(source.warnings)) == (1 + 6, 1)
+
+
+def test_what_is_new_is_seen_though_the_last_known_secret_serves(source: Source) -> None:
+    """A secret that is rotated when Secret Manager is back is seen when it is first used."""
+    source.secret.read()
+    source.value = AWAY
+    source.now += 301
+    assert source.secret.read() == "first"
+    source.value = "second"
+    source.now += 11
+    assert source.secret.read() == "first"
+    assert source.secret.read(max_age=0, pause=10) == "second"
+    assert source.secret.read() == "second"
+
+
+@pytest.mark.parametrize("first_error", ["access", "check"])
+def test_a_secret_that_is_gone_serves_no_longer(source: Source, first_error: str) -> None:
+    """What is missing, denied or disabled is refused at once, also if Secret Manager goes away."""
+    source.secret.read()
+    source.value = SecretUnavailable("gone")
+    source.now += 301 if first_error == "access" else 10
+    with pytest.raises(SecretUnavailable, match="gone"):
+        source.secret.read(max_age=None if first_error == "access" else 0, pause=10)
+    source.value = AWAY
+    source.now += 1
+    with pytest.raises(SecretOutOfReach):
+        source.secret.read()
+    assert source.warnings == []
     source.now += 1
     source.value = "back"
     assert source.secret.read() == "back"
@@ -156,8 +242,117 @@ def test_the_environment_wins(source: Source, monkeypatch: pytest.MonkeyPatch) -
     assert source.accesses == 0
 
 
+@pytest.mark.parametrize(
+    ("value", "flaw"),
+    [
+        ("\ufeffa", "begins with a byte order mark"),
+        (" a", "has white space around it"),
+        ("a\t", "has white space around it"),
+        ("a\n\n", "has white space around it"),
+        ("a b", ""),
+        ("a\r\n", ""),
+    ],
+)
+def test_what_may_be_an_accident_is_said_once(source: Source, value: str, flaw: str) -> None:
+    """A secret is taken as it is; what looks wrong at its ends is logged once."""
+    source.value = value
+    for _ in range(3):
+        assert source.secret.read() == value.removesuffix("\n").removesuffix("\r")
+    expected = [f"The secret {NAME} {flaw}, which is taken for a part of it."] if flaw else []
+    assert source.warnings == expected
+    assert find_flaw(source.secret.read()) == flaw
+
+
+# Secrets in mounted files
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file that the shared secret is in."""
+    path = tmp_path / NAME
+    monkeypatch.setenv(FILE, str(path))
+    return path
+
+
+def test_a_file_is_read_like_secret_manager(source: Source, mounted: Path) -> None:
+    """Google fetches a mounted secret when it is read: it is kept, and read again on a mismatch."""
+    mounted.write_bytes(b"mounted\r\n")
+    assert source.secret.source == f"the file {mounted}"
+    assert source.secret.read() == "mounted"
+    mounted.write_text("rotated")
+    source.now += 1
+    assert source.secret.read() == "mounted"
+    assert source.secret.read(max_age=0, pause=10) == "rotated"
+    source.now += 301
+    mounted.write_text("rotated again")
+    assert source.secret.read() == "rotated again"
+    assert source.accesses == 0
+
+
+def test_the_variable_wins_over_the_file(
+    source: Source, mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the secret itself in the environment no file is read."""
+    monkeypatch.setenv(VARIABLE, "local")
+    assert (source.secret.read(), source.secret.source) == ("local", f"the variable {VARIABLE}")
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (None, "FileNotFoundError"),
+        (b"", "It is empty"),
+        (b"\xff", "UTF-8"),
+        (b"x" * (MAX_BYTES + 1), "too large"),
+    ],
+)
+def test_a_file_that_holds_no_secret_lets_nobody_in(
+    source: Source, mounted: Path, content: bytes | None, remedy: str
+) -> None:
+    """Secret Manager is not asked instead: who names a file wants the secret from there."""
+    if content is not None:
+        mounted.write_bytes(content)
+    with pytest.raises(SecretUnavailable) as raised:
+        source.secret.read()
+    assert remedy in raised.value.detail
+    assert not isinstance(raised.value, SecretOutOfReach)
+    assert source.accesses == 0
+
+
+def test_a_file_that_cannot_be_read_for_now(source: Source, mounted: Path) -> None:
+    """An error of the volume passes, and the last known secret serves meanwhile."""
+    mounted.write_text("mounted")
+    assert source.secret.read() == "mounted"
+    mounted.unlink()
+    mounted.mkdir()
+    source.now += 301
+    assert source.secret.read() == "mounted"
+    assert "IsADirectoryError" in source.warnings[0]
+    mounted.rmdir()
+    source.now += 61
+    with pytest.raises(SecretUnavailable):
+        source.secret.read()
+
+
+def test_a_file_that_never_arrives_hinders_nobody(
+    source: Source, mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that hangs is given up, and does not keep the next one from what is new."""
+    monkeypatch.setattr(secret_manager, "SECONDS", 0.1)
+    secret = source.new_secret(source.access)
+    os.mkfifo(mounted)
+    with pytest.raises(SecretOutOfReach) as raised:
+        secret.read()
+    assert "does not arrive (Stuck)" in raised.value.detail
+    pipe = mounted.rename(mounted.with_name("pipe"))
+    mounted.write_text("mounted")
+    source.now += 1
+    assert secret.read() == "mounted"
+    pipe.write_text("late")
+
+
 @pytest.mark.parametrize("value", ["first", None])
-def test_threads_share_one_access(value: str | None) -> None:
+def test_threads_share_one_access(source: Source, value: str | None) -> None:
     """Requests that start together wait for one access, and share its failure."""
     others_ask = threading.Event()
     accesses = []
@@ -169,7 +364,7 @@ def test_threads_share_one_access(value: str | None) -> None:
             raise SecretUnavailable("down")
         return value
 
-    secret = Secret(NAME, VARIABLE, access=access, clock=lambda: 0.0)
+    secret = source.new_secret(access)
 
     def read() -> str | None:
         try:
@@ -220,9 +415,8 @@ def test_the_latest_version_is_read(manager: SecretManager, secrets: Secrets) ->
         (refused(grpc.StatusCode.NOT_FOUND), "Create it in the project project"),
         (refused(grpc.StatusCode.PERMISSION_DENIED), "roles/secretmanager.secretAccessor"),
         (refused(grpc.StatusCode.FAILED_PRECONDITION), "disabled or destroyed"),
-        (refused(grpc.StatusCode.UNAVAILABLE), "ServiceUnavailable"),
-        (refused(grpc.StatusCode.INTERNAL), "InternalServerError"),
-        (found(b"s3cret", checksum=1), "damaged"),
+        (refused(grpc.StatusCode.UNAVAILABLE), "(UNAVAILABLE)"),
+        (refused(grpc.StatusCode.INTERNAL), "(INTERNAL)"),
         (found(b"\xff"), "UTF-8"),
     ],
 )
@@ -237,23 +431,26 @@ def test_failures_are_told_to_the_administrator_alone(
     assert str(raised.value) == f"The secret {NAME} cannot be read: see the function's log."
 
 
-def test_a_silent_secret_manager_costs_its_time_limit(
-    manager: SecretManager, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, True),
+        (grpc.StatusCode.NOT_FOUND, False),
+        (grpc.StatusCode.PERMISSION_DENIED, False),
+        (grpc.StatusCode.FAILED_PRECONDITION, False),
+        (grpc.StatusCode.UNAUTHENTICATED, False),
+    ],
+)
+def test_some_failures_pass(
+    manager: SecretManager, secrets: Secrets, code: grpc.StatusCode, passes: bool
 ) -> None:
-    """A Secret Manager that does not answer is given up, and not tried again."""
-    is_over = threading.Event()
-
-    def hang(request: Request, context: grpc.ServicerContext) -> Response:
-        is_over.wait()
-        return Response()
-
-    secrets.answers[NAME] = hang
-    monkeypatch.setattr(secret_manager, "CALL_TIMEOUT", 0.2)
+    """Only where nothing is said of the secret itself may the last known one serve."""
+    secrets.answers[NAME] = refused(code)
     with pytest.raises(SecretUnavailable) as raised:
         manager.access(NAME)
-    is_over.set()
-    assert "DeadlineExceeded" in raised.value.detail
-    assert secrets.accesses == [NAME]
+    assert isinstance(raised.value, SecretOutOfReach) == passes
 
 
 def test_without_credentials_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,18 +471,10 @@ def test_without_a_project_nothing_is_kept(
     """A metadata server that fails for a while does no harm for longer."""
     secrets.answers[NAME] = found(b"first")
     with monkeypatch.context() as patch:
-        patch.delitem(METADATA, "/computeMetadata/v1/project/project-id")
+        patch.delitem(METADATA, PROJECT_PATH)
         with pytest.raises(SecretUnavailable):
             manager.access(NAME)
     assert manager.access(NAME) == "first"
-
-
-@pytest.mark.parametrize(
-    ("data", "checksum"), [(b"", 0), (b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA)]
-)
-def test_crc32c(data: bytes, checksum: int) -> None:
-    """The checksum is the one of RFC 3720."""
-    assert crc32c(data) == checksum
 
 
 # The running function
@@ -336,8 +525,7 @@ def test_what_is_wrong_with_a_secret_is_503_until_it_is_mended(system: System, n
         "Create it in the project project": refused(grpc.StatusCode.NOT_FOUND),
         "Grant roles/secretmanager.secretAccessor": refused(grpc.StatusCode.PERMISSION_DENIED),
         "Its latest version is disabled": refused(grpc.StatusCode.FAILED_PRECONDITION),
-        "It arrived damaged": found(b"secret-1", checksum=1),
-        "(ServiceUnavailable)": refused(grpc.StatusCode.UNAVAILABLE),
+        "(UNAVAILABLE)": refused(grpc.StatusCode.UNAVAILABLE),
     }
     for answer in troubles.values():
         system.secrets.answers[name] = answer
@@ -349,14 +537,58 @@ def test_what_is_wrong_with_a_secret_is_503_until_it_is_mended(system: System, n
     assert system.post() == 200
 
 
-@pytest.mark.parametrize("silent", ["/", f"{ACCOUNTS}/default/token"])
-def test_a_silent_metadata_server_is_503_in_time(system: System, silent: str) -> None:
-    """Before iconik's patience is over nobody is let in, and when it speaks again all are."""
-    system.secrets.silent = silent
-    assert system.post(timeout=5) == 503
+@pytest.mark.parametrize(
+    ("trouble", "path"), [("silent", "/"), ("dripping", f"{ACCOUNTS}/default/token")]
+)
+def test_a_metadata_server_that_hangs_hinders_one_request(
+    system: System, trouble: str, path: str
+) -> None:
+    """A request is refused before iconik's patience is over; the next one does not wait for it."""
+    setattr(system.secrets, trouble, path)
+    assert system.post(timeout=6) == 503
     assert "Secret Manager cannot be used now" in system.function.output
-    system.secrets.speaks.set()
+    setattr(system.secrets, trouble, "")
+    assert system.post(timeout=6) == 200
+    assert not system.secrets.speaks.is_set()  # What hung still does.
+
+
+@pytest.mark.parametrize("fate", [RESET, SWALLOW])
+def test_a_connection_that_the_network_forgets_costs_no_click(system: System, fate: str) -> None:
+    """The first click after a quiet time is served over another connection."""
     assert system.post() == 200
+    opened = len(system.secrets.network.opened)
+    system.secrets.network.forget(fate)
+    system.store("secret-2", "token-1")  # Which is read when it is first used.
+    assert system.post("secret-2", timeout=6) == 200
+    assert len(system.secrets.network.opened) == opened + 1
+
+
+def test_secrets_in_files(tmp_path: Path) -> None:
+    """Mounted secrets are read from their files, and both can be rotated."""
+    world = World(token="token-1")
+    world.add_storage("LucidLink")
+    secret, token = tmp_path / "bz-shared-secret", tmp_path / "iconik-token"
+    secret.write_text("secret-1\n")
+    token.write_text("token-1\n")
+
+    def post(given: str) -> str:
+        return requests.post(
+            f"{function.url}/add",
+            json={"asset_ids": [new_id()]},
+            headers={"x-bz-secret": given},
+            timeout=60,
+        ).text
+
+    with serve(create_app(world)) as url:
+        settings = {"ICONIK_URL": url, "ICONIK_ID": world.app_id, "STORAGE_NAME": "LucidLink"}
+        files = {"BZ_SHARED_SECRET_FILE": str(secret), "ICONIK_TOKEN_FILE": str(token)}
+        with run_function(settings | files) as function:
+            assert post("secret-1") == "OK"
+            secret.write_text("secret-2\n")
+            token.write_text("token-2\n")
+            world.token = "token-2"
+            assert post("secret-2") == "OK"
+            assert post("secret-1") == "The header x-bz-secret must hold the shared secret."
 
 
 def test_rotation_under_load(system: System) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import time as now
@@ -11,14 +12,17 @@ import flask
 import psutil
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.datastructures import Headers
 
 from sandbox.faults import Faults
 from sandbox.function import Function
+from sandbox.network import RESET, SWALLOW, certify
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from sandbox.world import World, new_id
+from storage_plugin.background import queue
 from storage_plugin.background.job import Job
 from storage_plugin.background.queue import QueueUnavailable, TaskQueue
 from storage_plugin.background.task import Task, read_delivery
@@ -124,6 +128,26 @@ def test_without_the_queue_nothing_is_done(queued: Queued) -> None:
         "Add 1 asset to LucidLink": "FAILED",
     }
     assert (queued.copies(), len(queued.world.notifications)) == (1, 2)
+
+
+@pytest.mark.parametrize("fate", [RESET, SWALLOW])
+def test_a_connection_that_the_network_forgets_loses_no_action(queued: Queued, fate: str) -> None:
+    """After a quiet time the queue takes an action over another connection, and once."""
+    selection = {"asset_ids": queued.assets(1)}
+    assert queued.post("/add", **selection).status_code == 200
+    queued.tasks.google.network.forget(fate)
+    assert queued.post("/add", **selection).status_code == 200
+    assert len(queued.tasks.created) == 2
+
+
+def test_a_lost_answer_of_the_queue_does_not_double_the_action(queued: Queued) -> None:
+    """What the queue has taken without saying so is handed over again under the same name."""
+    selection = {"asset_ids": queued.assets(1)}
+    queued.post("/add", **selection)
+    queued.tasks.loses_answers = True
+    assert queued.post("/add", **selection).status_code == 200
+    assert len(queued.tasks.created) == 2
+    assert queued.tasks.deliver() == [200, 200]
 
 
 @pytest.mark.parametrize(
@@ -386,8 +410,38 @@ def test_strangers_do_not_have_certificates_fetched(queued: Queued) -> None:
     assert queued.tasks.fetches == 0
 
 
+ENVIRON = {
+    "TASK_QUEUE": QUEUE,
+    "TASK_SERVICE_ACCOUNT": ACCOUNT,
+    "FUNCTION_URL": "https://function.example/",
+}
+
+
+def authorization(tasks: Tasks) -> str:
+    """Return the header of a delivery to this function."""
+    return f"Bearer {tasks.key.token('https://function.example')}"
+
+
+OF_ANOTHER_KIND = certify(ec.generate_private_key(ec.SECP256R1()), "sandbox").decode()
+"""A certificate, but not of an RSA key, as Google's are."""
+
+
 @pytest.mark.parametrize(
-    "odd", [("", 500), ("{}", 200), ('{"keys": []}', 200), ('{"key-1": "nonsense"}', 200)]
+    "odd",
+    [
+        ("", 500),
+        ("", 302),
+        ("{}", 200),
+        ("[]", 200),
+        ("\xff", 200),
+        ("[" * 50_000, 200),
+        (" " * 70_000 + "{}", 200),
+        ('{"keys": []}', 200),
+        ('{"key-1": "nonsense"}', 200),
+        ('{"key-1": null}', 200),
+        ('{"key-1": "-----BEGIN CERTIFICATE-----"}', 200),
+        (json.dumps({"key-1": OF_ANOTHER_KIND}), 200),
+    ],
 )
 def test_certificates_that_cannot_be_read(time: Time, odd: tuple[str, int]) -> None:
     """Without Google's certificates the queue is not refused for good; they are asked for later."""
@@ -399,22 +453,44 @@ def test_certificates_that_cannot_be_read(time: Time, odd: tuple[str, int]) -> N
         tasks.fetches += 1
         return answers[-1]
 
-    authorization = f"Bearer {tasks.key.token('https://function.example')}"
-    environ = {
-        "TASK_QUEUE": QUEUE,
-        "TASK_SERVICE_ACCOUNT": ACCOUNT,
-        "FUNCTION_URL": "https://function.example/",
-    }
     with serve(app) as url:
-        queue = TaskQueue(url + CERTIFICATES, time)
+        task_queue = TaskQueue(url + CERTIFICATES, time)
         for _ in range(2):
             with pytest.raises(QueueUnavailable):
-                queue.is_sender(authorization, environ)
+                task_queue.is_sender(authorization(tasks), ENVIRON)
         answers.append((json.dumps({"key-1": tasks.key.certificate}), 200))
         time.sleep(11)
         for _ in range(2):
-            assert queue.is_sender(authorization, environ)
+            assert task_queue.is_sender(authorization(tasks), ENVIRON)
         assert tasks.fetches == 2
+
+
+def test_certificates_that_never_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates that drip are given up, and then the queue is not refused either."""
+    tasks, may_end, app = Tasks(), threading.Event(), flask.Flask("certificates")
+    monkeypatch.setattr(queue, "SECONDS", 0.1)
+
+    @app.get(CERTIFICATES)
+    def certificates() -> flask.Response:
+        def drip() -> Iterator[bytes]:
+            while not may_end.wait(0.01):
+                yield b" "
+
+        return flask.Response(drip())
+
+    with serve(app) as url:
+        with pytest.raises(QueueUnavailable):
+            TaskQueue(url + CERTIFICATES).is_sender(authorization(tasks), ENVIRON)
+        may_end.set()
+
+
+def test_without_certificates_the_queue_is_asked_to_wait(queued: Queued) -> None:
+    """Certificates that are none are a 503, so that the queue repeats the delivery."""
+    queued.post("/add", asset_ids=queued.assets(1))
+    queued.tasks.key.certificate = "nonsense"
+    assert queued.tasks.deliver(attempts=2) == [503, 503]
+    assert queued.tasks.fetches == 1
+    assert "Traceback" not in queued.function.output
 
 
 def test_an_abort_before_the_delivery(queued: Queued) -> None:

@@ -1,5 +1,7 @@
 """Whether an editor has added an asset again since its removal was clicked: the later one wins."""
 
+import time
+
 from storage_plugin.background.iconik import BackgroundIconik, TransferJob
 from storage_plugin.background.task import Delivery
 from storage_plugin.errors import AccessDenied
@@ -9,6 +11,9 @@ from storage_plugin.transfers import Guard
 SKEW = 5.0
 """Seconds by which the clocks of iconik and Google may differ."""
 
+LATE = 60.0
+"""Seconds after the click from which a removal has waited, in the queue or while it was paused."""
+
 
 def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | None:
     """Return what says why an asset must stay; None where the removal has not had to wait.
@@ -17,7 +22,7 @@ def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | N
     say so. Transfers that the removal itself has asked for, to the masters' storage, do not matter.
     """
     task = delivery.task
-    if not (delivery.retries or task.has_waited):
+    if not (delivery.retries or task.has_waited or time.time() > task.clicked + LATE):
         return None
     own = set(task.wait.jobs)
 

@@ -4,8 +4,9 @@ https://cloud.google.com/tasks/docs/creating-http-target-tasks
 """
 
 import functools
-import threading
+import json
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,15 @@ import requests
 
 from storage_plugin.background.task import Task
 from storage_plugin.errors import PluginError
+from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError
 from storage_plugin.kept import Kept
 from storage_plugin.settings import Settings
+from storage_plugin.time_limit import Stuck, TimeLimit
 from storage_plugin.wire import new_session
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+    from google.cloud import tasks_v2
     from google.cloud.tasks_v2 import CloudTasksClient
 
 CALL_TIMEOUT = 3.0
@@ -28,6 +33,9 @@ DISPATCH_DEADLINE = 1800
 
 MAX_TOKEN = 4096
 """Bytes of the longest token that is looked at."""
+
+MAX_CERTIFICATES = 1 << 16
+"""Bytes of the longest list of Google's certificates that is read."""
 
 CERTIFICATES_PAUSE = 10.0
 """Seconds after which Google's certificates are asked for again where they could not be read."""
@@ -63,9 +71,8 @@ class TaskQueue:
         certificates_url: str = "https://www.googleapis.com/oauth2/v1/certs",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client: CloudTasksClient | None = None
-        self._client_lock = threading.Lock()
-        fetch = functools.partial(_fetch_certificates, certificates_url)
+        self._client = GoogleClient(_make_client)
+        fetch = functools.partial(_fetch_certificates, certificates_url, TimeLimit(SECONDS))
         self._certificates = Kept(fetch, CERTIFICATES_KEPT, clock)
 
     def hand_over(self, task: Task, settings: Settings) -> None:
@@ -75,39 +82,26 @@ class TaskQueue:
             QueueUnavailable: the queue did not take it.
         """
         body = task.body()
-        from google.api_core.exceptions import AlreadyExists, GoogleAPIError
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud import tasks_v2
-        from google.protobuf.duration_pb2 import Duration
-        from google.protobuf.timestamp_pb2 import Timestamp
+        # A name even where nobody asks for one: the call may be repeated, and then is taken once.
+        name = task.name or uuid.uuid4().hex
 
-        queue, audience = str(settings.task_queue), settings.function_url
-        request = tasks_v2.HttpRequest(
-            http_method=tasks_v2.HttpMethod.POST,
-            url=f"{audience}/{task.action.name}",
-            headers={"Content-Type": "application/json"},
-            body=body,
-            oidc_token=tasks_v2.OidcToken(
-                service_account_email=settings.task_service_account, audience=audience
-            ),
-        )
-        created = tasks_v2.Task(
-            name=f"{queue}/tasks/{task.name}" if task.name else None,
-            http_request=request,
-            schedule_time=Timestamp(seconds=int(time.time() + task.pause)) if task.pause else None,
-            dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE),
-        )
+        def create(client: "CloudTasksClient", seconds: float) -> None:
+            created = _message(task, body, name=name, settings=settings)
+            client.create_task(
+                parent=str(settings.task_queue), task=created, timeout=seconds, retry=None
+            )
+
         try:
-            with self._client_lock:
-                self._client = self._client or tasks_v2.CloudTasksClient()
-            self._client.create_task(parent=queue, task=created, timeout=CALL_TIMEOUT, retry=None)
-        except AlreadyExists:
-            return  # The same was handed over by an earlier delivery of the same task.
-        except (GoogleAPIError, GoogleAuthError) as error:
-            raise QueueUnavailable(
-                f"The queue did not take the action ({type(error).__name__}): try again, or see to "
+            self._client.call(create)
+        except GoogleError as error:
+            if error.code == "ALREADY_EXISTS":
+                return  # The same was handed over, by this call or by an earlier delivery.
+            failure = QueueUnavailable(
+                f"The queue did not take the action ({error.code}): try again, or see to "
                 "TASK_QUEUE and to the roles of the function's account."
-            ) from None
+            )
+            failure.severity = error.severity
+            raise failure from None
 
     def is_sender(self, authorization: str, environ: Mapping[str, str]) -> bool:
         """Whether a request comes from the queue: Google has signed its OIDC token for us.
@@ -148,18 +142,66 @@ class TaskQueue:
             return False
 
 
-def _fetch_certificates(url: str) -> dict[str, str]:
-    """Return Google's certificates by the ids of their keys, each one parsed on trial."""
+def _make_client(credentials: "Credentials") -> "CloudTasksClient":
+    from google.cloud.tasks_v2 import CloudTasksClient
+
+    return CloudTasksClient(credentials=credentials)
+
+
+def _message(task: Task, body: bytes, *, name: str, settings: Settings) -> "tasks_v2.Task":
+    """Return a task as Cloud Tasks takes it."""
+    from google.cloud import tasks_v2
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    audience = settings.function_url
+    request = tasks_v2.HttpRequest(
+        http_method=tasks_v2.HttpMethod.POST,
+        url=f"{audience}/{task.action.name}",
+        headers={"Content-Type": "application/json"},
+        body=body,
+        oidc_token=tasks_v2.OidcToken(
+            service_account_email=settings.task_service_account, audience=audience
+        ),
+    )
+    return tasks_v2.Task(
+        name=f"{settings.task_queue}/tasks/{name}",
+        http_request=request,
+        schedule_time=Timestamp(seconds=int(time.time() + task.pause)) if task.pause else None,
+        dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE),
+    )
+
+
+def _fetch_certificates(url: str, limit: TimeLimit) -> dict[str, str]:
+    """Return Google's certificates by the ids of their keys."""
+    failure = QueueUnavailable("Google's certificates cannot be read: try again.")
+    try:
+        return limit.run(lambda: _download_certificates(url))
+    except Stuck as error:
+        failure.severity = error.severity
+    except Exception:  # noqa: BLE001, S110 - Of whatever kind the nonsense is.
+        pass
+    raise failure
+
+
+def _download_certificates(url: str) -> dict[str, str]:
+    """Return Google's certificates, each one tried; raise anything where they are none."""
     from google.auth.crypt import RSAVerifier
 
-    parse: Any = RSAVerifier.from_string
-    try:
-        answer = new_session().get(url, timeout=CALL_TIMEOUT, allow_redirects=False)
-        certificates = dict(answer.json())
-        if answer.status_code == requests.codes.ok and certificates:
-            for certificate in certificates.values():
-                parse(certificate)
-            return certificates
-    except (requests.RequestException, ValueError, TypeError, RecursionError):
-        pass
-    raise QueueUnavailable("Google's certificates cannot be read: try again.")
+    verifier: Any = RSAVerifier
+    headers = {"Accept-Encoding": "identity"}
+    with (
+        new_session() as session,
+        session.get(
+            url, headers=headers, timeout=CALL_TIMEOUT, allow_redirects=False, stream=True
+        ) as answer,
+    ):
+        content = answer.raw.read(MAX_CERTIFICATES + 1)
+    if answer.status_code != requests.codes.ok or len(content) > MAX_CERTIFICATES:
+        raise ValueError
+    certificates: dict[str, str] = json.loads(content)
+    for certificate in certificates.values():
+        verifier.from_string(certificate).verify(b"", b"")
+    if not certificates:
+        raise ValueError
+    return certificates
