@@ -15,12 +15,15 @@ from storage_plugin.settings import Settings
 from storage_plugin.wire import new_session
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-HASTY = Patience(attempts=1, read=0.3, ends_when_silent=True)
 
 
 @contextmanager
-def answering(send: Callable[[socket.socket], None]) -> Iterator[Rest]:
-    """Serve one request, and yield what sends it."""
+def answering(send: Callable[[socket.socket], None], seconds: float = 0.3) -> Iterator[Rest]:
+    """Serve one request, and yield what sends it.
+
+    Args:
+        seconds: that an answer may take.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -41,7 +44,7 @@ def answering(send: Callable[[socket.socket], None]) -> Iterator[Rest]:
             read_token=lambda **_: "token",
             pace=Pace(),
             deadline=Deadline(60),
-            patience=HASTY,
+            patience=Patience(attempts=1, read=seconds, ends_when_silent=True),
         )
         session.close()
         thread.join()
@@ -87,7 +90,7 @@ def test_an_answer_that_is_too_large_is_not_read(is_packed: bool) -> None:
         while not is_packed:
             connection.sendall(part)
 
-    with answering(send) as rest, pytest.raises(IconikError, match="32 MiB"):
+    with answering(send, 60) as rest, pytest.raises(IconikError, match="32 MiB"):
         rest.get("/")
 
 
