@@ -92,7 +92,7 @@ def _rows(
             sent = {**first, **following(page + 1, rows)}
         else:
             links.add(link)
-            sent = _query_of_link(rest.url, path, link)
+            sent = {**first, **_query_of_link(rest.url, path, link)}
     if total > len(seen):
         raise ListIncomplete(f"iconik sends only {len(seen)} of {total} rows of {path}: try again.")
 

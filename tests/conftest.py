@@ -25,10 +25,14 @@ def world() -> World:
 
 
 @pytest.fixture
-def iconik_url(world: World) -> Iterator[str]:
-    """Serve the world; requests and answers must be as iconik describes them."""
+def iconik_url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Serve the world; requests and answers must be as iconik describes them.
+
+    A test that is marked as `undocumented` is about an iconik that does not keep to that.
+    """
     app = create_app(world)
-    mistakes = contract.enforce(app) if contract.DESCRIPTION.is_file() else []
+    is_held = contract.DESCRIPTION.is_file() and not request.node.get_closest_marker("undocumented")
+    mistakes = contract.enforce(app) if is_held else []
     with serve(app) as url:
         yield url
     assert mistakes == []

@@ -39,10 +39,17 @@ def api() -> OpenAPI:
 def api_of_answers() -> OpenAPI:
     """Return the description as answers are held against it."""
     description = _description()
+    # The description is of May 2025, and these types are newer.
+    schemas = description["components"]["schemas"]
+    schemas["FileSetSchema"]["properties"]["type"] = {"type": "string"}
+    schemas["FileSchema"]["properties"]["type"]["enum"].append("SEQUENCE")
     # The description rarely says what may be null, and in practice much is.
-    for schema in description["components"]["schemas"].values():
+    for schema in schemas.values():
         for field in schema.get("properties", {}).values():
             field["nullable"] = True
+            # iconik's moments name no time zone, which the format of the description demands.
+            if field.get("format") == "date-time":
+                del field["format"]
             if "enum" in field:
                 field["enum"].append(None)
     # It describes a body where by the status there is none, and errors as the default, which would

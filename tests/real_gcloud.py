@@ -38,8 +38,8 @@ def refused(lines: Sequence[str], folder: Path) -> list[str]:
     """Return the commands that gcloud does not know, with its words.
 
     Args:
-        lines: commands. The settings that one deploys, if any, are in .env.yaml.
-        folder: an empty one.
+        lines: commands.
+        folder: where they run, with the files that they name, but for .env.yaml.
     """
     (folder / ".env.yaml").write_text("NAME: 'value'\n")
     environ = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
@@ -51,6 +51,7 @@ def refused(lines: Sequence[str], folder: Path) -> list[str]:
     commands = [shlex.split(line)[1:] for line in text.splitlines()]
     result = subprocess.run(
         [python, "-c", PARSE],
+        cwd=folder,
         input=json.dumps(commands),
         env=environ | {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party"},
         capture_output=True,

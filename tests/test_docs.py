@@ -106,6 +106,8 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
 def test_gcloud_knows_the_lines(tmp_path: Path) -> None:
     """The real gcloud takes each line of the pages that calls it."""
     text = "\n".join("".join(blocks(page, "shell")) for page in PAGES).replace("\\\n", " ")
+    for name, content in re.findall(r"cat > (\S+) <<'END'\n(.*?\n)END", text, re.DOTALL):
+        (tmp_path / name).write_text(content)
     lines = [
         re.sub(r"\$\w+|PROJECT", "project", line.rstrip(")"))
         for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)

@@ -215,6 +215,7 @@ def test_each_master_s_flaw_is_named(site: Site, iconik: Iconik) -> None:
     ]
 
 
+@pytest.mark.undocumented
 @pytest.mark.parametrize("status", ["ARCHIVED", "DELETED", "PENDING", None])
 def test_a_master_that_is_not_active_is_none(
     site: Site, iconik: Iconik, status: str | None
@@ -226,6 +227,7 @@ def test_a_master_that_is_not_active_is_none(
     assert site.copies() == 1
 
 
+@pytest.mark.undocumented
 @pytest.mark.parametrize("status", ["PENDING", None])
 def test_a_state_that_is_not_known_keeps_the_copy(
     site: Site, iconik: Iconik, status: str | None
@@ -391,6 +393,7 @@ def test_a_system_that_only_marks_is_asked_to_purge(site: Site, iconik: Iconik) 
     assert copy not in site.world.file_sets
 
 
+@pytest.mark.undocumented
 @pytest.mark.parametrize("status", [202, 404])
 @pytest.mark.parametrize("works", [True, False])
 def test_an_uncertain_answer_is_resolved_by_looking(

@@ -360,12 +360,18 @@ def test_links_to_other_hosts_are_not_followed(
     assert rest.calls == 1
 
 
-@pytest.mark.parametrize("link", [f"{PATH}?page=2", f"{URL}{PATH}?page=2"])
-def test_links_are_followed_as_they_are(rest: Rest, requests_mock: Mocker, link: str) -> None:
-    """A link holds its query already."""
+@pytest.mark.parametrize(
+    ("link", "query"),
+    [
+        (f"{PATH}?page=2", "per_page=100&page=2"),
+        (f"{URL}{PATH}?page=2&per_page=10", "per_page=10&page=2"),
+    ],
+)
+def test_links_are_followed(rest: Rest, requests_mock: Mocker, link: str, query: str) -> None:
+    """What a link says counts; what it leaves out, such as a filter, is asked for as before."""
     requests_mock.get(PATH, [page(1, next_url=link), page(2, next_url=None, total=2)])
     assert ids(rest) == [1, 2]
-    assert requests_mock.last_request.query == "page=2"
+    assert requests_mock.last_request.query == query
 
 
 @pytest.mark.parametrize(
