@@ -7,7 +7,6 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -55,8 +54,7 @@ def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
     return _roles[method]
 
 
-@dataclass(frozen=True)
-class Storage:
+class Storage(NamedTuple):
     """A storage; `method`: FILE, B2, S3 and others; None: iconik did not say."""
 
     id: str
@@ -71,8 +69,7 @@ class Storage:
         return self.status == "ACTIVE"
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """A format of an asset, for instance ORIGINAL; None: iconik did not say."""
 
     id: str
@@ -81,8 +78,7 @@ class Format:
     status: str | None
 
 
-@dataclass(frozen=True)
-class FileSet:
+class FileSet(NamedTuple):
     """iconik's own record of the files of one format on one storage; None: iconik did not say.
 
     Attributes:
@@ -109,8 +105,7 @@ class Claim(NamedTuple):
     format_status: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file's row; `size` in bytes; None: iconik did not say. There may be very many."""
 
     file_set_id: str
@@ -132,8 +127,7 @@ class Deletion(Enum):
     UNCERTAIN = "Only another look tells."
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """An object in a collection or a search result; `type` as in `object_type` of bulk calls."""
 
     id: str

@@ -7,7 +7,6 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import requests
@@ -48,8 +47,7 @@ Not all of it, because an answer to another request may come just after this one
 """
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(NamedTuple):
     """How long iconik is waited for.
 
     Attributes:

@@ -7,7 +7,7 @@ The reasons are what an editor reads, so each one names what differs.
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage_plugin.iconik import Claim, File, FileSet, Format
 
@@ -21,8 +21,7 @@ https://app.iconik.io/help/pages/entities/files
 """
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What iconik says of one asset.
 
     Attributes:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError, CallerError
 
@@ -121,8 +121,7 @@ def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
 
-@dataclass(frozen=True)
-class _Variable:
+class _Variable(NamedTuple):
     """A variable: the field that it sets, how its value looks, and what it must be, in words."""
 
     field: str

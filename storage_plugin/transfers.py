@@ -8,7 +8,6 @@ look.
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from storage_plugin import rule
 from storage_plugin.errors import (
@@ -231,7 +230,7 @@ class AssetRemoval:
         )
         listed, master_ids = self._plan.active_masters()
         is_same = is_same and master_ids == before.master_ids
-        return replace(before, asked=min(asked, listed)) if is_same else None
+        return before._replace(asked=min(asked, listed)) if is_same else None
 
     def _delete(self, verdicts: Verdicts, *, not_after: float) -> bool:
         """Delete what may go; return whether what became of it is known.

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage_plugin.errors import CallerError
 
@@ -51,8 +52,7 @@ class Selection:
         return {object_type: len(ids) for object_type, ids in self.by_type()}
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One click in iconik.
 
     Attributes:

@@ -81,7 +81,7 @@ def resume(run: Run, delivery: Delivery) -> str:
     """
     pins = delivery.task.pins
     if pins:
-        run = replace(run, settings=pins.applied_to(run.settings))
+        run = run._replace(settings=pins.applied_to(run.settings))
     try:
         if run.action.name == "remove":
             return _resume_removal(run, delivery)
@@ -225,6 +225,6 @@ def _hand_over(run: Run, task: Task, selections: Sequence[Selection]) -> None:
         part = f"{task.part}{number}." if len(selections) > 1 else task.part
         # By its name a task that is delivered twice has the queue come back once.
         name = hashlib.sha256(f"{task.name}/{number}".encode()).hexdigest() if task.name else ""
-        action = replace(task.action, selection=selection)
+        action = task.action._replace(selection=selection)
         following = replace(task, action=action, part=part, name=name)
         run.queue.hand_over(replace(following, wait=task.wait.of(selection)), run.settings)

@@ -4,9 +4,8 @@ https://app.iconik.io/docs/reference.html
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage_plugin import pages
 from storage_plugin.iconik import (
@@ -31,8 +30,7 @@ BROKEN = frozenset({"FAILED", "ABORTED", "DISCARDED"})
 JOBS = "/API/jobs/v1/jobs/"
 
 
-@dataclass(frozen=True)
-class Transfer:
+class Transfer(NamedTuple):
     """A copy that is under way; None: iconik did not say."""
 
     asset_id: str | None
@@ -40,8 +38,7 @@ class Transfer:
     job_id: str | None
 
 
-@dataclass(frozen=True)
-class JobState:
+class JobState(NamedTuple):
     """How far a job is, in assets; a status of None: iconik did not say.
 
     Attributes:
@@ -57,8 +54,7 @@ class JobState:
     metadata: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class TransferJob:
+class TransferJob(NamedTuple):
     """The job of a transfer of one asset; None: iconik did not say.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What one run of an action takes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.queue import TaskQueue
@@ -10,8 +10,7 @@ from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One action to be done, and what it is done with.
 
     Attributes:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from storage_plugin.errors import AdministratorError
 from storage_plugin.plan import Plan
@@ -153,8 +153,7 @@ class Task:
         return json.dumps(payload, separators=(",", ":")).encode()
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A task, as the queue sends it.
 
     Attributes:
