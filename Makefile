@@ -65,7 +65,7 @@ mutation: $(VENV)/dev ## Change the rules of removal at random, and list what no
 soak: $(VENV)/dev ## Remove 500 selections through the queue while instances are killed.
 	@$(BIN)/python -m tests.soak
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.10 \
+LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-strip-extras --python-version 3.10 \
     --custom-compile-command "make lock"
 
 lock: $(VENV)/dev ## Renew the pins of all requirements files.

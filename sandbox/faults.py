@@ -52,8 +52,13 @@ class Faults:
         self._served: deque[float] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()
 
+    def reset(self) -> None:
+        """Treat requests well again, and forget those that there were."""
+        self.latency, self.is_limited, self.services, self.probabilities = 0.0, False, None, {}
+        self.__post_init__()
+
     def seed(self, seed: int) -> None:
-        """Begin the chance anew, so that a run can be repeated."""
+        """Restart the chance, so that a run can be repeated."""
         self._chance = random.Random(seed)  # noqa: S311
 
     def next(self, path: str) -> str | None:

@@ -4,6 +4,7 @@ https://github.com/GoogleCloudPlatform/functions-framework-python
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def run_function(
             _wait_for(port, process, log)
             yield Function(f"http://127.0.0.1:{port}", log, process.pid, log.read_text())
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGQUIT)  # gunicorn takes two seconds to end gracefully.
             process.wait()
 
 

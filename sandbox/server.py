@@ -10,15 +10,19 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
+from werkzeug.test import Client
 
 from sandbox.faults import HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
 from sandbox.world import Row, World
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 PAGE = 10
 """Rows on a page where the client does not ask for another number, as in iconik."""
@@ -349,9 +353,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, app: flask.Flask, faults: Faults) -> None:
+    def __init__(self, app: "WSGIApplication", faults: Faults) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.client = app.test_client(use_cookies=False)
+        self.client = Client(app, use_cookies=False)
         self.faults = faults
         self.lock = threading.Lock()
         self.is_over = threading.Event()
@@ -363,7 +367,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(app: flask.Flask, faults: Faults | None = None) -> Iterator[str]:
+def serve(app: "WSGIApplication", faults: Faults | None = None) -> Iterator[str]:
     """Serve an application on a free port of loopback, and yield its URL."""
     with _Server(app, faults or Faults()) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

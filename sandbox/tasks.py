@@ -67,13 +67,16 @@ class Tasks:
 
     def __init__(self) -> None:
         self.key = Key()
+        self.google = Secrets()
+        self.reset()
+
+    def reset(self) -> None:
+        """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
         self.is_away = self.loses_answers = False
-        self.google = Secrets()
+        self.retries = self.fetches = 0
         self._waiting: list[Task] = []
-        self.retries = 0
         self._deliveries: Counter[str] = Counter()
-        self.fetches = 0
 
     def deliver(self, attempts: int = 1, side_by_side: int = 1) -> list[int]:
         """Deliver what waits, and return the statuses of the answers.

@@ -1,10 +1,13 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from sandbox.faults import Faults
 from sandbox.server import create_app, serve
+from sandbox.site import Site
 from sandbox.world import World, new_id
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
@@ -25,7 +28,19 @@ def world() -> World:
 
 
 @pytest.fixture
-def iconik_url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+def site(world: World) -> Site:
+    """Return storages in the world: with the masters, to copy to, and another one."""
+    return Site(world)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """Return what goes wrong with requests to the world."""
+    return Faults()
+
+
+@pytest.fixture
+def iconik_url(world: World, faults: Faults, request: pytest.FixtureRequest) -> Iterator[str]:
     """Serve the world; requests and answers must be as iconik describes them.
 
     A test that is marked as `undocumented` is about an iconik that does not keep to that.
@@ -33,7 +48,7 @@ def iconik_url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     app = create_app(world)
     is_held = contract.DESCRIPTION.is_file() and not request.node.get_closest_marker("undocumented")
     mistakes = contract.enforce(app) if is_held else []
-    with serve(app) as url:
+    with serve(app, faults) as url:
         yield url
     assert mistakes == []
 
@@ -45,9 +60,25 @@ def rest(world: World, iconik_url: str) -> Rest:
 
 
 @pytest.fixture
+def hasty_rest(world: World, iconik_url: str) -> Rest:
+    """Return what sends requests to the world, and whose pauses are short."""
+    pace = Pace(hasty_clock, lambda seconds: time.sleep(seconds / HASTE))
+    return new_rest(iconik_url, world, pace=pace, deadline=Deadline(600, hasty_clock))
+
+
+@pytest.fixture
 def iconik(rest: Rest) -> Iconik:
     """Return a client of the world."""
     return Iconik(rest)
+
+
+HASTE = 20
+"""How much faster than ours the plugin's time passes, lest a test waits for its pauses."""
+
+
+def hasty_clock() -> float:
+    """Return the seconds of the plugin's time."""
+    return time.monotonic() * HASTE
 
 
 class Time:
@@ -65,8 +96,8 @@ class Time:
         self.now += seconds
 
 
-@pytest.fixture
-def time() -> Time:
+@pytest.fixture(name="time")
+def virtual_time() -> Time:
     """Return a time that passes at once."""
     return Time()
 

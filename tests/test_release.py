@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import requests
 
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
-from sandbox.world import World
 from storage_plugin.settings import NAMES
 from tests.real_gcloud import needs_gcloud
 
@@ -29,12 +27,6 @@ def run(*command: str, folder: Path, **environ: str) -> str:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
-
-
-@pytest.fixture
-def site(world: World) -> Site:
-    """Return a world with the storages of a site."""
-    return Site(world)
 
 
 @needs_gcloud

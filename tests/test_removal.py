@@ -20,12 +20,6 @@ ANY_B2 = replace(SETTINGS, master_storage_name=None)
 BIN = replace(SETTINGS, use_recycle_bin=True)
 
 
-@pytest.fixture
-def site(world: World) -> Site:
-    """Return a world with storages."""
-    return Site(world)
-
-
 # What goes
 
 

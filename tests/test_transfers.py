@@ -7,7 +7,6 @@ from threading import Event
 import pytest
 
 from sandbox.site import CLIP, Site
-from sandbox.world import World
 from storage_plugin import threads, transfers
 from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
 from storage_plugin.iconik import Iconik
@@ -20,12 +19,6 @@ from storage_plugin.webhook import Selection
 from tests.conftest import Time, new_rest
 
 SETTINGS = Settings("app-id", "LucidLink", master_storage_name="B2")
-
-
-@pytest.fixture
-def site(world: World) -> Site:
-    """Return a world with storages."""
-    return Site(world)
 
 
 def add(iconik: Iconik, *assets: str, settings: Settings = SETTINGS) -> list[str]:

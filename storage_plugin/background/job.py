@@ -40,6 +40,9 @@ PATIENCE = "interrupted_after"
 
 INTERRUPTED = "It was interrupted: repeat the action."
 
+PAUSE = 1.0
+"""Seconds between the first updates; later ones are up to ten times as far apart."""
+
 
 class EndNotShown(PluginError):
     """A task is done, but its job in iconik does not show the end: the queue is to repeat it."""
@@ -235,7 +238,7 @@ class Job:
             self.open()
         self._close_interrupted()
         # The longer a removal takes the fewer its updates: they must not take up iconik's limit.
-        while self.id and not is_over.wait(min(10.0, max(1.0, (time.monotonic() - started) / 10))):
+        while self.id and not is_over.wait(_pause(time.monotonic() - started)):
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
                 status = status or self._iconik.job(self.id).status
@@ -308,3 +311,8 @@ class Job:
         except PluginError as error:
             self._asks_for_titles = not error.can_retry  # Else each one would take its time.
         return title or removal.object_id
+
+
+def _pause(seconds: float) -> float:
+    """Return the seconds until the next update of a removal that has taken some seconds so far."""
+    return min(10 * PAUSE, max(PAUSE, seconds / 10))

@@ -8,35 +8,30 @@ from contextlib import ExitStack
 import pytest
 
 from sandbox.site import CLIP
-from sandbox.world import Row
-from tests.test_task_queue import Queued
+from tests.system.stage import QueuedStage
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[QueuedStage]:
+    """Run a function with a queue that archives."""
+    with ExitStack() as stack:
+        yield QueuedStage(stack, ARCHIVE_BEFORE_REMOVE="true")
 
 
 @pytest.fixture
-def queued() -> Iterator[Queued]:
-    """Run a function with a queue that archives, on a world on which copies take time."""
-    with ExitStack() as stack:
-        queued = Queued(stack, ARCHIVE_BEFORE_REMOVE="true")
-        queued.world.copies_take_time = True
-        yield queued
+def queued(running: QueuedStage) -> Iterator[QueuedStage]:
+    """Return that function, on an iconik in which copies take time."""
+    with running.test():
+        running.world.copies_take_time = True
+        yield running
 
 
-def jobs(queued: Queued) -> list[Row]:
-    """Return the jobs that the plugin has made."""
-    return [job for job in queued.world.jobs.values() if job["type"] == "CUSTOM"]
-
-
-def masters(queued: Queued) -> int:
-    """Return the number of files on B2."""
-    return len(queued.world.names_on(queued.site.b2))
-
-
-def test_the_queue_comes_back(queued: Queued) -> None:
+def test_the_queue_comes_back(queued: QueuedStage) -> None:
     """The job stays open and tells how many wait; when the copies stand the rest is removed."""
     queued.post(asset_ids=[queued.site.only_copy(), queued.site.only_copy(), *queued.assets(3)])
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), masters(queued)) == (2, 3)
-    (job,) = jobs(queued)
+    assert (queued.site.copies(), queued.site.masters()) == (2, 3)
+    job = queued.job
     assert job["message"] == "2 of 5 assets wait for their copies."
     assert (job["status"], job["progress_processed"], job["progress_total"]) == ("STARTED", 3, 5)
 
@@ -47,16 +42,16 @@ def test_the_queue_comes_back(queued: Queued) -> None:
     assert len(json.loads(later.task.http_request.body)["asset_ids"]) == 2
 
     assert queued.tasks.deliver() == [200]
-    assert queued.copies() == 2
+    assert queued.site.copies() == 2
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), masters(queued)) == (0, 5)
+    assert (queued.site.copies(), queued.site.masters()) == (0, 5)
     assert (job["status"], job["progress_processed"], job["progress_total"]) == ("FINISHED", 5, 5)
     assert job["message"] == "5 of 5 assets removed from LucidLink."
     assert (queued.tasks.deliver(), len(queued.world.bulk_jobs)) == ([], 1)
 
 
-def test_what_stays_for_other_reasons_is_told_at_the_end(queued: Queued) -> None:
+def test_what_stays_for_other_reasons_is_told_at_the_end(queued: QueuedStage) -> None:
     """The end names what was kept in the first round, too."""
     kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
     lost = queued.world.add_collection()
@@ -65,44 +60,44 @@ def test_what_stays_for_other_reasons_is_told_at_the_end(queued: Queued) -> None
     queued.tasks.deliver()
     queued.world.finish_copies()
     queued.tasks.deliver()
-    (job,) = jobs(queued)
+    job = queued.job
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "its master clip.mov is MISSING" in job["message"]
     assert f"{lost}: iconik does not know it" in job["message"]
-    assert queued.copies() == 1
+    assert queued.site.copies() == 1
 
 
-def test_a_copy_that_fails_ends_the_wait(queued: Queued) -> None:
+def test_a_copy_that_fails_ends_the_wait(queued: QueuedStage) -> None:
     """When iconik's copy has failed half-way the job ends with a warning that says why."""
     queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.deliver()
     queued.world.finish_copies(error="disk full")
     assert queued.tasks.deliver() == [200]
-    (job,) = jobs(queued)
+    job = queued.job
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "Final cut: ORIGINAL: its master clip.mov is AWAITED; " in job["message"]
     assert "its copy to B2 failed: disk full" in job["message"]
     assert len(queued.world.notifications) == 1
-    assert (queued.copies(), queued.tasks.deliver()) == (1, [])
+    assert (queued.site.copies(), queued.tasks.deliver()) == (1, [])
 
 
 @pytest.mark.parametrize(
     ("status", "end"), [("FAILED", "FINISHED_WITH_WARNING"), ("FINISHED", "STARTED")]
 )
-def test_a_bulk_copy_that_fails_ends_the_wait(queued: Queued, status: str, end: str) -> None:
+def test_a_bulk_copy_that_fails_ends_the_wait(queued: QueuedStage, status: str, end: str) -> None:
     """The failure of the whole copy ends it too; that it is finished proves nothing."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     queued.world.transfers.clear()
     queued.world.jobs[queued.world.bulk_jobs[0]]["status"] = status
     queued.tasks.deliver()
-    (job,) = jobs(queued)
-    assert (job["status"], queued.copies()) == (end, 1)
+    job = queued.job
+    assert (job["status"], queued.site.copies()) == (end, 1)
     assert ("its copy to B2 failed" in job["message"]) == (status == "FAILED")
 
 
 @pytest.mark.parametrize(("status", "waits"), [("AWAITED", True), ("FAILED", False)])
-def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bool) -> None:
+def test_a_copy_that_iconik_lists_no_more(queued: QueuedStage, status: str, waits: bool) -> None:
     """While a file of the copy is unfinished it is waited for, without one it is told."""
     asset_id = queued.site.only_copy(CLIP, {"original_name": "clip.wav"})
     queued.post(asset_ids=[asset_id])
@@ -111,11 +106,11 @@ def test_a_copy_that_iconik_lists_no_more(queued: Queued, status: str, waits: bo
     files = [CLIP, {"original_name": "clip.wav", "status": status}]
     queued.world.add_file_set(asset_id, queued.site.b2, files)
     queued.tasks.deliver()
-    assert (jobs(queued)[0]["status"] == "STARTED") == waits
-    assert queued.copies() == 2
+    assert (queued.jobs[0]["status"] == "STARTED") == waits
+    assert queued.site.copies() == 2
 
 
-def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
+def test_after_a_day_the_wait_is_over(queued: QueuedStage) -> None:
     """A copy that takes too long ends in a warning that names the asset."""
     queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.deliver()
@@ -124,30 +119,30 @@ def test_after_a_day_the_wait_is_over(queued: Queued) -> None:
     payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     assert queued.tasks.deliver() == [200]
-    (job,) = jobs(queued)
+    job = queued.job
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "Final cut: ORIGINAL: it has no master; " in job["message"]
     assert "it was not copied to B2 within 24 hours" in job["message"]
-    assert (queued.copies(), queued.tasks.deliver()) == (1, [])
+    assert (queued.site.copies(), queued.tasks.deliver()) == (1, [])
 
 
-def test_what_was_not_asked_for_is_not_waited_for(queued: Queued) -> None:
+def test_what_was_not_asked_for_is_not_waited_for(queued: QueuedStage) -> None:
     """Who stays for another reason does so in each round, and is not said to be late or failed."""
     kept, _ = queued.site.asset([CLIP], [])
     missing, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}])
     queued.post(asset_ids=[kept, missing, queued.site.only_copy()])
     for _ in range(2):
         queued.tasks.deliver()
-        assert jobs(queued)[0]["message"] == "1 of 3 assets waits for its copy."
+        assert queued.jobs[0]["message"] == "1 of 3 assets waits for its copy."
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
-    message = jobs(queued)[0]["message"]
+    message = queued.jobs[0]["message"]
     assert "of its master iconik lists no files;" in message
     assert "ORIGINAL: its master clip.mov is MISSING" in message
     assert message.count("disk full") == 1
 
 
-def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
+def test_what_becomes_whole_is_asked_for_then(queued: QueuedStage) -> None:
     """A render that was still being written is copied in a later round."""
     growing = queued.site.only_copy(CLIP | {"status": "GROWING"})
     queued.post(asset_ids=[growing, queued.site.only_copy()])
@@ -158,10 +153,10 @@ def test_what_becomes_whole_is_asked_for_then(queued: Queued) -> None:
     assert len(queued.world.bulk_jobs) == 2
     queued.world.finish_copies()
     queued.tasks.deliver()
-    assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
+    assert (queued.site.copies(), queued.jobs[0]["status"]) == (0, "FINISHED")
 
 
-def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
+def test_a_lost_sub_collection_is_told_at_the_end(queued: QueuedStage) -> None:
     """A collection that iconik lacks is no asset, and not done with in the next round."""
     lost = queued.world.add_collection()
     above = queued.world.add_collection(lost, queued.site.only_copy())
@@ -170,12 +165,12 @@ def test_a_lost_sub_collection_is_told_at_the_end(queued: Queued) -> None:
     queued.tasks.deliver()
     queued.world.finish_copies()
     queued.tasks.deliver()
-    (job,) = jobs(queued)
+    job = queued.job
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert f"{lost}: iconik does not know it" in job["message"]
 
 
-def test_a_failure_is_seen_though_the_job_was_not_told(queued: Queued) -> None:
+def test_a_failure_is_seen_though_the_job_was_not_told(queued: QueuedStage) -> None:
     """Whose copy somebody else asked for learns of its failure from the transfer's own job."""
     asset_id = queued.site.only_copy()
     for _ in range(2):
@@ -183,10 +178,10 @@ def test_a_failure_is_seen_though_the_job_was_not_told(queued: Queued) -> None:
         queued.tasks.deliver()
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
-    assert [job["message"].count("disk full") for job in jobs(queued)] == [1, 1]
+    assert [job["message"].count("disk full") for job in queued.jobs] == [1, 1]
 
 
-def test_one_of_two_copy_jobs_fails(queued: Queued) -> None:
+def test_one_of_two_copy_jobs_fails(queued: QueuedStage) -> None:
     """While another job goes on, it is not known whose copies the failed one was for."""
     queued.world.lists_transfers_from = False
     asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
@@ -198,69 +193,69 @@ def test_one_of_two_copy_jobs_fails(queued: Queued) -> None:
     queued.world.transfers.clear()
     queued.world.jobs[first]["status"] = "ABORTED"
     queued.tasks.deliver()
-    assert jobs(queued)[0]["status"] == "STARTED"
+    assert queued.jobs[0]["status"] == "STARTED"
     queued.world.jobs[second]["status"] = "FINISHED"
     queued.tasks.deliver()
-    assert jobs(queued)[0]["status"] == "FINISHED_WITH_WARNING"
+    assert queued.jobs[0]["status"] == "FINISHED_WITH_WARNING"
 
 
-def test_the_last_delivery_still_comes_back(queued: Queued) -> None:
+def test_the_last_delivery_still_comes_back(queued: QueuedStage) -> None:
     """An asset that fails to the end does not end the wait of others."""
     queued.world.denied.add(denied := queued.assets(1)[0])
     queued.post(asset_ids=[denied, queued.site.only_copy()])
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
-    assert jobs(queued)[0]["message"] == "1 of 2 assets waits for its copy."
+    assert queued.jobs[0]["message"] == "1 of 2 assets waits for its copy."
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
-    (job,) = jobs(queued)
-    assert (job["status"], queued.copies()) == ("FAILED", 1)
+    job = queued.job
+    assert (job["status"], queued.site.copies()) == ("FAILED", 1)
     assert "1 of 2 assets removed from LucidLink, 1 failed." in job["message"]
 
 
-def test_a_queue_that_is_away_at_last_ends_the_job(queued: Queued) -> None:
+def test_a_queue_that_is_away_at_last_ends_the_job(queued: QueuedStage) -> None:
     """If the queue will not repeat either, the job ends as without one."""
     queued.post(asset_ids=[queued.site.only_copy(title="Final cut")])
     queued.tasks.is_away = True
     queued.tasks.retries = 19
     assert queued.tasks.deliver() == [200]
-    (job,) = jobs(queued)
+    job = queued.job
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "Final cut: ORIGINAL: it is being copied to B2 first" in job["message"]
 
 
-def test_a_wait_of_a_payload_is_not_believed(queued: Queued) -> None:
+def test_a_wait_of_a_payload_is_not_believed(queued: QueuedStage) -> None:
     """Only the queue may say that copies were asked for: an editor's payload asks for them."""
     wait = {"times": 9, "awaited": {}, "before": {}, "jobs": []}
     queued.post(asset_ids=[queued.site.only_copy()], wait=wait)
     queued.tasks.deliver()
     assert len(queued.world.bulk_jobs) == 1
-    assert jobs(queued)[0]["message"] == "1 of 1 asset waits for its copy."
+    assert queued.jobs[0]["message"] == "1 of 1 asset waits for its copy."
 
 
-def test_without_a_job_the_queue_comes_back_too(queued: Queued) -> None:
+def test_without_a_job_the_queue_comes_back_too(queued: QueuedStage) -> None:
     """A removal that could not show as a job waits as well."""
     queued.world.jobs_work = False
     queued.post(asset_ids=[queued.site.only_copy()])
     assert queued.tasks.deliver() == [200]
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), masters(queued)) == (0, 1)
+    assert (queued.site.copies(), queued.site.masters()) == (0, 1)
 
 
-def test_an_abort_ends_the_wait(queued: Queued) -> None:
+def test_an_abort_ends_the_wait(queued: QueuedStage) -> None:
     """An aborted job removes nothing, though its copy stands now."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
     queued.world.finish_copies()
-    (job,) = jobs(queued)
+    job = queued.job
     job["status"] = "ABORT_PENDING"
     assert queued.tasks.deliver() == [200]
-    assert (job["status"], queued.copies(), queued.tasks.deliver()) == ("ABORTED", 1, [])
+    assert (job["status"], queued.site.copies(), queued.tasks.deliver()) == ("ABORTED", 1, [])
 
 
 @pytest.mark.parametrize(("size", "left"), [(1000, 0), (1, 1)])
-def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: int) -> None:
+def test_a_master_that_appears_by_another_way(queued: QueuedStage, size: int, left: int) -> None:
     """A complete one lets the file go; a different one keeps it, and ends the wait."""
     asset_id = queued.site.only_copy()
     queued.post(asset_ids=[asset_id])
@@ -268,10 +263,10 @@ def test_a_master_that_appears_by_another_way(queued: Queued, size: int, left: i
     queued.world.transfers.clear()
     queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | {"size": size}])
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), queued.tasks.deliver()) == (left, [])
+    assert (queued.site.copies(), queued.tasks.deliver()) == (left, [])
 
 
-def test_the_action_is_repeated_meanwhile(queued: Queued) -> None:
+def test_the_action_is_repeated_meanwhile(queued: QueuedStage) -> None:
     """Two removals of the same wait for one copy, and both come to their end."""
     asset_id = queued.site.only_copy()
     for _ in range(2):
@@ -280,11 +275,11 @@ def test_the_action_is_repeated_meanwhile(queued: Queued) -> None:
     assert len(queued.world.bulk_jobs) == 1
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200, 200]
-    assert [job["status"] for job in jobs(queued)] == ["FINISHED", "FINISHED"]
-    assert (queued.copies(), masters(queued)) == (0, 1)
+    assert [job["status"] for job in queued.jobs] == ["FINISHED", "FINISHED"]
+    assert (queued.site.copies(), queued.site.masters()) == (0, 1)
 
 
-def test_a_task_that_comes_twice_waits_once(queued: Queued) -> None:
+def test_a_task_that_comes_twice_waits_once(queued: QueuedStage) -> None:
     """The queue comes back once, though the first task was delivered again."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
@@ -293,7 +288,7 @@ def test_a_task_that_comes_twice_waits_once(queued: Queued) -> None:
     assert len(queued.world.bulk_jobs) == 1
 
 
-def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
+def test_a_queue_that_is_away_delays_only(queued: QueuedStage) -> None:
     """If the queue does not take the next task, it repeats this one."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.is_away = True
@@ -302,10 +297,10 @@ def test_a_queue_that_is_away_delays_only(queued: Queued) -> None:
     assert queued.tasks.deliver() == [200]
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), jobs(queued)[0]["status"]) == (0, "FINISHED")
+    assert (queued.site.copies(), queued.jobs[0]["status"]) == (0, "FINISHED")
 
 
-def test_after_a_day_nothing_waits(queued: Queued) -> None:
+def test_after_a_day_nothing_waits(queued: QueuedStage) -> None:
     """Late is late for all, also for what became whole only then: no other task is made."""
     growing = queued.site.only_copy(CLIP | {"status": "GROWING"})
     queued.post(asset_ids=[growing, queued.site.only_copy()])
@@ -317,11 +312,11 @@ def test_after_a_day_nothing_waits(queued: Queued) -> None:
     payload["pins"]["clicked"] -= 24 * 3600
     request.body = json.dumps(payload).encode()
     queued.tasks.deliver()
-    assert (jobs(queued)[0]["status"], queued.tasks.deliver()) == ("FINISHED_WITH_WARNING", [])
+    assert (queued.jobs[0]["status"], queued.tasks.deliver()) == ("FINISHED_WITH_WARNING", [])
     assert len(queued.world.bulk_jobs) == 1
 
 
-def test_a_failed_copy_is_not_asked_for_again(queued: Queued) -> None:
+def test_a_failed_copy_is_not_asked_for_again(queued: QueuedStage) -> None:
     """While another asset waits, the one whose copy failed does not, and its reason is kept."""
     failed = queued.site.only_copy()
     queued.post(asset_ids=[failed, queued.site.only_copy()])
@@ -336,45 +331,45 @@ def test_a_failed_copy_is_not_asked_for_again(queued: Queued) -> None:
     assert len(queued.world.bulk_jobs) == 1
     queued.world.finish_copies()
     queued.tasks.deliver()
-    (job,) = jobs(queued)
+    job = queued.job
     assert (job["status"], job["message"].count("disk full")) == ("FINISHED_WITH_WARNING", 1)
 
 
-def test_a_transfer_that_is_listed_is_waited_for(queued: Queued) -> None:
+def test_a_transfer_that_is_listed_is_waited_for(queued: QueuedStage) -> None:
     """Whatever part of a copy stands already, it is under way while iconik lists it."""
     asset_id = queued.site.only_copy(CLIP, {"original_name": "clip.wav"})
     queued.post(asset_ids=[asset_id])
     queued.tasks.deliver()
     queued.world.add_file_set(asset_id, queued.site.b2, [CLIP])
     queued.tasks.deliver()
-    assert jobs(queued)[0]["status"] == "STARTED"
+    assert queued.jobs[0]["status"] == "STARTED"
 
 
-def test_an_abort_that_could_not_be_told_is_told_later(queued: Queued) -> None:
+def test_an_abort_that_could_not_be_told_is_told_later(queued: QueuedStage) -> None:
     """While the job cannot be written the queue goes on, until it says that it is aborted."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
-    (job,) = jobs(queued)
+    job = queued.job
     job["status"] = "ABORT_PENDING"
     queued.world.jobs_work = False
     assert queued.tasks.deliver() == [503]
     queued.world.jobs_work = True
     assert queued.tasks.deliver() == [200]
-    assert (job["status"], queued.copies()) == ("ABORTED", 1)
+    assert (job["status"], queued.site.copies()) == ("ABORTED", 1)
 
 
-def test_a_deleted_job_does_not_silence_the_end(queued: Queued) -> None:
+def test_a_deleted_job_does_not_silence_the_end(queued: QueuedStage) -> None:
     """Who has deleted the waiting job is still notified of what stays."""
     queued.post(asset_ids=[queued.site.only_copy()])
     queued.tasks.deliver()
-    del queued.world.jobs[jobs(queued)[0]["id"]]
+    del queued.world.jobs[queued.jobs[0]["id"]]
     queued.world.finish_copies(error="disk full")
     assert queued.tasks.deliver() == [200]
     (notification,) = queued.world.notifications.values()
     assert "disk full" in notification["message_long"]
 
 
-def test_a_later_add_wins(queued: Queued) -> None:
+def test_a_later_add_wins(queued: QueuedStage) -> None:
     """An asset that is added again while its removal waits stays, and the job says why."""
     added, other = queued.site.only_copy(title="Final cut"), queued.site.only_copy()
     queued.post(asset_ids=[added, other])
@@ -385,13 +380,13 @@ def test_a_later_add_wins(queued: Queued) -> None:
     queued.tasks.deliver()
     assert queued.site.copies() == 1
     assert queued.world.file_sets_of(added, queued.site.lucidlink)
-    job = jobs(queued)[0]
+    job = queued.jobs[0]
     assert job["status"] == "FINISHED_WITH_WARNING"
     assert "Final cut: it was added to LucidLink again after the click" in job["message"]
 
 
 @pytest.mark.parametrize("unsaid", ["storage_id", "date_created", "role"])
-def test_what_iconik_does_not_say_of_a_later_add(queued: Queued, unsaid: str) -> None:
+def test_what_iconik_does_not_say_of_a_later_add(queued: QueuedStage, unsaid: str) -> None:
     """Where it cannot be known whether an asset was added again, it stays."""
     asset_id = queued.site.only_copy()
     queued.post(asset_ids=[asset_id])
@@ -407,10 +402,10 @@ def test_what_iconik_does_not_say_of_a_later_add(queued: Queued, unsaid: str) ->
     else:
         row.update({"date_created": None, "metadata": {"storage_id": queued.site.lucidlink}})
     assert queued.tasks.deliver() == [200]
-    assert queued.copies() == 1
+    assert queued.site.copies() == 1
 
 
-def test_a_transfer_elsewhere_or_before_the_click_does_not_matter(queued: Queued) -> None:
+def test_a_transfer_elsewhere_or_before_the_click_does_not_matter(queued: QueuedStage) -> None:
     """Neither the copy to B2, nor a transfer to another storage, nor an old one keeps an asset."""
     asset_id = queued.site.only_copy()
     common = {"type": "TRANSFER", "object_id": asset_id, "status": "FINISHED"}
@@ -421,4 +416,4 @@ def test_a_transfer_elsewhere_or_before_the_click_does_not_matter(queued: Queued
     queued.world.add_job(common | {"metadata": {"storage_id": queued.site.other}})
     queued.world.finish_copies()
     assert queued.tasks.deliver() == [200]
-    assert (queued.copies(), masters(queued)) == (0, 1)
+    assert (queued.site.copies(), queued.site.masters()) == (0, 1)

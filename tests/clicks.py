@@ -1,0 +1,90 @@
+"""Clicks in process: done at once, or put into a queue in memory, which delivers when told to."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from werkzeug.datastructures import Headers
+
+import main
+from sandbox.site import Site
+from sandbox.world import Row
+from storage_plugin import background, webhook
+from storage_plugin.background.run import Run
+from storage_plugin.background.task import Task, read_delivery
+from storage_plugin.errors import PluginError
+from storage_plugin.logs import Log
+from storage_plugin.rest import Rest
+from storage_plugin.settings import Settings
+
+EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
+
+
+class Clicks:
+    """What an editor does on a site, and what the plugin answers.
+
+    Attributes:
+        log: of the last action.
+        tasks: what was handed over to the queue: name, path and body.
+    """
+
+    def __init__(self, site: Site, rest: Rest) -> None:
+        self.site = site
+        self.log = Log()
+        self.tasks: list[tuple[str, str, bytes]] = []
+        self._rest = rest
+
+    def now(self, name: str = "remove", collections: Sequence[str] = (), **settings: object) -> str:
+        """Do an action without a queue, with all assets or with collections; return the answer."""
+        run = self._run(f"/{name}", self._payload(collections), settings)
+        return _answer(lambda: (background.remove if name == "remove" else main.add)(run))
+
+    def later(
+        self, name: str = "remove", collections: Sequence[str] = (), **settings: object
+    ) -> str:
+        """Hand an action over, with all assets or with collections; return the answer."""
+        run = self._run(f"/{name}", self._payload(collections), settings)
+        return _answer(lambda: background.defer(run))
+
+    def deliver(self, number: int = 0, retries: int = 0) -> str:
+        """Deliver a task, and return the answer."""
+        name, path, body = self.tasks[number]
+        headers = {"X-CloudTasks-TaskName": name, "X-CloudTasks-TaskRetryCount": str(retries)}
+        run = self._run(path, body, {})
+        delivery = read_delivery(Headers(headers), body, run.action)
+        return _answer(lambda: background.resume(run, delivery))
+
+    def hand_over(self, task: Task, settings: Settings) -> None:
+        """Take a task, once by its name, as the queue does."""
+        name = task.name or f"task-{len(self.tasks)}"
+        if name not in [known for known, _, _ in self.tasks]:
+            self.tasks.append((name, f"/{task.action.name}", task.body()))
+
+    @property
+    def jobs(self) -> list[Row]:
+        """The jobs that the plugin has made."""
+        return [job for job in self.site.world.jobs.values() if job["type"] == "CUSTOM"]
+
+    @property
+    def job(self) -> Row:
+        """The only one of them."""
+        (job,) = self.jobs
+        return job
+
+    def _payload(self, collections: Sequence[str]) -> bytes:
+        assets = [] if collections else list(self.site.world.assets)
+        selection = {"asset_ids": assets, "collection_ids": [*collections]}
+        return json.dumps(selection | {"user_id": EDITOR}).encode()
+
+    def _run(self, path: str, body: bytes, changes: Mapping[str, object]) -> Run:
+        action = webhook.read_action(path, {}, body)
+        settings = Settings("app-id", "LucidLink", master_storage_name="B2")
+        self.log = Log()
+        return Run(action, replace(settings, **changes), self._rest, self, self.log)  # type: ignore[arg-type]
+
+
+def _answer(act: Callable[[], str]) -> str:
+    try:
+        return act()
+    except PluginError as error:
+        return f"{type(error).__name__}: {error}"

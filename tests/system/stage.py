@@ -1,0 +1,167 @@
+"""A running function, on an iconik that holds nothing at the start of each test."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import requests
+
+from sandbox.faults import Faults
+from sandbox.function import Function, run_function
+from sandbox.server import create_app, serve
+from sandbox.site import CLIP, Site
+from sandbox.tasks import Tasks
+from sandbox.world import Row, World, new_id
+from tests import contract
+
+SECRET = "schlüssel-for-tests"
+TOKEN = "token-for-tests"
+EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
+ID = "11f0aaaa-0000-4000-8000-00000000000a"
+
+Run = Callable[[Mapping[str, str]], AbstractContextManager[Function]]
+
+
+class Stage:
+    """A function that many tests share, for its start takes half a second.
+
+    Args:
+        stack: takes what has to be stopped.
+        run: runs a function with some settings.
+        changes: settings that are not as usual.
+
+    Attributes:
+        world: the iconik, and `site` its storages.
+        faults: what goes wrong with requests to it.
+        settings: of the function.
+        function: the function.
+    """
+
+    def __init__(self, stack: ExitStack, run: Run = run_function, **changes: str) -> None:
+        self.faults = Faults()
+        self._mistakes: list[str] = []
+        self._set_up()
+        self.settings = {
+            "ICONIK_URL": stack.enter_context(serve(self, self.faults)),
+            "ICONIK_ID": self.world.app_id,
+            "ICONIK_TOKEN": TOKEN,
+            "STORAGE_NAME": "LucidLink",
+            "MASTER_STORAGE_NAME": "B2",
+            "BZ_SHARED_SECRET": SECRET,
+        }
+        self.function = stack.enter_context(run(self.settings | changes))
+        self._logged = 0
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Serve the iconik of this test, as WSGI has it."""
+        return self._app(environ, start_response)
+
+    @contextmanager
+    def test(self) -> Iterator[None]:
+        """Begin a test; at its end all requests and answers must have been as iconik describes."""
+        self.faults.reset()
+        self._set_up()
+        self._logged = len(self.function.output)
+        yield
+        assert self._mistakes == []
+
+    def _set_up(self) -> None:
+        self.world = World(token=TOKEN)
+        self.site = Site(self.world)
+        self._app = create_app(self.world)
+        if contract.DESCRIPTION.is_file():
+            self._mistakes = contract.enforce(self._app)
+
+    @contextmanager
+    def run(self, **changes: str | None) -> Iterator[Function]:
+        """Run another function on the same iconik, with other settings; None takes one away."""
+        changed = self.settings | changes
+        with run_function(
+            {name: value for name, value in changed.items() if value is not None}
+        ) as it:
+            yield it
+
+    def post(
+        self, path: str = "/remove", secret: str | None = SECRET, **payload: object
+    ) -> requests.Response:
+        """Post a custom action to the function, as iconik does."""
+        return post(self.function, path, secret, **payload)
+
+    def master(self) -> str:
+        """Add an asset that is on B2 alone, and return its id."""
+        asset_id = self.world.add_asset("Clip")
+        self.world.add_file_set(asset_id, self.site.b2, [CLIP])
+        return asset_id
+
+    def assets(self, number: int) -> list[str]:
+        """Add assets on both storages, and return their ids."""
+        return [self.site.asset([CLIP])[0] for _ in range(number)]
+
+    @property
+    def jobs(self) -> list[Row]:
+        """The jobs that the plugin has made."""
+        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
+
+    @property
+    def job(self) -> Row:
+        """The only one of them."""
+        (job,) = self.jobs
+        return job
+
+    @property
+    def output(self) -> str:
+        """What the function has logged in this test."""
+        return self.function.output[self._logged :]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of it."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+class QueuedStage(Stage):
+    """A function with a queue, which delivers when it is told to.
+
+    Attributes:
+        tasks: the queue.
+    """
+
+    def __init__(self, stack: ExitStack, **changes: str) -> None:
+        self.tasks = Tasks()
+        super().__init__(stack, self.tasks.run_function, **changes)
+
+    @contextmanager
+    def test(self) -> Iterator[None]:
+        """Begin a test, with nothing in the queue."""
+        self.tasks.reset()
+        with super().test():
+            yield
+
+
+def post(
+    function: Function, path: str, secret: str | None = SECRET, **payload: object
+) -> requests.Response:
+    """Post a custom action to any function, as iconik does."""
+    body = {
+        "user_id": EDITOR,
+        "system_domain_id": new_id(),
+        "context": "BULK",
+        "action_id": new_id(),
+        "asset_ids": [],
+        "collection_ids": [],
+        "saved_search_ids": [],
+        "metadata_view_id": None,
+        "metadata_values": None,
+        "date_created": "2026-01-09T17:00:00.000000",
+        "auth_token": "payload-token",
+    }
+    return send(function, "POST", path, secret, json=body | payload)
+
+
+def send(
+    function: Function, method: str, path: str, secret: str | None = SECRET, **kwargs: Any
+) -> requests.Response:
+    """Send any request to a function."""
+    headers = {"x-bz-secret": secret.encode()} if secret is not None else {}
+    return requests.request(method, function.url + path, headers=headers, timeout=60, **kwargs)
