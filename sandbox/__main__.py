@@ -137,7 +137,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove a render that has to be copied to B2 first, and add it again while that goes on."""
     print("\nA render is on LucidLink alone, so that a removal has it copied to B2 first:")
-    demo.world.copies_take_time = True
+    demo.world.quirks.copies_take_time = True
     render = demo.world.add_asset("Final cut")
     demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
     payload = demo.payload() | {"asset_ids": [render], "collection_ids": []}

@@ -52,7 +52,7 @@ def create_app(world: World) -> flask.Flask:
             flask.abort(401)
         if (request.view_args or {}).get("asset_id") in world.denied:
             flask.abort(403)
-        world.on_call(request.method, request.path)
+        world.quirks.on_call(request.method, request.path)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[Row, int]:
@@ -62,7 +62,7 @@ def create_app(world: World) -> flask.Flask:
 
     def as_sent(file: Row) -> Row:
         status = world.file_sets[file["file_set_id"]]["status"]
-        return {"file_set_status": status} | file | world.unsaid
+        return {"file_set_status": status} | file | world.quirks.unsaid
 
     def of_asset(asset_id: str, row: Row | None) -> Row:
         return known(row if row and row["asset_id"] == asset_id else None)
@@ -95,11 +95,13 @@ def create_app(world: World) -> flask.Flask:
 
     @app.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
     def transfers_to(storage_id: str) -> Row:
-        return transfers("destination_storage_id", storage_id, not world.lists_transfers_from)
+        return transfers(
+            "destination_storage_id", storage_id, not world.quirks.lists_transfers_from
+        )
 
     @app.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
     def transfers_from(storage_id: str) -> Row:
-        return transfers("original_storage_id", storage_id, world.lists_transfers_from)
+        return transfers("original_storage_id", storage_id, world.quirks.lists_transfers_from)
 
     def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
         if "can_read_transfers" not in world.roles:
@@ -137,27 +139,31 @@ def create_app(world: World) -> flask.Flask:
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
     def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
-        if world.take("refusals"):
+        if world.quirks.take("refusals"):
             flask.abort(429)
-        if world.take("failures"):
+        if world.quirks.take("failures"):
             flask.abort(500)
         row = of_asset(asset_id, world.file_sets.get(file_set_id))
-        is_immediate = request.args.get("immediately") == "true" and world.knows_immediately
-        if world.works:
+        is_immediate = request.args.get("immediately") == "true" and world.quirks.knows_immediately
+        if world.quirks.deletions_work:
             world.delete(file_set_id)
             if is_immediate:
                 world.purge(file_set_id)
-        if world.take("lost"):
+        if world.quirks.take("lost"):
             flask.abort(500)
-        return (row, 200) if not (is_immediate or world.says) else ("", world.says or 204)
+        return (
+            (row, 200)
+            if not (is_immediate or world.quirks.deletion_status)
+            else ("", world.quirks.deletion_status or 204)
+        )
 
     @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
     def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
         if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
             flask.abort(400)
-        if world.works:
+        if world.quirks.deletions_work:
             world.purge(file_set_id)
-        return "", world.says or 204
+        return "", world.quirks.deletion_status or 204
 
     @app.get("/API/assets/v1/collections/<id:collection_id>/contents/")
     def contents(collection_id: str) -> Row:
@@ -183,7 +189,7 @@ def create_app(world: World) -> flask.Flask:
 
     @app.post("/API/jobs/v1/jobs/")
     def create_job() -> tuple[Row, int]:
-        if not world.jobs_work:
+        if not world.quirks.jobs_work:
             flask.abort(403)
         return world.add_job(request.get_json()), 201
 
@@ -209,11 +215,11 @@ def create_app(world: World) -> flask.Flask:
 
     @app.patch("/API/jobs/v1/jobs/<id:job_id>/")
     def update_job(job_id: str) -> Row:
-        if not world.jobs_work:
+        if not world.quirks.jobs_work:
             flask.abort(403)
         known(world.jobs.get(job_id))
         changed = world.change_job(job_id, request.get_json())
-        return changed if world.jobs_tell else changed | {"status": None}
+        return changed if world.quirks.jobs_show_status else changed | {"status": None}
 
     @app.get("/API/users/v1/users/current/")
     def current_user() -> Row:
@@ -233,7 +239,7 @@ def create_app(world: World) -> flask.Flask:
         action = request.get_json()
         if context != action["context"]:
             flask.abort(400)
-        if "app_id" in action and not world.apps_work:
+        if "app_id" in action and not world.quirks.apps_work:
             flask.abort(500)
         return world.add_custom_action(action), 201
 
@@ -284,7 +290,7 @@ def cursor_page(world: World, rows: Sequence[Row]) -> Row:
 
 
 def _per_page(world: World) -> int:
-    return world.rows_per_page or min(flask.request.args.get("per_page", PAGE, int), 100)
+    return world.quirks.rows_per_page or min(flask.request.args.get("per_page", PAGE, int), 100)
 
 
 def _objects(world: World, rows: Sequence[Row], following: Row | None) -> Row:
@@ -293,7 +299,7 @@ def _objects(world: World, rows: Sequence[Row], following: Row | None) -> Row:
     Args:
         following: what asks for these rows besides the query of the request; None: there are none.
     """
-    if not world.links_pages:
+    if not world.quirks.links_pages:
         return {"objects": rows}
     if not following:
         return {"objects": rows, "next_url": None}

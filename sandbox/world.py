@@ -2,10 +2,12 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
+
+from sandbox.quirks import Quirks
 
 Row = dict[str, Any]
 
@@ -26,7 +28,7 @@ ROLES = (
     "can_write_jobs",
     "can_write_transfers",
 )
-"""All that the plugin can use."""
+"""All roles that the plugin can use."""
 
 
 def new_id() -> str:
@@ -55,23 +57,9 @@ class World:
     """An iconik system: tables of rows by their ids, and a Storage Gateway.
 
     Attributes:
-        links_pages: whether a page links to the next one.
-        rows_per_page: rows on a page, whatever is asked for; None: as many as are asked for.
-        knows_immediately: whether a file set can be deleted past the recycle bin.
-        unsaid: fields of files, and what their lists say in the place of the truth.
-        says: the status that a file set's deletion is answered with; None: the usual one.
-        works: whether deletions work, though they are answered well.
-        refusals: the number of deletions that are answered 429 and not done.
-        failures: the number of those that are answered 500 and not done.
-        lost: the number of those that are done and answered 500.
-        on_call: is called with the method and the path of each request, before it is served.
+        quirks: how the system differs from the usual one.
         denied: assets that the token's user has no access to.
         job_changes: of all jobs, in their order.
-        jobs_work: whether the token's user may write jobs.
-        jobs_tell: whether the answer to a change of a job tells its status.
-        copies_take_time: whether they last until `finish_copies` is called.
-        lists_transfers_from: whether transfers are listed where they come from, or where they go.
-        apps_work: whether a custom action can be created with an App.
         permissions: what iconik may do on each storage, as far as it tells.
         user_id: the token's user.
         roles: of the token's user.
@@ -80,22 +68,8 @@ class World:
 
     app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
     token: str = "sandbox-token"
-    links_pages: bool = True
-    rows_per_page: int | None = None
-    knows_immediately: bool = True
-    unsaid: Row = field(default_factory=dict)
-    says: int | None = None
-    works: bool = True
-    refusals: int = 0
-    failures: int = 0
-    lost: int = 0
-    on_call: Callable[[str, str], None] = lambda *_: None
+    quirks: Quirks = field(default_factory=Quirks)
     denied: set[str] = field(default_factory=set)
-    jobs_work: bool = True
-    jobs_tell: bool = True
-    apps_work: bool = True
-    copies_take_time: bool = False
-    lists_transfers_from: bool = True
     transfers: dict[str, Row] = field(default_factory=dict)
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
@@ -186,12 +160,6 @@ class World:
         files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]].values()
         return [row for row in files if row["file_set_id"] == file_set_id]
 
-    def take(self, quirk: str) -> bool:
-        """Whether a quirk befalls this request; if so, it befalls one less."""
-        left: int = getattr(self, quirk)
-        setattr(self, quirk, max(0, left - 1))
-        return left > 0
-
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
         return [
@@ -225,7 +193,7 @@ class World:
                 elif source := self._source(format, request):
                     folder = request.get("file_path") or source["base_dir"]
                     self._transfer(bulk, source, storage_id, folder)
-        if not self.copies_take_time:
+        if not self.quirks.copies_take_time:
             self.finish_copies()
             bulk["status"] = "FINISHED"
         return str(bulk["id"])
@@ -280,8 +248,8 @@ class World:
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""
         now = self.now()
-        times = {"date_created": now, "date_modified": now}
-        return self.jobs[_insert(self.jobs, times | {"metadata": {}} | job)]
+        usual = {"title": "Job", "metadata": {}, "date_created": now, "date_modified": now}
+        return self.jobs[_insert(self.jobs, usual | job)]
 
     def change_job(self, job_id: str, changes: Row) -> Row:
         """Change a job, keep the changes in mind and return it."""

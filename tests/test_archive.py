@@ -28,7 +28,7 @@ ON = replace(SETTINGS, archive_before_remove=True)
 @pytest.fixture
 def site(world: World) -> Site:
     """Return a world with storages, on which copies take time."""
-    world.copies_take_time = True
+    world.quirks.copies_take_time = True
     return Site(world)
 
 
@@ -109,7 +109,7 @@ def test_what_became_of_a_copy(
 ) -> None:
     """A copy that was asked for is waited for while it is unfinished, and no longer."""
     asset_id, _ = site.asset([CLIP], [CLIP | file])
-    site.world.unsaid = unsaid
+    site.world.quirks.unsaid = unsaid
     (format,) = site.world.formats_of(asset_id)
     wait = Wait(0, {format["id"]: asset_id})
     (removal,) = archive_selection(iconik, Selection(assets=(asset_id,)), wait=wait)
@@ -229,7 +229,7 @@ def test_a_list_of_transfers_may_change_while_it_is_read(
     site: Site, iconik: BackgroundIconik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies that end between two pages are no contradiction."""
-    site.world.rows_per_page = 1
+    site.world.quirks.rows_per_page = 1
     renders = [site.only_copy() for _ in range(3)]
     remove(iconik, *renders)
     get = iconik._rest.get
@@ -250,7 +250,7 @@ def test_many_renders_are_copied_from_lucidlink(
 ) -> None:
     """A call takes so many ids, and what another storage has of them is not taken for it."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 2)
-    site.world.copies_take_time = False
+    site.world.quirks.copies_take_time = False
     renders = [site.world.add_asset("Render") for _ in range(3)]
     for asset_id in renders:
         site.world.add_file_set(asset_id, site.other, [CLIP | {"size": 1}])

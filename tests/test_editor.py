@@ -182,14 +182,14 @@ def test_an_aborted_job_ends_the_removal(
 ) -> None:
     """An abort in iconik is noticed: nothing more is begun, and the job says what was done."""
     world = clicks.site.world
-    world.jobs_tell = jobs_tell
+    world.quirks.jobs_show_status = jobs_tell
     faults.latency = LATENCY
 
     def abort(method: str, _: str) -> None:
         for job in world.jobs.values() if method == "DELETE" else ():
             job["status"] = status
 
-    world.on_call = abort
+    world.quirks.on_call = abort
     assert clicks.now(collections=[fill(clicks.site, 300)]).startswith("OK: Aborted: ")
     assert clicks.job["status"] == "ABORTED"
     done = 300 - clicks.site.copies()
@@ -215,7 +215,7 @@ def test_a_paused_job_goes_on_when_it_is_resumed(clicks: Clicks, faults: Faults)
             if paused.count("PATCH") == 2:
                 job["status"] = "STARTED"
 
-    world.on_call = pause_and_resume
+    world.quirks.on_call = pause_and_resume
     assert clicks.now(collections=[fill(clicks.site, 100)]) == "OK"
     assert clicks.site.copies() == 0
     seen = paused[paused.index("PATCH") :]
@@ -234,7 +234,7 @@ def test_a_pause_that_outlasts_the_time_is_reported(
         for job in site.world.jobs.values() if method == "DELETE" else ():
             job["status"] = "PAUSED"
 
-    site.world.on_call = pause
+    site.world.quirks.on_call = pause
     answer = clicks.now(collections=[fill(site, 100)])
     assert answer.startswith("OutOfTime: Paused: ")
     assert clicks.job["status"] == "FAILED"
@@ -274,7 +274,7 @@ def test_trouble_with_jobs_does_not_hinder(
     """Without a job the removal is done all the same, and one warning says what to do."""
     monkeypatch.setattr(rest_module, "HURRIED", HURRIED._replace(read=0.1))
     if trouble == "denied":
-        clicks.site.world.jobs_work = False
+        clicks.site.world.quirks.jobs_work = False
     else:
         faults.services = ("jobs", "users", "users-notifications")
         faults.probabilities = {trouble: 1}
@@ -375,7 +375,7 @@ def test_nothing_is_done_before_the_job_is_known(clicks: Clicks, faults: Faults)
 
 def test_a_repeat_without_a_job_is_not_reported(clicks: Clicks, faults: Faults) -> None:
     """While the queue repeats a removal that has no job, the editor hears of no end."""
-    clicks.site.world.jobs_work = False
+    clicks.site.world.quirks.jobs_work = False
     clicks.site.asset()
     clicks.later()
     faults.services, faults.probabilities = ("files",), {"500": 1}

@@ -42,7 +42,7 @@ def test_the_job_counts_each_asset_once(clicks: Clicks, order: tuple[int, ...]) 
 def test_what_waits_is_split_again(clicks: Clicks) -> None:
     """A collection whose assets all wait for copies comes back as several tasks of the same job."""
     world = clicks.site.world
-    world.copies_take_time = True
+    world.quirks.copies_take_time = True
     collection = world.add_collection(*(clicks.site.only_copy() for _ in range(5)))
     assert clicks.later(collections=[collection], archive_before_remove=True) == "OK"
     clicks.deliver(0)
@@ -58,7 +58,7 @@ def test_what_waits_is_split_again(clicks: Clicks) -> None:
 
 def test_parts_without_a_job_are_done(clicks: Clicks) -> None:
     """Where no job can be made, all parts are done all the same."""
-    clicks.site.world.jobs_work = False
+    clicks.site.world.quirks.jobs_work = False
     for _ in range(5):
         clicks.site.asset()
     clicks.later()

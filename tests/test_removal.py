@@ -45,7 +45,7 @@ def test_a_repeat_costs_one_call(site: Site, iconik: Iconik, rest: Rest) -> None
 @pytest.mark.parametrize("links_pages", [True, False])
 def test_files_of_all_pages_are_compared(site: Site, iconik: Iconik, links_pages: bool) -> None:
     """An image sequence of many pages goes, and stays if one frame on the last page differs."""
-    site.world.links_pages = links_pages
+    site.world.quirks.links_pages = links_pages
     frames: list[Row] = [{"original_name": f"{number:04}.dpx"} for number in range(250)]
     complete, _ = site.asset(frames)
     broken, _ = site.asset(frames, [*frames[:-1], frames[-1] | {"size": 999}])
@@ -127,7 +127,7 @@ def test_files_of_one_name_find_their_masters(
 
 def test_unsaid_states_of_records_are_no_contradiction(site: Site, iconik: Iconik) -> None:
     """Rows need not repeat what iconik's own records say."""
-    site.world.unsaid = {"file_set_status": None, "format_status": None, "version_id": None}
+    site.world.quirks.unsaid = {"file_set_status": None, "format_status": None, "version_id": None}
     asset_id, _ = site.asset()
     site.world.formats_of(asset_id)[0]["status"] = None
     assert remove(iconik, asset_id)[0].removed == 1
@@ -263,7 +263,7 @@ def test_records_of_other_versions_keep_the_copy(site: Site, iconik: Iconik, sto
     asset_id, _ = site.asset()
     (row,) = site.world.file_sets_of(asset_id, getattr(site, storage))
     row["version_id"] = World.app_id
-    site.world.unsaid = {"version_id": None}
+    site.world.quirks.unsaid = {"version_id": None}
     (reason,) = remove(iconik, asset_id)[0].kept
     assert "of another version" in reason
     assert World.app_id in reason
@@ -381,7 +381,7 @@ def test_archived_file_sets_are_left_alone(site: Site, iconik: Iconik) -> None:
 
 def test_a_system_that_only_marks_is_asked_to_purge(site: Site, iconik: Iconik) -> None:
     """A system that does not know `immediately` is asked to purge."""
-    site.world.knows_immediately = False
+    site.world.quirks.knows_immediately = False
     asset_id, copy = site.asset()
     assert remove(iconik, asset_id)[0].removed == 1
     assert copy not in site.world.file_sets
@@ -394,7 +394,7 @@ def test_an_uncertain_answer_is_resolved_by_looking(
     site: Site, iconik: Iconik, status: int, works: bool
 ) -> None:
     """After 202 or 404 iconik's records decide; what is still listed is reported."""
-    site.world.says, site.world.works = status, works
+    site.world.quirks.deletion_status, site.world.quirks.deletions_work = status, works
     asset_id, copy = site.asset()
     (removal,) = remove(iconik, asset_id)
     assert (removal.removed == 1) == (copy not in site.world.file_sets) == works
@@ -415,7 +415,7 @@ class Slow:
         self.events: dict[int, object] = {}
         pace, deadline = Pace(time, time.sleep), Deadline(600, time)
         self.iconik = Iconik(new_rest(url, site.world, pace=pace, deadline=deadline))
-        site.world.on_call = self._on_call
+        site.world.quirks.on_call = self._on_call
 
     def _on_call(self, method: str, path: str) -> None:
         self.calls.append(method if method == "DELETE" else path.rstrip("/").rpartition("/")[2])
@@ -437,7 +437,7 @@ def test_a_refused_deletion_is_followed_by_a_look(site: Site, slow: Slow) -> Non
 
     def refuse_and_purge() -> None:
         site.world.purge(master)
-        site.world.refusals = 1
+        site.world.quirks.refusals = 1
 
     slow.events[5] = refuse_and_purge
     (removal,) = remove(slow.iconik, asset_id)
@@ -495,7 +495,7 @@ def test_a_lost_answer_is_resolved_by_looking(site: Site, slow: Slow) -> None:
 def test_a_deletion_that_fails_for_good_is_given_up(site: Site, slow: Slow) -> None:
     """Five looks and five deletions that fail are an error, and the copy is still there."""
     asset_id, _ = site.asset()
-    site.world.failures = 99
+    site.world.quirks.failures = 99
     (removal,) = remove(slow.iconik, asset_id)
     assert isinstance(removal.error, IconikUnavailable)
     assert (slow.calls.count("DELETE"), slow.calls.count("files"), site.copies()) == (5, 5, 1)

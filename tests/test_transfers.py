@@ -223,7 +223,7 @@ def test_collections_are_walked_to_the_bottom(
     site: Site, iconik: Iconik, links_pages: bool
 ) -> None:
     """All pages, sub-collections, loops and assets in several collections are coped with."""
-    site.world.links_pages = links_pages
+    site.world.quirks.links_pages = links_pages
     assets = [site.asset()[0] for _ in range(230)]
     inner = site.world.add_collection(*assets[200:])
     outer = site.world.add_collection(*assets[:205], inner)

@@ -219,7 +219,7 @@ def test_without_settings(run: Run, tmp_path: Path) -> None:
 
 def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
     """An iconik that fails with the App named gets the actions without."""
-    world.apps_work = False
+    world.quirks.apps_work = False
     assert run("actions", "create", "--url", URL)[1].count(": created, without an App.\n") == 6
     assert len(world.custom_actions) == 6
     assert run("actions", "create", "--url", URL)[1].count(": right already.\n") == 6

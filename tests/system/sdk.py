@@ -25,6 +25,7 @@ from pythonik.search.models import SearchCriteriaSchema
 from pythonik.usersnotifications.models import NotificationSchema
 
 from admin.iconik import AdminIconik
+from sandbox.quirks import Quirks
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World, new_id
@@ -75,7 +76,9 @@ class Scene(Site):
     """
 
     def __init__(self) -> None:
-        super().__init__(World(rows_per_page=1, links_pages=False, copies_take_time=True))
+        super().__init__(
+            World(quirks=Quirks(rows_per_page=1, links_pages=False, copies_take_time=True))
+        )
         world = self.world
         world.permissions[self.lucidlink] = {"delete_access": True}
         self.clip = world.add_asset("Clip", ["ORIGINAL", "PROXY"])

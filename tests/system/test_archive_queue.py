@@ -22,7 +22,7 @@ def running() -> Iterator[QueuedStage]:
 def queued(running: QueuedStage) -> Iterator[QueuedStage]:
     """Return that function, on an iconik in which copies take time."""
     with running.test():
-        running.world.copies_take_time = True
+        running.world.quirks.copies_take_time = True
         yield running
 
 
@@ -183,7 +183,7 @@ def test_a_failure_is_seen_though_the_job_was_not_told(queued: QueuedStage) -> N
 
 def test_one_of_two_copy_jobs_fails(queued: QueuedStage) -> None:
     """While another job goes on, it is not known whose copies the failed one was for."""
-    queued.world.lists_transfers_from = False
+    queued.world.quirks.lists_transfers_from = False
     asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
     for name in ("ORIGINAL", "PROXY"):
         queued.world.add_file_set(asset_id, queued.site.lucidlink, [CLIP], name)
@@ -235,7 +235,7 @@ def test_a_wait_of_a_payload_is_not_believed(queued: QueuedStage) -> None:
 
 def test_without_a_job_the_queue_comes_back_too(queued: QueuedStage) -> None:
     """A removal that could not show as a job waits as well."""
-    queued.world.jobs_work = False
+    queued.world.quirks.jobs_work = False
     queued.post(asset_ids=[queued.site.only_copy()])
     assert queued.tasks.deliver() == [200]
     queued.world.finish_copies()
@@ -351,9 +351,9 @@ def test_an_abort_that_could_not_be_told_is_told_later(queued: QueuedStage) -> N
     queued.tasks.deliver()
     job = queued.job
     job["status"] = "ABORT_PENDING"
-    queued.world.jobs_work = False
+    queued.world.quirks.jobs_work = False
     assert queued.tasks.deliver() == [503]
-    queued.world.jobs_work = True
+    queued.world.quirks.jobs_work = True
     assert queued.tasks.deliver() == [200]
     assert (job["status"], queued.site.copies()) == ("ABORTED", 1)
 

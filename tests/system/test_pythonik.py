@@ -214,7 +214,7 @@ LISTS = {
 def test_both_clients_see_one_world() -> None:
     """What the SDK builds, copies, lists in pages and deletes is what the plugin's client sees."""
     scene = Scene()
-    scene.world.links_pages, scene.world.lists_transfers_from = True, False
+    scene.world.quirks.links_pages, scene.world.quirks.lists_transfers_from = True, False
     with recorded(scene.world) as (url, _), sdk_of(url, scene.world) as sdk:
         plugin = Plugin(new_rest(url, scene.world))
 

@@ -180,19 +180,19 @@ def test_what_can_never_work_is_not_repeated(queued: QueuedStage) -> None:
 def test_an_untold_end_is_told_later(queued: QueuedStage) -> None:
     """While the end cannot be written into the job the queue goes on, until it is."""
     queued.post(asset_ids=queued.assets(2))
-    queued.world.jobs_work = False
+    queued.world.quirks.jobs_work = False
     assert queued.tasks.deliver() == [503]
     assert (queued.site.copies(), queued.job["status"]) == (0, "STARTED")
-    queued.world.jobs_work = True
+    queued.world.quirks.jobs_work = True
     assert queued.tasks.deliver() == [200]
     assert queued.job["status"] == "FINISHED"
 
 
 def test_without_a_job_none_is_made_later(queued: QueuedStage) -> None:
     """A removal that could not show as a job is done without one, however often it is delivered."""
-    queued.world.jobs_work = False
+    queued.world.quirks.jobs_work = False
     queued.post(asset_ids=queued.assets(2))
-    queued.world.jobs_work = True
+    queued.world.quirks.jobs_work = True
     assert queued.tasks.deliver() == [200]
     assert (queued.site.copies(), queued.world.jobs) == (0, {})
 
