@@ -39,8 +39,9 @@ def api() -> OpenAPI:
 def api_of_answers() -> OpenAPI:
     """Return the description as answers are held against it."""
     description = _description()
-    # The description is of May 2025, and these types are newer.
+    # The description is of May 2025, and these types and this status are newer.
     schemas = description["components"]["schemas"]
+    schemas["JobSchema"]["properties"]["status"]["enum"].append("DISCARDED")
     schemas["FileSetSchema"]["properties"]["type"] = {"type": "string"}
     schemas["FileSchema"]["properties"]["type"]["enum"].append("SEQUENCE")
     # The description rarely says what may be null, and in practice much is.

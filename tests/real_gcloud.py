@@ -43,6 +43,8 @@ def refused(lines: Sequence[str], folder: Path) -> list[str]:
     """
     (folder / ".env.yaml").write_text("NAME: 'value'\n")
     environ = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    # gcloud itself is not free of warnings.
+    environ["PYTHONWARNINGS"] = "ignore"
     places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
     root, python = subprocess.check_output(
         [str(GCLOUD), "info", places], env=os.environ | environ, text=True
