@@ -32,7 +32,7 @@ def stage(running: Stage) -> Iterator[Stage]:
 
 def test_add_then_remove(stage: Stage) -> None:
     """Assets, collections and saved searches go to LucidLink and come off it; the masters stay."""
-    asset, inside, found = (stage.master() for _ in range(3))
+    asset, inside, found = (stage.site.master() for _ in range(3))
     selection = {
         "asset_ids": [asset],
         "collection_ids": [stage.world.add_collection(inside)],

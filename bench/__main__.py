@@ -17,7 +17,7 @@ from sandbox.faults import LIMIT, WINDOW, Faults
 from sandbox.function import ROOT, Function, run_function
 from sandbox.secrets import Secrets, found
 from sandbox.server import create_app, serve
-from sandbox.world import World
+from sandbox.site import Site
 
 LATENCY = 0.1
 SECRET = {"x-bz-secret": "let-me-in"}
@@ -38,18 +38,16 @@ def iconik_handler(request):
 Start = Callable[[], AbstractContextManager[Function]]
 
 
-class Site:
-    """A world of assets with masters on B2, and the function's settings for it."""
+class Scene(Site):
+    """Assets with masters on B2, and the function's settings for them."""
 
     def __init__(self, assets: int, copied: bool) -> None:
-        self.world = world = World()
-        b2 = world.add_storage("B2", "B2")
-        self.lucidlink = world.add_storage("LucidLink")
-        self.ids = [world.add_asset(f"Clip {number}") for number in range(assets)]
-        for asset_id in self.ids:
-            for storage_id in (b2, self.lucidlink)[: 1 + copied]:
-                world.add_file_set(asset_id, storage_id, [{"original_name": "clip.mov"}])
-        self.secrets = {"BZ_SHARED_SECRET": SECRET["x-bz-secret"], "ICONIK_TOKEN": world.token}
+        super().__init__()
+        add = self.asset if copied else self.master
+        for number in range(assets):
+            add(title=f"Clip {number}")
+        self.ids = [*self.world.assets]
+        self.secrets = {"BZ_SHARED_SECRET": SECRET["x-bz-secret"], "ICONIK_TOKEN": self.world.token}
 
     def settings(self, url: str) -> dict[str, str]:
         """Return the settings but for the secrets."""
@@ -105,13 +103,13 @@ def cpu_seconds(function: Function) -> float:
 
 def cold_starts() -> None:
     """Print what it takes until a new instance has answered, by where its secrets come from."""
-    site = Site(1, copied=False)
+    scene = Scene(1, copied=False)
     rounds: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
     with ExitStack() as stack:
-        starts = deployments(site, stack)
+        starts = deployments(scene, stack)
         for _ in range(1 + STARTS):
             for name, start in starts.items():
-                rounds[name].append(first_answer(start, site.ids))
+                rounds[name].append(first_answer(start, scene.ids))
     # The first start of each writes bytecode, which the buildpack does beforehand.
     medians = {
         name: [statistics.median(values) for values in zip(*figures[1:], strict=True)]
@@ -126,25 +124,25 @@ def cold_starts() -> None:
         print(f"| {name} | {times} | {memory:.0f} |")
 
 
-def deployments(site: Site, stack: ExitStack) -> dict[str, Start]:
+def deployments(scene: Scene, stack: ExitStack) -> dict[str, Start]:
     """Return how to start each kind of deployment, all of them as on Google Cloud."""
     folder, google = Path(stack.enter_context(tempfile.TemporaryDirectory())), Secrets()
     (folder / "main.py").write_text(BARE)
     files = {}
-    for variable, value in site.secrets.items():
+    for variable, value in scene.secrets.items():
         (folder / variable).write_text(value)
         files[f"{variable}_FILE"] = str(folder / variable)
         google.answers[variable.lower().replace("_", "-")] = found(value.encode())
     on_google = {"K_SERVICE": "iconik-handler", **stack.enter_context(google.serve())}
     on_google |= stack.enter_context(google.network.serve())
-    settings = on_google | site.settings(stack.enter_context(serve(create_app(site.world))))
+    settings = on_google | scene.settings(stack.enter_context(serve(create_app(scene.world))))
 
     def start(secrets: Mapping[str, str], source: Path = ROOT) -> Start:
         return lambda: run_function({**settings, **secrets}, source)
 
     return {
         "a bare function": start({}, folder),
-        "the environment": start(site.secrets),
+        "the environment": start(scene.secrets),
         "mounted files": start(files),
         "Secret Manager": start({}),
     }
@@ -161,11 +159,11 @@ def first_answer(start: Start, ids: list[str]) -> tuple[float, float, float]:
 
 def own_time(action: str) -> None:
     """Print the processor time that the function itself takes for an action on one asset."""
-    site, faults = Site(1 + REQUESTS, copied=action == "remove"), Faults()
-    with site.run(faults) as function:
-        post(function, action, site.ids[:1])
+    scene, faults = Scene(1 + REQUESTS, copied=action == "remove"), Faults()
+    with scene.run(faults) as function:
+        post(function, action, scene.ids[:1])
         calls, before = faults.requests.total(), cpu_seconds(function)
-        for asset_id in site.ids[1:]:
+        for asset_id in scene.ids[1:]:
             post(function, action, [asset_id])
         seconds, calls = cpu_seconds(function) - before, faults.requests.total() - calls
     own = f"{seconds / REQUESTS * 1000:.1f} ms"
@@ -191,10 +189,11 @@ def actions() -> None:
 
 def measure(action: str, assets: int) -> tuple[int, float, float]:
     """Print a row; return the calls, the seconds, and those that the limit takes at least."""
-    site, faults = Site(assets, copied=action == "remove"), Faults(latency=LATENCY, is_limited=True)
-    with site.run(faults) as function:
-        seconds, peak = post(function, action, site.ids), peak_memory(function)
-    assert len(site.world.names_on(site.lucidlink)) == (assets if action == "add" else 0)
+    scene = Scene(assets, copied=action == "remove")
+    faults = Faults(latency=LATENCY, is_limited=True)
+    with scene.run(faults) as function:
+        seconds, peak = post(function, action, scene.ids), peak_memory(function)
+    assert scene.copies() == (assets if action == "add" else 0)
     sent = faults.requests.total()
     least = max(0.0, (sent - LIMIT) / (LIMIT / WINDOW))
     calls = (faults.requests["files"] - 1) / assets  # But for the list of storages.

@@ -69,7 +69,7 @@ def run_function(
     for variable in os.environ.keys() & {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}:
         platform[variable] = os.environ[variable]
     command = [str(Path(python).with_name("functions-framework"))]
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _reserved(port):
         log = Path(scratch, "output")
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -79,14 +79,36 @@ def run_function(
             _wait_for(port, process, log)
             yield Function(f"http://127.0.0.1:{port}", log, process.pid, log.read_text())
         finally:
-            process.send_signal(signal.SIGQUIT)  # gunicorn takes two seconds to end gracefully.
-            process.wait()
+            _stop(process)
 
 
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a function quickly.
+
+    gunicorn takes two seconds to end gracefully. With SIGQUIT alone, its worker may lock itself out
+    while a connection ends, and gunicorn waits thirty seconds for it.
+    """
+    process.terminate()
+    try:
+        process.wait(0.1)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+
+@contextmanager
+def _reserved(port: int) -> Iterator[None]:
+    """Reserve a port for a server; otherwise, a connection that waits for it may meet itself."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        yield
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

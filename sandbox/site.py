@@ -42,6 +42,12 @@ class Site:
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
         return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
 
+    def master(self, title: str = "Clip") -> str:
+        """Add an asset that is on B2 alone, and return its id."""
+        asset_id = self.world.add_asset(title)
+        self.world.add_file_set(asset_id, self.b2, [CLIP])
+        return asset_id
+
     def only_copy(self, *files: Row, title: str = "Render") -> str:
         """Add an asset that is on LucidLink alone, and return its id."""
         asset_id = self.world.add_asset(title)

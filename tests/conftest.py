@@ -63,7 +63,7 @@ def rest(world: World, iconik_url: str) -> Rest:
 def hasty_rest(world: World, iconik_url: str) -> Rest:
     """Return what sends requests to the world, and whose pauses are short."""
     pace = Pace(hasty_clock, lambda seconds: time.sleep(seconds / HASTE))
-    return new_rest(iconik_url, world, pace=pace, deadline=Deadline(600, hasty_clock))
+    return new_rest(iconik_url, world, pace=pace, deadline=hasty_deadline())
 
 
 @pytest.fixture
@@ -79,6 +79,11 @@ HASTE = 20
 def hasty_clock() -> float:
     """Return the seconds of the plugin's time."""
     return time.monotonic() * HASTE
+
+
+def hasty_deadline() -> Deadline:
+    """Return a deadline in the plugin's time."""
+    return Deadline(600, hasty_clock)
 
 
 class Time:

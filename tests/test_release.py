@@ -53,9 +53,10 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
         target = upload / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, target)
-    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), folder=tmp_path)
-    run(python, "-m", "pip", "install", "--requirement", "requirements.txt", folder=upload)
-    run(python, "-m", "pip", "check", folder=upload)
+    uv = str(Path(sys.executable).with_name("uv"))  # It installs much faster than pip.
+    run(uv, "venv", "--python", sys.executable, str(tmp_path / "venv"), folder=tmp_path)
+    for command in ("install --require-hashes --requirement requirements.txt", "check"):
+        run(uv, "pip", *command.split(), folder=upload, VIRTUAL_ENV=str(tmp_path / "venv"))
     run(python, "-m", "compileall", "-f", "-q", ".", folder=upload)
 
     asset_id, _ = site.asset([CLIP])

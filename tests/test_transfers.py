@@ -223,10 +223,10 @@ def test_collections_are_walked_to_the_bottom(
     site: Site, iconik: Iconik, links_pages: bool
 ) -> None:
     """All pages, sub-collections, loops and assets in several collections are coped with."""
-    site.world.quirks.links_pages = links_pages
-    assets = [site.asset()[0] for _ in range(230)]
-    inner = site.world.add_collection(*assets[200:])
-    outer = site.world.add_collection(*assets[:205], inner)
+    site.world.quirks.links_pages, site.world.quirks.rows_per_page = links_pages, 10
+    assets = [site.asset()[0] for _ in range(23)]
+    inner = site.world.add_collection(*assets[20:])
+    outer = site.world.add_collection(*assets[:21], inner)
     site.world.put_into(inner, outer)
     site.world.put_into(outer, outer)
     selection = Selection(assets=(assets[0],), collections=(outer, inner))

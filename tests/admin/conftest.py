@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import flask
 import pytest
 
 from admin import __main__ as commands
 from sandbox import gcloud
 from sandbox.function import run_function
 from sandbox.gcloud import Project, install
-from sandbox.server import create_app, serve
-from sandbox.world import Row, World
-from tests import contract
+from sandbox.world import World
 
 SECRET = "shared-secret-for-tests"
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
@@ -85,27 +82,6 @@ def function() -> Iterator[str]:
     """Run the function, whose settings nobody asks for here; return its URL."""
     with run_function({"BZ_SHARED_SECRET": SECRET}) as function:
         yield function.url
-
-
-@pytest.fixture
-def iconik_url(world: World) -> Iterator[str]:
-    """Serve the world with a search, which the function itself does not need."""
-    app = create_app(world)
-
-    @app.post("/API/search/v1/search/")
-    def search() -> Row:
-        if "can_search" not in world.roles:
-            flask.abort(403)
-        found = [
-            {"id": id, "object_type": "assets", "formats": world.formats_of(id), **asset}
-            for id, asset in world.assets.items()
-        ]
-        return {"objects": found, "page": 1, "pages": 1, "per_page": 100, "total": len(found)}
-
-    mistakes = contract.enforce(app) if contract.DESCRIPTION.is_file() else []
-    with serve(app) as url:
-        yield url
-    assert mistakes == []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import requests
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import CLIP, Site
+from sandbox.site import Site
 from sandbox.tasks import Tasks
 from sandbox.world import Row, World, new_id
 from tests import contract
@@ -88,15 +88,9 @@ class Stage:
         """Post a custom action to the function, as iconik does."""
         return post(self.function, path, secret, **payload)
 
-    def master(self) -> str:
-        """Add an asset that is on B2 alone, and return its id."""
-        asset_id = self.world.add_asset("Clip")
-        self.world.add_file_set(asset_id, self.site.b2, [CLIP])
-        return asset_id
-
     def assets(self, number: int) -> list[str]:
         """Add assets on both storages, and return their ids."""
-        return [self.site.asset([CLIP])[0] for _ in range(number)]
+        return [self.site.asset()[0] for _ in range(number)]
 
     @property
     def jobs(self) -> list[Row]:
