@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PRODUCT = main.py storage_plugin admin
-# Warnings are errors in the function's own process, too. Most tests wait for it or for the sandbox,
-# so that some are run side by side.
-PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
+# Warnings are errors in the function's own process, too. Most tests wait for processes, so three run
+# side by side on two cores.
+PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --quiet --numprocesses 3
 
 .PHONY: help deploy actions doctor demo run test coverage bench measure lint types audit mutation soak lock clean
 
@@ -28,8 +28,9 @@ demo: $(VENV)/function ## Watch assets go to LucidLink and come off it again; QU
 run: $(VENV)/function ## Start the function and an iconik in memory, to be tried with curl; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(VENV)/dev ## Run all tests.
-	$(PYTEST)
+test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
+	@echo "Running all tests, which takes about a minute on two cores:"
+	@$(PYTEST)
 
 coverage: $(VENV)/dev ## Run all tests; each line and branch of what is deployed must be run.
 	$(PYTEST) --cov

@@ -486,7 +486,7 @@ def test_a_file_that_joins_the_copy_is_seen(site: Site, slow: Slow) -> None:
 def test_a_lost_answer_is_resolved_by_looking(site: Site, slow: Slow) -> None:
     """A deletion whose answer is lost is not repeated: the records say that it is done."""
     asset_id, _ = site.asset()
-    slow.events[5] = lambda: setattr(site.world, "lost", 1)
+    slow.events[5] = lambda: setattr(site.world.quirks, "lost", 1)
     assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
     assert slow.calls.count("DELETE") == 1
     assert slow.calls[-1] == "file_sets"

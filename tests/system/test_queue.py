@@ -306,21 +306,21 @@ def test_an_abort_before_the_delivery(queued: QueuedStage) -> None:
     assert (queued.site.copies(), queued.job["status"]) == (3, "ABORTED")
 
 
-def test_a_killed_worker_does_not_matter(queued: QueuedStage) -> None:
+def test_a_killed_worker_does_not_matter(fresh: QueuedStage) -> None:
     """What a dying process leaves is done by the next delivery, under the same job."""
-    queued.post(collection_ids=[queued.world.add_collection(*queued.assets(100))])
-    queued.faults.latency = 0.02
-    purge = queued.world.purge
+    fresh.post(collection_ids=[fresh.world.add_collection(*fresh.assets(100))])
+    fresh.faults.latency = 0.02
+    purge = fresh.world.purge
 
     def purge_and_kill(file_set_id: str) -> None:
         purge(file_set_id)
-        if queued.site.copies() == 50:
-            (worker,) = psutil.Process(queued.function.pid).children()
+        if fresh.site.copies() == 50:
+            (worker,) = psutil.Process(fresh.function.pid).children()
             worker.kill()
 
-    queued.world.purge = purge_and_kill  # type: ignore[method-assign]
-    assert queued.tasks.deliver() == [0]
-    assert 0 < queued.site.copies() <= 50
-    assert queued.job["status"] == "STARTED"
-    assert queued.tasks.deliver(attempts=2)[-1] == 200
-    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+    fresh.world.purge = purge_and_kill  # type: ignore[method-assign]
+    assert fresh.tasks.deliver() == [0]
+    assert 0 < fresh.site.copies() <= 50
+    assert fresh.job["status"] == "STARTED"
+    assert fresh.tasks.deliver(attempts=2)[-1] == 200
+    assert (fresh.site.copies(), fresh.job["status"]) == (0, "FINISHED")
