@@ -58,7 +58,7 @@ types: $(VENV)/dev ## Check types.
 audit: $(VENV)/dev ## Look for known vulnerabilities in the requirements.
 	@$(BIN)/python .ci/audit.py
 
-mutation: $(VENV)/dev ## Change the rules of removal at random, and list the changes that no test notices.
+mutation: $(VENV)/dev ## Change the removal and the webhook at random, and list the changes that no test notices.
 	$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 

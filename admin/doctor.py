@@ -210,7 +210,7 @@ def _examine_actions(
         elif called.verb and secret and own_secret == secret:
             yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
     if missing:
-        text = f"There is none to {' or to '.join(sorted(missing))}: run actions create."
+        text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
         yield Finding("custom actions", FAILURE, text)
     else:
         yield Finding("visibility", WARNING, VISIBILITY)

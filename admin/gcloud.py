@@ -17,7 +17,7 @@ from typing import Any
 from storage_plugin.errors import AdministratorError
 
 PAUSES = (5.0, 10.0, 20.0, 40.0)
-"""Seconds between attempts. New accounts and services take up to a minute to be known everywhere."""
+"""Seconds between attempts. New accounts and services take up to a minute to be known."""
 
 _NEWS = re.compile(
     r"service account \S+ (does not exist|was not found)|unknown service account"

@@ -229,7 +229,7 @@ class Rest:
             # A malformed Location is a ValueError. The message may quote a header: leave it out.
             if not _is_timeout(error):
                 raise IconikUnavailable(
-                    f"{call} cannot reach iconik ({type(error).__name__}): try again."
+                    f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
                 ) from None
             if half < self._patience.read:  # The time was short; iconik is not slow.
                 raise OutOfTime(f"Not enough time is left for {call}.") from None
