@@ -23,7 +23,7 @@ from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
 from storage_plugin.wire import new_session
 
-# Shared by an instance's requests, which run side by side.
+# An instance's requests run in parallel, and share these objects.
 project = instance.Project(os.environ)
 secret_manager = SecretManager()
 warn = functools.partial(Log().write, "WARNING")

@@ -30,11 +30,11 @@ RETRY = 60.0
 """Seconds between attempts, and between warnings, while a secret cannot be read."""
 
 MAX_BYTES = 65536
-"""https://cloud.google.com/secret-manager/quotas#content_limits"""
+"""The largest secret, in bytes. https://cloud.google.com/secret-manager/quotas#content_limits"""
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
-"""The two secrets: name in Secret Manager, and environment variable."""
+"""The two secrets: the name in Secret Manager, and the environment variable."""
 
 REMEDIES = {
     "NOT_FOUND": "Create it in the project {project}, with one version.",

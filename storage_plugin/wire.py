@@ -23,7 +23,7 @@ CONNECTIONS = 128
 def new_session() -> requests.Session:
     """Return a session for many threads."""
     session = requests.Session()
-    session.trust_env = False  # No .netrc, no proxy: the token goes to iconik alone.
+    session.trust_env = False  # No .netrc, no proxy: send the token only to iconik.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)

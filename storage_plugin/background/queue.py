@@ -45,7 +45,7 @@ CERTIFICATES_KEPT = 3600.0
 
 
 CLOCK_SKEW = 10
-"""Seconds that the clock of this machine may differ from Google's."""
+"""Seconds by which the clocks of this machine and Google may differ."""
 
 ISSUERS = ("accounts.google.com", "https://accounts.google.com")
 """https://developers.google.com/identity/openid-connect/openid-connect#an-id-tokens-payload"""
