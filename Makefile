@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PRODUCT = main.py storage_plugin admin
-# Warnings are errors in the function's own process, too. Most tests wait for processes, so three run
-# side by side on two cores.
+# Warnings are errors in the function's own process, too. Most tests wait for that process or the
+# sandbox, so several tests run in parallel.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --quiet --numprocesses 3
 
 .PHONY: help deploy actions doctor demo run test coverage bench measure lint types audit mutation soak lock clean
@@ -13,29 +13,29 @@ PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --quiet --numprocesses 3
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-deploy: $(VENV)/admin ## Deploy the function and what it needs at Google; OPTIONS=--dry-run: only print how.
+deploy: $(VENV)/admin ## Deploy the function and everything it needs at Google; OPTIONS=--dry-run only prints how.
 	@$(BIN)/python -m admin deploy $(OPTIONS)
 
-actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies': with options.
+actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies' passes options.
 	@$(BIN)/python -m admin actions create $(OPTIONS)
 
-doctor: $(VENV)/admin ## Find what is wrong, and what to do.
+doctor: $(VENV)/admin ## Find faults, and their remedies.
 	@$(BIN)/python -m admin doctor $(OPTIONS)
 
-demo: $(VENV)/function ## Watch assets go to LucidLink and come off it again; QUEUE=1: through Cloud Tasks.
+demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE=1 uses Cloud Tasks.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox demo
 
-run: $(VENV)/function ## Start the function and an iconik in memory, to be tried with curl; QUEUE=1 as above.
+run: $(VENV)/function ## Start the function and an iconik in memory, to try with curl; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
 test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
 	@echo "Running all tests, which takes about a minute on two cores:"
 	@$(PYTEST)
 
-coverage: $(VENV)/dev ## Run all tests; each line and branch of what is deployed must be run.
+coverage: $(VENV)/dev ## Run all tests; they must cover each line and branch of the deployed code.
 	$(PYTEST) --cov
 
-bench: ## Measure, on Python 3.13 where it is installed; takes some minutes.
+bench: ## Measure, on Python 3.13 if it is installed; takes several minutes.
 	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
 	    if "$$python" --version >/dev/null 2>&1; then \
 	        exec $(MAKE) --no-print-directory measure PYTHON="$$python" VENV=.venv-3.13; \
@@ -46,7 +46,7 @@ bench: ## Measure, on Python 3.13 where it is installed; takes some minutes.
 measure: $(VENV)/dev
 	@$(BIN)/python -m bench
 
-lint: $(VENV)/dev ## Check style, form, the arrows between modules, and that no function is complex.
+lint: $(VENV)/dev ## Check style, format, imports between modules, and the complexity of functions.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
@@ -56,10 +56,10 @@ lint: $(VENV)/dev ## Check style, form, the arrows between modules, and that no 
 types: $(VENV)/dev ## Check types.
 	$(BIN)/mypy
 
-audit: $(VENV)/dev ## Look for known vulnerabilities in what is deployed.
+audit: $(VENV)/dev ## Look for known vulnerabilities in the requirements.
 	@$(BIN)/python .ci/audit.py
 
-mutation: $(VENV)/dev ## Change the rules of removal at random, and list what no test notices.
+mutation: $(VENV)/dev ## Change the removal and the webhook at random, and list the changes that no test notices.
 	$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
@@ -69,15 +69,15 @@ soak: $(VENV)/dev ## Remove 500 selections through the queue while instances are
 LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-strip-extras --python-version 3.10 \
     --custom-compile-command "make lock"
 
-lock: $(VENV)/dev ## Renew the pins of all requirements files.
+lock: $(VENV)/dev ## Update the pins in all requirements files.
 	$(LOCK) pyproject.toml --output-file requirements.txt
 	$(LOCK) --group admin --constraint requirements.txt --output-file admin/requirements.txt
 	$(LOCK) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## Remove what these commands have made here.
+clean: ## Remove the files that these commands have created here.
 	rm -rf .venv* .coverage* .demo.log .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache
 
-# Each command installs what it needs into one environment, once.
+# Each command installs its requirements into one environment, once.
 $(VENV)/function: requirements.txt
 $(VENV)/admin: admin/requirements.txt
 $(VENV)/dev: requirements-dev.txt
@@ -88,10 +88,10 @@ $(VENV)/function $(VENV)/admin $(VENV)/dev: $(VENV)/pyvenv.cfg
 	    [print(' ', line.split()[1]) for line in sys.stdin if line.startswith('Collecting')]"
 	@touch $@
 
-# An environment of a Python that is too old, or gone, is made again.
+# An environment is created again if its Python is missing or too old.
 $(VENV)/pyvenv.cfg: FORCE
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 10))" 2>/dev/null || { \
-	    $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'The plugin needs Python 3.10 or newer, and $(PYTHON) is %d.%d: name a newer one, as in make PYTHON=python3.13 demo.' % sys.version_info[:2])" \
+	    $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'The plugin needs Python 3.10 or newer, and $(PYTHON) is %d.%d: name a newer one, for example make PYTHON=python3.13 demo.' % sys.version_info[:2])" \
 	    && $(PYTHON) -m venv --clear $(VENV); }
 
 FORCE:

@@ -23,7 +23,7 @@ from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
 from storage_plugin.wire import new_session
 
-# Shared by an instance's requests, which run side by side.
+# An instance's requests run in parallel, and share these objects.
 project = instance.Project(os.environ)
 secret_manager = SecretManager()
 warn = functools.partial(Log().write, "WARNING")
@@ -41,10 +41,10 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     """Serve one custom action.
 
     Returns:
-        `OK` where everything that was asked is done, `OK: ` and a sentence where something stayed.
+        `OK` if everything is done; `OK: ` and a sentence if something stayed.
 
     Raises:
-        werkzeug.exceptions.HTTPException: what went wrong and what to do, in one line.
+        werkzeug.exceptions.HTTPException: one line says what went wrong and what to do.
     """
     started = time.monotonic()
     project.find_out()
@@ -60,12 +60,12 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
         if is_delivery and not isinstance(raised, background.Concluded):
-            status = 503  # The queue repeats what is not answered with 200.
-    except Exception as raised:  # noqa: BLE001 - The framework would log it in many entries.
+            status = 503  # The queue repeats a task unless the answer is 200.
+    except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
         error = Fault(raised)
         answer, status = str(error), error.status
 
-    # One line that can be encoded, whatever iconik's names hold.
+    # One line that can be encoded, whatever characters iconik's names contain.
     answer = " ".join(answer.encode(errors="replace").decode().split())
     log.figures["duration_ms"] = round((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
@@ -78,19 +78,19 @@ def iconik_handler(request: flask.Request) -> flask.Response:
 
 
 def let_in(request: flask.Request) -> bool:
-    """Verify the shared secret, or the queue's token, before anything else is looked at.
+    """Verify the shared secret or the queue's token, before reading anything else.
 
     Returns:
-        Whether the plugin's own queue has sent the request.
+        Whether the plugin's own queue sent the request.
 
     Raises:
-        CallerError: the request holds neither.
-        SecretUnavailable, QueueUnavailable: it cannot be verified.
+        CallerError: the request has neither.
+        SecretUnavailable, QueueUnavailable: the request cannot be verified.
     """
     given = request.headers.get(webhook.SECRET_HEADER)
     if given and webhook.is_authentic(given, shared_secret.read()):
         return False
-    # It may have been rotated; but a flood of wrong secrets must cost nothing.
+    # The secret may have been rotated, but a flood of wrong secrets must cost nothing.
     if given and webhook.is_authentic(given, shared_secret.read(max_age=0, pause=10)):
         return False
     if task_queue.is_sender(request.headers.get("Authorization", ""), os.environ):
@@ -111,15 +111,15 @@ def read_body(request: flask.Request) -> bytes:
         )
     try:
         body = request.stream.read(webhook.MAX_BODY + 1)
-    except Exception:  # noqa: BLE001 - Each server has its own, with the body's words in it.
-        raise CallerError("The body cannot be read to its end.") from None
+    except Exception:  # noqa: BLE001 - Each server raises its own error, which may quote the body.
+        raise CallerError("The body cannot be read completely.") from None
     if len(body) > webhook.MAX_BODY:
         raise CallerError("The body is over 1 MiB: select fewer objects.", status=413)
     return body
 
 
 def act(action: Action, delivery: Delivery | None, log: Log) -> str:
-    """Do what an action asks, now or through the queue, and return the answer."""
+    """Carry out an action, now or through the queue, and return the answer."""
     query = read_query(action.overrides)
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
@@ -141,7 +141,7 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
 
 
 def add(run: Run) -> str:
-    """Have the selection copied, and return the answer; the editor learns of a failure."""
+    """Have the selection copied, and return the answer; notify the editor if that fails."""
     try:
         plan = make_plan(run.iconik(), run.settings)
         run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
@@ -159,7 +159,7 @@ def refuse(answer: str, response: flask.Response) -> NoReturn:
 
 
 class PlainServerError(InternalServerError):
-    """A 500 with its own text: by the class's code the framework would put a crash page there."""
+    """A 500 with its own text. With the class's `code`, the framework would send a crash page."""
 
     code = None  # type: ignore[assignment]
 

@@ -79,7 +79,7 @@ def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
     with stage.run(ARCHIVE_BEFORE_REMOVE="true") as function:
         response = post(function, "/remove", asset_ids=[asset_id])
         assert response.text.endswith(
-            "it is being copied to B2 first; the same action removes it then."
+            "it is being copied to B2 first; the same action removes it afterwards."
         )
         assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)

@@ -1,7 +1,7 @@
-"""Looks for known vulnerabilities in what is deployed and in what the commands need.
+"""Looks for known vulnerabilities in the requirements of the function and of the commands.
 
-A vulnerability is a failure. An advisory service that cannot be reached is none, and this says so;
-pip-audit ends with 1 for both, and with 0 where the service knows nothing at all.
+A vulnerability is a failure. An unreachable advisory service is not a failure, but is reported.
+pip-audit exits with 1 in both cases, and with 0 if the service knows no package at all.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 UNREACHABLE = ("requests.exceptions.", "ServiceError", "your network may be blocking")
 FILES = ("requirements.txt", "admin/requirements.txt")
-# The files alone are read, and each package in them must have a hash: nothing is installed.
+# Nothing is installed: pip-audit only reads the files, in which each package must have a hash.
 AUDIT = "-m pip_audit --require-hashes --disable-pip --progress-spinner off --format json --output"
 
 with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +35,6 @@ if found:
 audited = [package for package in packages if "vulns" in package]
 if not audited or audited != packages:
     known = f"{len(audited)} of {len(packages)} packages"
-    print(f"NOT audited: the advisory service is away, or knows only {known}.", file=sys.stderr)
+    print(f"NOT audited: the advisory service is down, or knows only {known}.", file=sys.stderr)
 else:
     print(f"No known vulnerabilities in {len(packages)} packages.")

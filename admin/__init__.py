@@ -1,3 +1,3 @@
 """The administrator's commands. Not deployed."""
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"

@@ -1,6 +1,6 @@
-"""The administrator's commands: deploy the function, make custom actions, find what is wrong.
+"""The administrator's commands: deploy the function, create custom actions, and find faults.
 
-They work with the settings in .env.yaml, and in the environment, which wins.
+They read the settings from .env.yaml, and from the environment, which takes precedence.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print(error.detail or str(error), sys.stderr)
         return 1
     except KeyboardInterrupt:
-        _print("\nInterrupted. The same command can be run again.", sys.stderr)
+        _print("\nInterrupted. Run the same command again to continue.", sys.stderr)
         return 130
 
 
@@ -52,32 +52,36 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     function = argparse.ArgumentParser(add_help=False)
-    function.add_argument("--url", type=_url, help="of the function, by default the last deployed")
+    function.add_argument(
+        "--url", type=_url, help="the function's URL; default: the last deployment"
+    )
     which = argparse.ArgumentParser(add_help=False)
-    which.add_argument("--contexts", type=_contexts, help=f"some of {','.join(CONTEXTS)}")
-    which.add_argument("--storage", help="the storage that the actions' URLs name")
-    which.add_argument("--format", help="the formats that the actions' URLs name")
+    which.add_argument("--contexts", type=_contexts, help=f"one or more of {','.join(CONTEXTS)}")
+    which.add_argument("--storage", help="the storage in the actions' URLs")
+    which.add_argument("--format", help="the formats in the actions' URLs")
 
-    add = commands.add_parser("deploy", help="deploy the function and what it needs")
-    add.add_argument("--dry-run", action="store_true", help="only print what a first run would run")
+    add = commands.add_parser("deploy", help="deploy the function and everything that it needs")
+    add.add_argument(
+        "--dry-run", action="store_true", help="only print the commands of a first run"
+    )
     add.set_defaults(run=_deploy)
 
-    add = commands.add_parser("doctor", parents=[function], help="find what is wrong")
-    add.add_argument("--json", action="store_true", help="for machines")
+    add = commands.add_parser("doctor", parents=[function], help="find faults and their remedies")
+    add.add_argument("--json", action="store_true", help="print JSON")
     add.set_defaults(run=_doctor)
 
     actions = commands.add_parser("actions", help="custom actions in iconik's menus")
     commands = actions.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("list", help="show the plugin's").set_defaults(run=_list)
+    commands.add_parser("list", help="list the plugin's actions").set_defaults(run=_list)
 
-    text = "create them, or change those that differ"
+    text = "create the actions, or update those that differ"
     add = commands.add_parser("create", parents=[function, which], help=text)
-    add.add_argument("--path", help="the folder that the actions' URLs name")
-    add.add_argument("--label", help="what the titles call the storage; LucidLink by default")
-    add.add_argument("--everyone", action="store_true", help="let all users see new ones")
+    add.add_argument("--path", help="the folder in the actions' URLs")
+    add.add_argument("--label", help="the storage's name in the titles; default: LucidLink")
+    add.add_argument("--everyone", action="store_true", help="let all users see new actions")
     add.set_defaults(run=_create)
 
-    text = "delete those that call the function"
+    text = "delete the actions that call the function"
     add = commands.add_parser("delete", parents=[function, which], help=text)
     add.add_argument("--yes", action="store_true", help="do not ask")
     add.set_defaults(run=_delete)
@@ -87,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
 def _url(text: str) -> str:
     url = text.rstrip("/")
     if not is_function_url(url) or target(url).verb:
-        raise argparse.ArgumentTypeError("it must be the function's URL, with https, nothing after")
+        raise argparse.ArgumentTypeError(
+            "it must be the function's URL: https, and no /add or /remove"
+        )
     return url
 
 
@@ -100,21 +106,21 @@ def _contexts(text: str) -> list[str]:
 
 def _deploy(options: argparse.Namespace) -> None:
     if options.dry_run:
-        _print("Nothing runs. These are the commands of a first run:")
+        _print("Nothing is run. These are the commands of a first run:")
     url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
     if not options.dry_run:
-        _print(f"\nThe function is at {url} ({files.DEPLOYMENT} keeps the URL).")
+        _print(f"\nThe function is at {url} (saved in {files.DEPLOYMENT}).")
         _print("Next: make actions creates the custom actions, and make doctor checks everything.")
 
 
 def _ask_token() -> str:
-    """Return the application token from the keyboard, unseen, or from standard input."""
+    """Return the application token, typed without echo or read from standard input."""
     is_terminal = sys.stdin.isatty()
     prompt = "Paste the application token of iconik (it is not shown): "
     token = (getpass.getpass(prompt) if is_terminal else sys.stdin.readline()).strip()
     if not token:
         raise AdministratorError(
-            "There is no token: deploy again, and paste the token when you are asked."
+            "No token was entered: deploy again, and paste the token when asked."
         )
     return token
 
@@ -153,19 +159,19 @@ def _delete(options: argparse.Namespace) -> None:
     doomed = custom_actions.matching(iconik.custom_actions(), url, contexts, query)
     _print_actions(doomed)
     if not doomed:
-        _print(f"No such custom action calls {url}.")
+        _print(f"No matching custom action calls {url}.")
     elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
         for action in doomed:
             iconik.delete_custom_action(action)
             _print(f"Deleted {action.title} ({action.context}).")
     else:
-        _print("Nothing is deleted.")
+        _print("Nothing was deleted.")
 
 
 def _agrees(question: str) -> bool:
     try:
         return input(question).lower() in ("y", "yes")
-    except EOFError:  # Nobody is there to be asked.
+    except EOFError:  # There is nobody to ask.
         return False
 
 
@@ -206,7 +212,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _sum_up(findings: Sequence[Finding], failures: Sequence[Finding]) -> None:
     if failures:
-        print("\nTo be mended:")
+        print("\nTo fix:")
     for finding in failures:
         _print_finding(finding)
     counts = Counter(finding.state for finding in findings)
@@ -214,7 +220,7 @@ def _sum_up(findings: Sequence[Finding], failures: Sequence[Finding]) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    """Print what a check found; the sentences of all begin in one column."""
+    """Print a finding, with its sentence in the same column as all others."""
     head = _printable(f"{finding.state:8} {finding.check}")
     width = max(shutil.get_terminal_size((120, 24)).columns - MARGIN, 30)
     lines = textwrap.wrap(
@@ -229,12 +235,12 @@ def _print_finding(finding: Finding) -> None:
 
 
 def _function_url(options: argparse.Namespace, settings: Settings) -> str:
-    """Return the function's URL: as the command, the last deployment or the settings say."""
+    """Return the function's URL from the command line, the last deployment or the settings."""
     deployment = files.Deployment.read()
     url = options.url or (deployment.url if deployment else settings.function_url)
     if not url:
         raise AdministratorError(
-            "The URL of the function is unknown: deploy it, or give its --url."
+            "The URL of the function is unknown: deploy the function, or add --url."
         )
     return str(url)
 
@@ -252,7 +258,7 @@ def _access(name: str) -> str:
         return gcloud.run(f"secrets versions access latest --secret={name}")
     except AdministratorError as error:
         words = " ".join(str(error).split())
-        why = f"{name} cannot be read from here: {words} Or set {VARIABLES[name]}."
+        why = f"{name} cannot be read on this machine: {words} Or set {VARIABLES[name]}."
         raise unavailable(name, why) from None
 
 
@@ -269,7 +275,7 @@ def _print(text: str, file: TextIO | None = None) -> None:
 
 
 def _printable(text: str) -> str:
-    """Return text that does not steer the terminal, whatever iconik's names hold."""
+    """Return text that cannot control the terminal, whatever iconik's names contain."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

@@ -1,4 +1,4 @@
-"""The custom actions in iconik's menus: what they are to be, and making them so.
+"""The custom actions in iconik's menus: how they should be, and how they get there.
 
 https://help.iconik.backlight.co/hc/en-us/articles/25027351036311
 """
@@ -14,13 +14,13 @@ from storage_plugin.rest import Row
 from storage_plugin.webhook import ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
-"""Where iconik can offer an action whose selection the plugin understands."""
+"""The contexts of iconik whose selections the plugin understands."""
 
 TITLES = {"add": "Add to", "remove": "Remove from"}
-"""How the title of an action begins."""
+"""The first words of an action's title."""
 
 VISIBILITY = (
-    "iconik may show new actions only to administrators. Give the editors access to each action in "
+    "iconik may show new actions only to administrators. Give editors access to each action in "
     "iconik, under Access Control, unless you created it with --everyone."
 )
 
@@ -28,9 +28,9 @@ _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
 class Target(NamedTuple):
-    """The function and the verb that an action calls, and the values of each query parameter.
+    """The target of an action: the function, the verb, and the values of each query parameter.
 
-    All are empty if the action does not call a plugin.
+    All are empty if the action does not call the plugin.
     """
 
     function: str
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 
 def target(url: str) -> Target:
-    """Return what an action of this URL calls."""
+    """Return the target of a URL."""
     if not (match := _URL.fullmatch(url)):
         return Target("", "", {})
     return Target(match[1], match[2], parse_qs(match[3] or "", keep_blank_values=True))
@@ -51,10 +51,14 @@ def secret_of(action: CustomAction) -> str | None:
 
 
 def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
-    """Compare the overrides of new actions with iconik; yield a warning for each doubtful one.
+    """Compare the overrides of new actions with iconik, and yield a warning for each doubtful one.
+
+    Args:
+        iconik: a client.
+        query: the overrides, by query parameter.
 
     Raises:
-        AdministratorError: there is no such storage.
+        AdministratorError: the storage does not exist.
     """
     if "storage" in query:
         require_storage(iconik.storages(), "--storage", query["storage"])
@@ -62,7 +66,7 @@ def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
         seen = iconik.format_names()
         for name in {name.strip() for name in query["format"].split(",")} - seen:
             known = f"has {', '.join(sorted(seen))}" if seen else "names no formats"
-            yield f"Warning: look at the format {name}. iconik {known} in its latest assets."
+            yield f"Warning: check the format {name}. iconik {known} in its latest assets."
 
 
 def wanted(
@@ -71,9 +75,11 @@ def wanted(
     """Return the custom actions that a function needs, as iconik's API takes them.
 
     Args:
-        url: of the function.
-        label: what the titles call the storage; None: LucidLink and what is overridden.
-        query: the settings that the actions override, by their query parameters.
+        url: the function's URL.
+        contexts: the contexts to offer the actions in.
+        label: the storage's name in the titles; None: LucidLink and the overrides.
+        query: the overrides, by query parameter.
+        secret: the shared secret.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
@@ -94,7 +100,7 @@ def wanted(
 def matching(
     actions: Sequence[CustomAction], url: str, contexts: Sequence[str], query: Mapping[str, str]
 ) -> list[CustomAction]:
-    """Return the actions that call a function in some contexts, with at least this query."""
+    """Return the actions in some contexts that call a function with at least this query."""
     return [
         action
         for action in actions
@@ -106,15 +112,18 @@ def matching(
 
 
 def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
-    """Create custom actions, or change the existing ones; yield a sentence for each.
+    """Create custom actions, or update the existing ones; yield a sentence for each.
 
     An existing action is recognized by its context, function, verb and query.
 
     Args:
-        extras: what is set only where an action is created; `app_id` is the App.
+        iconik: a client.
+        actions: the actions, as `wanted` returns them.
+        extras: fields for new actions only; `app_id` is the App.
 
     Raises:
-        AdministratorError: several exist for one, or another has its title. Nothing is changed.
+        AdministratorError: an action exists several times, or another one has its title. Nothing is
+            changed.
     """
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]
@@ -126,26 +135,26 @@ def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator
 
 
 def _update(iconik: AdminIconik, action: Row, other: CustomAction) -> str:
-    """Change what differs of an action, but not its other headers; return what is done."""
+    """Update the fields of an action that differ, except other headers; return the result."""
     others = {key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER}
     whole = {**action, "headers": others | action["headers"]}
     if differing := [field for field in whole if getattr(other, field) != whole[field]]:
         iconik.update_custom_action(other.id, whole)
         return f"updated, {', '.join(differing)}"
-    return "right already"
+    return "already up to date"
 
 
 def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
-    """Create a custom action with the App named, or if iconik fails at that, without; return which.
+    """Create a custom action with its App, or without it if iconik fails; return the result.
 
-    Public sources contradict each other on whether a custom action can be created with an App. The
-    plugin does not use the token that iconik sends for it.
+    Public sources contradict each other about whether a new custom action may name an App. The
+    plugin does not use the token that iconik sends for the App.
     """
     whole = {**action, **extras}
     try:
         iconik.create_custom_action(whole)
     except IconikError:
-        if not _find(iconik.custom_actions(), action):  # It may exist all the same.
+        if not _find(iconik.custom_actions(), action):  # It may have been created nevertheless.
             del whole["app_id"]
             iconik.create_custom_action(whole)
             return "created, without an App"
@@ -153,19 +162,19 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
 
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
-    """Return the action that calls the same in the same context, None where there is none."""
+    """Return the existing action with the same target and context; None: there is none."""
     name, called = f"{action['title']} ({action['context']})", target(action["url"])
     siblings = [other for other in existing if other.context == action["context"]]
     found = [other for other in siblings if target(other.url) == called]
     if len(found) > 1:
         raise AdministratorError(
-            f"iconik has {len(found)} custom actions that call what {name} calls: delete all but "
-            "one in its settings, and run this again."
+            f"iconik has {len(found)} custom actions with the URL of {name}: delete all but one in "
+            "iconik's settings, and run this command again."
         )
     for other in siblings:
         if other.title == action["title"] and other not in found:
             raise AdministratorError(
-                f"iconik has another {name}, which calls {other.url}: delete that one, or choose "
-                "another title with --label."
+                f"iconik has another {name}, which calls {other.url}: delete it, or choose another "
+                "title with --label."
             )
     return found[0] if found else None

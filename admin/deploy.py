@@ -1,4 +1,4 @@
-"""Deploys the function with what it needs at Google: makes what is missing, and no more.
+"""Deploys the function and the resources that it needs at Google, if they are missing.
 
 https://cloud.google.com/functions/docs/deploy
 """
@@ -24,7 +24,7 @@ from storage_plugin.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 FUNCTION, SERVICE, ACCOUNT = "iconik_handler", "iconik-handler", "iconik-plugin"
-"""The function, the Cloud Run service that Google makes of it, and the account it runs as."""
+"""The function, the Cloud Run service behind it, and the account that it runs as."""
 
 APIS = ("artifactregistry", "cloudbilling", "cloudbuild", "cloudfunctions", "run", "secretmanager")
 
@@ -43,19 +43,19 @@ BILLING = "https://console.cloud.google.com/billing/linkedaccount?project="
 REMEDIES = {
     "billing": f"Link a billing account to the project: {BILLING}PROJECT.",
     "permitted customer|organization policy": "Your organization forbids functions that are open "
-    "to all, and iconik cannot log in. An administrator of it can allow this one with gcloud run "
-    f"services update {SERVICE} --region=REGION --no-invoker-iam-check.",
-    "build failed": "See the log of the build. In a new project wait two minutes first: the roles "
-    "may not be known everywhere yet.",
-    "permission": "Let an owner of the project deploy, or give you the role.",
-    "": "Look at what gcloud says above.",
+    "to everyone, and iconik cannot log in. An administrator of the organization can allow this "
+    f"one with gcloud run services update {SERVICE} --region=REGION --no-invoker-iam-check.",
+    "build failed": "See the log of the build. In a new project, first wait two minutes until the "
+    "roles take effect everywhere.",
+    "permission": "Ask an owner of the project to deploy, or to give you the role.",
+    "": "See the message of gcloud above.",
 }
-"""Remedies, by an expression that matches the message of gcloud; the first match counts."""
+"""Remedies, by a pattern for the message of gcloud. The first match counts."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A project and a region, and the environment of the function there."""
+    """The project and region to deploy to, and the environment of the function there."""
 
     project: str
     region: str
@@ -67,10 +67,12 @@ def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
     """Deploy this project with the settings of .env.yaml, and return the function's URL.
 
     Args:
+        gcloud: runs the commands.
         ask_token: returns the application token.
 
     Raises:
-        AdministratorError: says what failed and what to do. The same again goes on from there.
+        AdministratorError: a step failed; the message says what to do. Another call continues from
+            there.
     """
     try:
         target = _find_target(gcloud)
@@ -88,16 +90,16 @@ def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
     except GcloudError as error:
         remedy = next(REMEDIES[words] for words in REMEDIES if re.search(words, str(error), re.I))
         raise AdministratorError(
-            f"\n{error}\n\n{remedy}\nThen deploy again: the command continues where it stopped."
+            f"\n{error}\n\n{remedy}\nThen deploy again. The command continues where it stopped."
         ) from None
     return deployment.url
 
 
 def _find_target(gcloud: Gcloud) -> Target:
-    """Return the target; check the settings before anything is created."""
+    """Return the target, and check the settings before anything is created."""
     if not (variables := files.read_variables()):
         raise AdministratorError(
-            f"There are no settings in {files.SETTINGS.absolute()}: copy .env.yaml.example to "
+            f"No settings found in {files.SETTINGS.absolute()}: copy .env.yaml.example to "
             f"{files.SETTINGS}, and fill it in."
         )
     command = "auth list --filter=status:ACTIVE --format=value(account)"
@@ -105,8 +107,8 @@ def _find_target(gcloud: Gcloud) -> Target:
         raise AdministratorError("Nobody is logged in to gcloud: run gcloud auth login.")
     if not (project := gcloud.run("config get-value project", dry="PROJECT").strip()):
         raise AdministratorError(
-            "No project is chosen: gcloud projects list shows yours, and gcloud config set project "
-            "PROJECT chooses one."
+            "No project is selected: run gcloud config set project PROJECT. gcloud projects list "
+            "shows your projects."
         )
     region = gcloud.run("config get-value functions/region", dry="REGION").strip()
     gcloud.say(f"{account} deploys to the project {project}, in the region {region}.")
@@ -133,22 +135,22 @@ def _check_place(gcloud: Gcloud, target: Target) -> None:
     try:
         has_billing = gcloud.run(command, dry="True").strip() == "True"
     except GcloudError:
-        has_billing = True  # Not everybody may look. If it is wrong, gcloud says so below.
+        has_billing = True  # Not everyone may look. If billing is missing, a later step fails.
     if not has_billing:
         raise AdministratorError(
-            f"The project has no billing account: link one, {BILLING}{target.project}."
+            f"The project has no billing account: link one at {BILLING}{target.project}."
         )
     command = "functions regions list --gen2 --format=value(locationId)"
     regions = gcloud.run(command, dry=target.region).split()
     if target.region not in regions:
         raise AdministratorError(
-            f"Functions cannot run in a region {target.region}: gcloud config set functions/region "
-            f"REGION chooses one of {', '.join(sorted(regions))}."
+            f"Functions cannot run in the region {target.region}: run gcloud config set "
+            f"functions/region REGION with one of {', '.join(sorted(regions))}."
         )
 
 
 def _store_secrets(gcloud: Gcloud, ask_token: Callable[[], str]) -> None:
-    gcloud.say("\nSecrets, which go to gcloud on its standard input")
+    gcloud.say("\nSecrets (gcloud reads them from its standard input)")
     names = gcloud.run("secrets list --format=value(name)").split()
     existing = [name.rpartition("/")[2] for name in names]
     new = {SHARED_SECRET[0]: lambda: secrets.token_hex(32), ICONIK_TOKEN[0]: ask_token}
@@ -183,7 +185,7 @@ def _create_queue(gcloud: Gcloud, target: Target) -> None:
 
 
 def _grant_roles(gcloud: Gcloud, target: Target) -> None:
-    """Let the function read its secrets and fill its queue, and Google's builder build.
+    """Let the function read its secrets and use its queue, and let Google's builder build.
 
     https://cloud.google.com/functions/docs/troubleshooting#build-service-account
     """
@@ -200,13 +202,13 @@ def _grant_roles(gcloud: Gcloud, target: Target) -> None:
     suffix = "-compute@developer.gserviceaccount.com"
     command = f"builds get-default-service-account --region={target.region}"
     builder = gcloud.run(command, dry=f"NUMBER{suffix}").strip().rpartition("/")[2]
-    if builder.endswith(suffix):  # In new projects it has no role, other builders have.
+    if builder.endswith(suffix):  # In new projects this account has no role, unlike others.
         role = "roles/cloudbuild.builds.builder"
         _grant(gcloud, "projects", target.project, who=builder, role=role)
 
 
 def _deploy_function(gcloud: Gcloud, target: Target) -> files.Deployment:
-    """Deploy, unless the function is the one that was deployed last and nothing has changed."""
+    """Deploy, unless the code, the options and the environment are those of the last deployment."""
     gcloud.say("\nFunction")
     timeout = "1800s" if "TASK_QUEUE" in target.environment else "60s"
     account = files.email(ACCOUNT, target.project)
@@ -229,7 +231,7 @@ def _deploy_function(gcloud: Gcloud, target: Target) -> files.Deployment:
 
 
 def _open_function(gcloud: Gcloud, target: Target) -> None:
-    """Let everybody call the function, unless that is so already: iconik cannot log in."""
+    """Let everyone call the function, because iconik cannot log in."""
     gcloud.say("\nAccess for iconik")
     service = f"{SERVICE} --region={target.region}"
     row: Any = gcloud.read(f"run services describe {service}") or {}
@@ -239,31 +241,33 @@ def _open_function(gcloud: Gcloud, target: Target) -> None:
 
 
 def _grant(gcloud: Gcloud, group: str, resource: str, *, who: str, role: str) -> None:
-    """Give a role on a resource to whoever does not have it.
+    """Grant a role on a resource, unless it is granted already.
 
     Args:
-        group: of gcloud's commands.
-        resource: its name, and the option that says where it is.
+        gcloud: runs the commands.
+        group: the group of gcloud's commands.
+        resource: the name of the resource, and the option with its location.
         who: a service account, or allUsers.
+        role: the role to grant.
     """
     member = f"serviceAccount:{who}" if "@" in who else who
     policy: Any = gcloud.read(f"{group} get-iam-policy {resource}") or {}
     for binding in policy.get("bindings", []):
         if binding["role"] == role and member in binding["members"] and "condition" not in binding:
             return
-    condition = "" if " " in resource else " --condition=None"  # Regional resources know none.
+    condition = "" if " " in resource else " --condition=None"  # Not for regional resources.
     command = f"{group} add-iam-policy-binding {resource}{condition}"
     gcloud.run(f"{command} --member={member} --role={role}")
 
 
 def _find(gcloud: Gcloud, target: Target) -> dict[str, Any]:
-    """Return the function as Google describes it; nothing where there is none."""
+    """Return the function as Google describes it; empty: there is none."""
     rows = gcloud.read(f"functions list --regions={target.region}")
     return next((row for row in rows if row["name"].endswith(f"/{FUNCTION}")), {})
 
 
 def _digest(options: str, target: Target) -> str:
-    """Return what changes with the code, the options and the environment."""
+    """Return a digest of the code, the options and the environment."""
     digest = hashlib.sha256(json.dumps([options, target.environment], sort_keys=True).encode())
     code = sorted((ROOT / "storage_plugin").rglob("*.py"))
     for path in (ROOT / "main.py", ROOT / "requirements.txt", *code):

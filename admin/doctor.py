@@ -48,21 +48,21 @@ ROLES = {
         AdminIconik.delete_custom_action,
     ),
 }
-"""The roles that the token's user needs, by what for."""
+"""The roles that the token's user needs, by purpose."""
 
 VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
 STRANGERS = {
-    403: "Google lets nobody in: deploy again, and read its last step.",
-    404: "There is no function: gcloud functions list shows its URL.",
+    403: "Google lets nobody in: deploy again, and read the output of the last step.",
+    404: "There is no function at this URL: gcloud functions list shows the right one.",
 }
-"""Remedies by the status of an answer that is not the plugin's."""
+"""Remedies, by the status of an answer that is not from the plugin."""
 
 SECRETS = {
-    405: (OK, "It is this one."),
-    503: (FAILURE, "The function cannot read it: its log says why."),
+    405: (OK, "The function uses the same secret."),
+    503: (FAILURE, "The function cannot read it: see the function's log."),
 }
-"""Verdicts by the status of the answer to a GET with the secret."""
+"""Verdicts, by the status of the answer to a GET with the secret."""
 
 PATIENCE = 60.0
 """Seconds to wait for the function, which may have to start first."""
@@ -85,18 +85,18 @@ def examine(
 ) -> Iterator[Finding]:
     """Check everything, and yield each finding at once.
 
-    A check that depends on a failed one is left out.
+    A check that depends on a failed one is skipped.
 
     Args:
-        url: of the function, without a trailing slash; empty: as the settings say.
+        url: the function's URL, without a trailing slash; empty: the URL in the settings.
         read_settings: returns the function's settings.
         secrets: the shared secret and the application token.
-        connect: returns a client of iconik that works with these settings.
+        connect: returns a client of iconik for these settings.
     """
     settings = yield from _attempt(
         "settings", read_settings, lambda known: f"Complete. iconik is {known.iconik_url}."
     )
-    with suppress(AdministratorError):  # A file that cannot be read has failed above.
+    with suppress(AdministratorError):  # An unreadable file is already reported above.
         yield from (Finding("settings", WARNING, text) for text in files.unknown_variables())
     secret, token = (yield from _read(secrets[0])), (yield from _read(secrets[1]))
     url = url or (settings.function_url if settings else "")
@@ -111,7 +111,7 @@ def examine(
 def _attempt(
     check: str, read: Callable[[], T], text: Callable[[T], str]
 ) -> Generator[Finding, None, T | None]:
-    """Yield whether something can be read, and return it, None where it cannot."""
+    """Yield whether something can be read, and return it; None: it cannot."""
     try:
         value = read()
     except PluginError as error:
@@ -126,7 +126,7 @@ def _read(secret: Secret) -> Generator[Finding, None, str | None]:
 
 
 def _guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings, and what is raised meanwhile as the check's failure."""
+    """Yield findings, and turn an error into a failure of the check."""
     try:
         yield from findings
     except PluginError as error:
@@ -139,7 +139,7 @@ def _examine_iconik(
     user = iconik.current_user()
     yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
     if user.is_admin is False:
-        yield Finding("administrator", WARNING, "That user cannot make custom actions.")
+        yield Finding("administrator", WARNING, "That user cannot create custom actions.")
     yield from _guarded("roles", _examine_roles(iconik, settings))
     storages = iconik.storages()
     yield from _guarded("master storage", _examine_master(storages, settings))
@@ -184,15 +184,15 @@ def _examine_storage(
     for other in storages:
         if other.id != storage.id and other.mount_point == storage.mount_point is not None:
             text = (
-                f"{other.name} has the same mount point, {storage.mount_point}: a file that is "
-                "deleted from one is gone from both."
+                f"{other.name} has the same mount point, {storage.mount_point}: deleting a file "
+                "from one deletes it from both."
             )
             yield Finding("storage", WARNING, text)
     name = storage.name
     state, text = {
         True: (OK, "iconik may delete there."),
         False: (FAILURE, f"Enable Delete in iconik's settings of {name}."),
-        None: (WARNING, f"iconik does not say. Look whether its settings of {name} have Delete."),
+        None: (WARNING, f"Unknown. Check that Delete is enabled in iconik's settings of {name}."),
     }[iconik.can_delete_on(storage.id)]
     yield Finding("deletion", state, text)
 
@@ -210,41 +210,41 @@ def _examine_actions(
         elif called.verb and secret and own_secret == secret:
             yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
     if missing:
-        text = f"None is there to {' or to '.join(sorted(missing))}: run actions create."
+        text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
         yield Finding("custom actions", FAILURE, text)
     else:
         yield Finding("visibility", WARNING, VISIBILITY)
 
 
 def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
-    """Ask the function as a stranger, and as one who knows the secret if that is the plugin."""
+    """Call the function without the secret and, if the plugin answers, also with the secret."""
     if not url:
-        yield Finding("function", WARNING, "Not checked: deploy it, or give its --url.")
+        yield Finding("function", WARNING, "Not checked: deploy the function, or add --url.")
         return
     session = new_session()
-    # Nothing of the answers' bodies is read: they may be of anybody's.
+    # Do not read the bodies of the answers: any server may have sent them.
     options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
     try:
         answer = session.post(f"{url}/remove", **options)
         given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
         if given != (401, SECRET_HEADER):
-            remedy = STRANGERS.get(answer.status_code, "Is it this function? See its log.")
+            remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
             yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
             return
-        yield Finding("function", OK, f"{url} lets no stranger in.")
+        yield Finding("function", OK, f"{url} refuses requests without the secret.")
         if secret:
             answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
-            other = (FAILURE, "It is another: was the function deployed with a fixed version?")
+            other = (FAILURE, "The function uses another: was it deployed with a fixed version?")
             yield Finding("deployed secret", *SECRETS.get(answer.status_code, other))
     except (requests.RequestException, ValueError) as error:
-        text = f"{url} cannot be asked ({type(error).__name__}): is it right?"
+        text = f"{url} cannot be reached ({type(error).__name__}): check the URL."
         yield Finding("function", FAILURE, text)
 
 
 def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
-    """Look at the queue as gcloud sees it, and at the URL that it sends its tasks to."""
+    """Check the queue's state with gcloud, and the URL to which it sends tasks."""
     if function_url != url:
-        yield Finding("queue", WARNING, f"FUNCTION_URL is another than {url}.")
+        yield Finding("queue", WARNING, f"FUNCTION_URL differs from {url}.")
     _, project, _, location, _, queue = name.split("/")
     gcloud = Gcloud(lambda _: None, project)
     try:
@@ -255,7 +255,7 @@ def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
         yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
         return
     if row["state"] != "RUNNING":
-        text = f"It is {row['state']}: gcloud tasks queues resume {queue} lets it run."
+        text = f"It is {row['state']}: run gcloud tasks queues resume {queue}."
         yield Finding("queue", FAILURE, text)
     elif row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
         yield Finding("queue", WARNING, f"Set its --max-attempts to {ATTEMPTS}.")
@@ -267,7 +267,7 @@ def _judge_storage(storage: Storage) -> tuple[str, str]:
     text = f"{storage.name} is {storage.status}, of type {storage.method}."
     if storage.status == "ACTIVE":
         return OK, text
-    return FAILURE, f"{text} See iconik's settings of it, and whether its gateway runs."
+    return FAILURE, f"{text} Check its settings in iconik, and whether its gateway runs."
 
 
 def _judge_action(
@@ -277,14 +277,14 @@ def _judge_action(
     query = read_query(target(action.url).query)
     if "storage" in query:
         require_storage(storages, "Its URL", query["storage"])
-    again = "run actions create again, with the options it was made with."
+    again = "run actions create again, with the same options as before."
     state, text = OK, f"It calls {action.url}."
     if action.type != "POST":
-        state, text = FAILURE, f"Its type is {action.type}, it must be POST: {again}"
+        state, text = FAILURE, f"Its type is {action.type} and must be POST: {again}"
     elif secret and secret_of(action) != secret:
-        state, text = FAILURE, f"Its header {SECRET_HEADER} holds another secret: {again}"
+        state, text = FAILURE, f"Its header {SECRET_HEADER} has another secret: {again}"
     elif action.is_disabled:
-        state, text = WARNING, "It is disabled in iconik: enable it there if it is wanted."
+        state, text = WARNING, "It is disabled in iconik: enable it there if you need it."
     elif action.status == "FAILING":
-        state, text = WARNING, f"It failed last time, see the function's log: {action.last_error}"
+        state, text = WARNING, f"It failed last time: {action.last_error} See the function's log."
     yield Finding(check, state, text)

@@ -20,12 +20,12 @@ from storage_plugin.settings import NAMES, Settings
 SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
 
 AUTO = "auto"
-"""The value of TASK_QUEUE that has the queue made."""
+"""The value of TASK_QUEUE that makes `make deploy` create the queue."""
 
 QUEUE, QUEUE_ACCOUNT = "iconik", "iconik-queue"
 
 OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
-"""Variables that are not the plugin's own, but mean something to its log or its server."""
+"""Variables that the plugin's log or its server reads, in addition to its settings."""
 
 _STRING = "tag:yaml.org,2002:str"
 
@@ -36,10 +36,10 @@ class Deployment:
 
     Attributes:
         project: the id of the Google Cloud project.
-        region: of the function.
-        url: of the function, without a trailing slash.
-        digest: of what was deployed.
-        updated: when Google last changed the function, as Google writes it.
+        region: the function's region.
+        url: the function's URL, without a trailing slash.
+        digest: a digest of the code, the options and the environment.
+        updated: when Google last changed the function, in Google's format.
     """
 
     project: str
@@ -50,7 +50,11 @@ class Deployment:
 
     @classmethod
     def read(cls) -> "Deployment | None":
-        """Return the last deployment, None where there is none."""
+        """Return the last deployment; None: there is none.
+
+        Raises:
+            AdministratorError: the file is damaged.
+        """
         try:
             return cls(**json.loads(DEPLOYMENT.read_text()))
         except FileNotFoundError:
@@ -61,15 +65,16 @@ class Deployment:
             ) from None
 
     def write(self) -> None:
-        """Keep this deployment for the next commands."""
+        """Save this deployment for other commands."""
         DEPLOYMENT.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_variables() -> dict[str, str]:
-    """Return the variables of .env.yaml, none where there is no such file.
+    """Return the variables of .env.yaml; empty: the file does not exist.
 
     Raises:
-        AdministratorError: names each line that gcloud would refuse, and each secret.
+        AdministratorError: the file cannot be read, has lines that gcloud would refuse, or has
+            secrets; the message names each line.
     """
     try:
         root = yaml.compose(SETTINGS.read_text(), Loader=yaml.SafeLoader)
@@ -77,14 +82,14 @@ def read_variables() -> dict[str, str]:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" from line {mark.line + 1} on" if mark else ""
+        place = f" at line {mark.line + 1}" if mark else ""
         raise AdministratorError(
             f"{SETTINGS} cannot be read{place}: see {SETTINGS}.example."
         ) from None
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise AdministratorError(f"{SETTINGS} must hold names and values, as {SETTINGS}.example.")
+        raise AdministratorError(f"{SETTINGS} must have names and values: see {SETTINGS}.example.")
     if problems := list(_problems(root)):
         raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
     return {key.value: value.value for key, value in root.value}
@@ -94,11 +99,11 @@ def _problems(root: yaml.MappingNode) -> Iterator[str]:
     for key, value in root.value:
         line = f"line {key.start_mark.line + 1}"
         if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", key.value, re.ASCII):
-            yield f"{line} does not begin with a variable's name"
+            yield f"{line} does not begin with the name of a variable"
         elif value.tag != _STRING:
             yield f"{line}: the value of {key.value} must be in quotes"
         elif key.value in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
-            yield f"{line}: {key.value} is a secret, and belongs in Secret Manager"
+            yield f"{line}: {key.value} is a secret and belongs in Secret Manager"
 
 
 def unknown_variables() -> Iterator[str]:
@@ -106,11 +111,11 @@ def unknown_variables() -> Iterator[str]:
     known = NAMES | OTHERS
     for name in read_variables().keys() - known:
         near = get_close_matches(name.upper(), known, 1)
-        yield f"Nothing reads {name}." + (f" Is {near[0]} meant?" if near else "")
+        yield f"Nothing reads {name}." + (f" Did you mean {near[0]}?" if near else "")
 
 
 def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
-    """Return the function's whole environment: variables, and what follows from the deployment."""
+    """Return the function's whole environment: the variables, and those that deployment adds."""
     whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
     if variables.get("TASK_QUEUE") == AUTO:
         whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/{QUEUE}"
@@ -125,23 +130,23 @@ def email(account: str, project: str) -> str:
 
 
 def function_url(project: str, region: str) -> str:
-    """Return the URL that a function will have."""
+    """Return the URL that the function will have."""
     return f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of .env.yaml as they are deployed, and of the environment, which wins.
+    """Return the settings from .env.yaml, and from the environment, which takes precedence.
 
     Raises:
-        AdministratorError: says what is missing or wrong.
+        AdministratorError: variables are missing or invalid; the message names them.
     """
     variables, deployment = read_variables(), Deployment.read()
     if deployment:
         variables = complete(variables, deployment.project, deployment.region)
     elif variables.get("TASK_QUEUE") == AUTO:
-        del variables["TASK_QUEUE"]  # It is made when the function is deployed.
+        del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
         return Settings.from_environment(ChainMap(dict(environ), variables))
     except AdministratorError as error:
-        where = "" if SETTINGS.exists() else f" There is no {SETTINGS} in {Path.cwd()}."
+        where = "" if SETTINGS.exists() else f" {Path.cwd()} has no {SETTINGS}."
         raise AdministratorError(f"{error}{where}") from None

@@ -1,4 +1,4 @@
-"""The gcloud command: printed before it runs, and repeated while Google Cloud is not consistent.
+"""The gcloud command: printed before it runs, and repeated until Google Cloud is consistent.
 
 https://cloud.google.com/sdk/gcloud/reference
 """
@@ -17,30 +17,30 @@ from typing import Any
 from storage_plugin.errors import AdministratorError
 
 PAUSES = (5.0, 10.0, 20.0, 40.0)
-"""For commands that create: accounts and services need up to a minute to be known everywhere."""
+"""Seconds between attempts. New accounts and services take up to a minute to be known."""
 
 _NEWS = re.compile(
     r"service account \S+ (does not exist|was not found)|unknown service account"
     r"|has not been used in project|API \[\S+\] not enabled",
     re.IGNORECASE,
 )
-"""Messages of a part of Google Cloud that does not know a new account or service yet."""
+"""The messages of gcloud when a new account or service is not known everywhere yet."""
 
 
 class GcloudError(AdministratorError):
-    """gcloud failed; the message is its own."""
+    """gcloud failed. The message is gcloud's own."""
 
 
 @dataclass(frozen=True)
 class Gcloud:
-    """Runs gcloud, which then asks nothing.
+    """Runs gcloud without prompts.
 
     Attributes:
         say: prints a line.
-        project: the project of all commands; empty: the one that gcloud is set to.
+        project: the project for all commands; empty: the project in gcloud's configuration.
         is_dry: whether commands are only printed.
         pauses: seconds between attempts while a new account or service is not known everywhere.
-        sleep: waits some seconds.
+        sleep: waits for the given seconds.
     """
 
     say: Callable[[str], None]
@@ -53,14 +53,14 @@ class Gcloud:
         """Run a command and return its standard output.
 
         Args:
-            command: what follows `gcloud`, without spaces in any of its words.
-            words: more of them, which may have spaces.
-            stdin: returns what goes to standard input, which is never printed.
-            dry: what is returned where nothing runs.
+            command: the words after `gcloud`, separated by spaces.
+            words: further words, which may contain spaces.
+            stdin: returns the standard input, which is never printed.
+            dry: the result if commands are only printed.
 
         Raises:
-            GcloudError: it failed.
-            AdministratorError: there is no gcloud.
+            GcloudError: gcloud failed.
+            AdministratorError: gcloud is not installed.
         """
         project = [f"--project={self.project}"] if self.project else []
         line = ["gcloud", *command.split(), *words, *project]
@@ -74,12 +74,12 @@ class Gcloud:
             except GcloudError as error:
                 if not _NEWS.search(str(error)):
                     raise
-            self.say(f"A new account or service takes a moment. Trying again in {pause:.0f} s.")
+            self.say(f"A new account or service takes a moment. Next attempt in {pause:.0f} s.")
             self.sleep(pause)
         return _execute(line, data)
 
     def read(self, command: str) -> Any:
-        """Run a command that prints JSON, and return that, an empty list where nothing runs."""
+        """Run a command that prints JSON, and return the value; an empty list if nothing runs."""
         return json.loads(self.run(f"{command} --format=json", dry="[]"))
 
 

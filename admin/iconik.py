@@ -30,7 +30,7 @@ USER = "/API/users/v1/users/current/"
 
 @dataclass(frozen=True)
 class User:
-    """A user; the name is the e-mail address, where iconik says so; None: it does not say."""
+    """A user; `name` is the e-mail address, or else the id; None: iconik did not send the field."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class User:
 
 @dataclass(frozen=True)
 class CustomAction:
-    """A custom action; `status`: HEALTHY or FAILING; `headers` hold a secret, so they stay out."""
+    """A custom action; `status`: HEALTHY or FAILING; `repr` omits `headers` with their secret."""
 
     id: str
     context: str
@@ -53,11 +53,11 @@ class CustomAction:
 
 
 class AdminIconik(Iconik):
-    """iconik, as the commands need it."""
+    """The part of iconik that the commands need."""
 
     @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
-        """Return whether iconik may delete files on a storage; None: it does not say."""
+        """Return whether iconik may delete files on a storage; None: unknown."""
         path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
         try:
             can_delete = self._rest.get(path).get("delete_access")
@@ -67,9 +67,9 @@ class AdminIconik(Iconik):
 
     @needs("can_search")
     def format_names(self) -> set[str]:
-        """Return the formats of a hundred assets, for iconik has no list of formats.
+        """Return the formats of a hundred assets, because iconik has no list of formats.
 
-        Searches return formats, but no document says so: the set is empty where they do not.
+        Searches return formats, but iconik does not document that. Without them, the set is empty.
         """
         query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
         criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
@@ -104,13 +104,13 @@ class AdminIconik(Iconik):
 
     @needs("can_write_custom_actions")
     def update_custom_action(self, action_id: str, action: Row) -> None:
-        """Change a custom action; its context stays."""
+        """Change a custom action, except its context."""
         path = f"{CUSTOM_ACTIONS}{action['context']}/{action_id}/"
         self._rest.send("PATCH", path, json=action)
 
     @needs("can_delete_custom_actions")
     def delete_custom_action(self, action: CustomAction) -> None:
-        """Delete a custom action; one that is gone already is fine."""
+        """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
             self._rest.send("DELETE", f"{CUSTOM_ACTIONS}{action.context}/{action.id}/")
 
@@ -119,7 +119,7 @@ def _custom_action(row: Row) -> CustomAction:
     headers, context = row.get("headers"), text_of(row, "context")
     headers = headers if isinstance(headers, dict) else {}
     last_error = text_or_none(row, "last_error") or ""
-    for value in headers.values():  # It may quote what was sent, and that is a secret.
+    for value in headers.values():  # The error may quote the headers, which contain a secret.
         last_error = last_error.replace(str(value), "***") if value else last_error
     if not re.fullmatch(r"[A-Z_]+", context):
         raise lacking("a proper context")  # It enters URLs.
@@ -137,10 +137,15 @@ def _custom_action(row: Row) -> CustomAction:
 
 
 def require_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage of exactly this name, or say which names there are.
+    """Return the storage with exactly this name.
+
+    Args:
+        storages: all storages.
+        setting: the setting that holds the name, for the message.
+        name: the name of the storage.
 
     Raises:
-        AdministratorError: as `find_storage`.
+        AdministratorError: see `find_storage`; the message also lists all names.
     """
     try:
         return find_storage(storages, setting, name)

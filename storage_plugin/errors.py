@@ -1,7 +1,7 @@
-"""Errors, a tree by who must act: the caller, the administrator, or iconik.
+"""Errors, as a tree by who must act: the caller, the administrator, or iconik.
 
-Each message is one line that says what happened and what to do. `main` answers with it and with
-the error's HTTP status, and logs it: it never holds a secret, a token, a header or a body.
+Each message is one line that says what happened and what to do. `main` logs the message, and sends
+it with the error's HTTP status. A message never contains a secret, a token, a header or a body.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ class PluginError(Exception):
     """The base of all errors.
 
     Args:
-        message: what happened and what to do; the caller reads it.
-        detail: what only the administrator may read, in the log.
+        message: what happened and what to do, for the caller.
+        detail: more, for the administrator's log only.
 
     Attributes:
-        status: of the HTTP answer.
+        status: the status of the HTTP answer.
         can_retry: whether the same request may succeed later.
-        headers: of the HTTP answer.
-        severity: for the log.
+        headers: the headers of the HTTP answer.
+        severity: the severity of the log line.
     """
 
     status = 500
@@ -31,13 +31,13 @@ class PluginError(Exception):
         self.detail = detail
 
     def for_editor(self, reference: str) -> str:
-        """Return what an editor can do.
+        """Return the next step for an editor.
 
         Args:
-            reference: by which the administrator finds the message in the log.
+            reference: the log's reference, by which the administrator finds the message.
         """
         if self.can_retry:
-            return "Repeat the action in some minutes"
+            return "Repeat the action in a few minutes"
         return f"Ask your administrator: reference {reference}"
 
 
@@ -45,7 +45,7 @@ class Fault(PluginError):
     """The plugin itself is at fault.
 
     Args:
-        cause: what was raised; its words are not passed on, because they may quote anything.
+        cause: the unexpected error. Its message is not passed on, because it may quote anything.
     """
 
     def __init__(self, cause: Exception) -> None:
@@ -57,8 +57,9 @@ class CallerError(PluginError):
     """The request cannot be served as it is.
 
     Args:
-        status: of the HTTP answer, in the 400s.
-        headers: of the HTTP answer.
+        message: what happened and what to do, for the caller.
+        status: the status of the HTTP answer, 400 to 499.
+        headers: the headers of the HTTP answer.
     """
 
     severity = "WARNING"
@@ -72,38 +73,38 @@ class CallerError(PluginError):
 
 
 class AdministratorError(PluginError):
-    """Settings, storages or the token are not what the plugin needs: nothing can be done."""
+    """The settings, the storages or the token are wrong, so nothing can be done."""
 
 
 class TooManyFiles(AdministratorError):
-    """The time of a request is too short for one asset."""
+    """The time limit of a request is too short for one asset."""
 
     status = 504
 
 
 class AccessDenied(PluginError):
-    """The token's user may not do this to that object: other objects may be fine."""
+    """The token's user may not do this with this object. Other objects may be fine."""
 
 
 class SecretUnavailable(AdministratorError):
-    """A secret cannot be read: nobody is let in."""
+    """A secret cannot be read, so every request is refused."""
 
     status = 503
     can_retry = True
 
 
 class IconikError(PluginError):
-    """iconik refused a request or contradicted itself; the same again would end the same."""
+    """iconik refused a request or contradicted itself. A repeat would have the same result."""
 
     status = 502
 
 
 class NotFound(IconikError):
-    """iconik knows no such object."""
+    """iconik does not know the object."""
 
 
 class IconikUnavailable(IconikError):
-    """iconik failed, or what it sent did not arrive whole; the same again may work."""
+    """iconik failed, or its answer arrived incomplete. A repeat may work."""
 
     can_retry = True
 
@@ -115,14 +116,15 @@ class IconikTimeout(IconikUnavailable):
 
 
 class Stale(IconikTimeout):
-    """iconik has answered too slowly: what a deletion rests on is too old, so it was not sent."""
+    """iconik answered too slowly. The evidence for a deletion is too old, so it was not sent."""
 
 
 class IconikBusy(IconikError):
     """iconik refused a request as one too many, and did nothing.
 
     Args:
-        retry_after: seconds that iconik asks to wait, if it does.
+        message: what happened and what to do.
+        retry_after: seconds that iconik asks the plugin to wait; None: it does not.
     """
 
     status = 503
@@ -134,7 +136,7 @@ class IconikBusy(IconikError):
 
 
 class OutOfTime(PluginError):
-    """The time for one request is used up; what is done is done."""
+    """The time for one request is up. Finished work stays finished."""
 
     status = 504
     can_retry = True

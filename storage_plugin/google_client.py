@@ -1,6 +1,6 @@
-"""A client of one of Google's services: made late, bounded in time, replaced when it is cut off.
+"""A client of a Google service: made late, limited in time, and replaced when it is cut off.
 
-None of Google's libraries is imported before the first call.
+No library of Google's is imported before the first call.
 """
 
 import time
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 SECONDS = 4.0
-"""Seconds for a call and everything that it needs: iconik waits some 10 s, a library a minute."""
+"""Seconds for a call with its setup. iconik waits about 10 s; a library would wait a minute."""
 
 PROBE = 1.5
 """Seconds for a call over a connection that may be dead; the rest is for a new one."""
 
 MARGIN = 0.2
-"""Seconds by which a call ends before it counts as stuck."""
+"""Seconds between the end of a call's own time limit and the moment when it counts as stuck."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 CUT_OFF = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-"""How a call ends on a connection that the network has forgotten."""
+"""The status of a call on a connection that the network has dropped."""
 
 PASSING = (*CUT_OFF, "RESOURCE_EXHAUSTED")
-"""https://grpc.io/docs/guides/status-codes/"""
+"""The status of temporary failures. https://grpc.io/docs/guides/status-codes/"""
 
 
 class Client(Protocol):
-    """What the clients of Google's libraries have in common."""
+    """The common part of the clients in Google's libraries."""
 
     @property
     def transport(self) -> Any:
@@ -44,10 +44,10 @@ R = TypeVar("R")
 
 
 class GoogleError(Exception):
-    """A call that did not succeed.
+    """A call failed.
 
     Args:
-        code: the name of gRPC's status, or of the error where the call was not made.
+        code: the name of gRPC's status; if no call was made, the name of the error.
         passes: whether the same call may succeed later.
         severity: for the log.
     """
@@ -63,8 +63,8 @@ class GoogleClient(Generic[C]):
     """Holds a client that the threads of an instance share.
 
     Args:
-        make: returns a new client that works with some credentials; imports its library.
-        seconds: for a call.
+        make: returns a new client for the given credentials; imports its library.
+        seconds: the time limit of a call.
         clock: returns seconds that never go back.
 
     Attributes:
@@ -84,14 +84,14 @@ class GoogleClient(Generic[C]):
         self._kept: tuple[C, Credentials] | None = None
 
     def call(self, use: Callable[[C, float], R]) -> R:
-        """Make a call, and return what it returns.
+        """Make a call, and return its result.
 
         Args:
-            use: makes the call with a client, in some seconds. It is called again, with another
-                client, where the first one is cut off, so that a repeat must do no harm.
+            use: makes the call with the given client, within the given seconds. If the client is
+                cut off, `use` is called again with another one, so a repeat must do no harm.
 
         Raises:
-            GoogleError: the call did not succeed.
+            GoogleError: the call failed.
         """
         try:
             return self._limit.run(lambda: self._call(use))
@@ -105,7 +105,7 @@ class GoogleClient(Generic[C]):
                 return self._use(kept, use, self._clock() + PROBE)
             except Exception as error:
                 is_cut_off = isinstance(error, GoogleError) and error.code in CUT_OFF
-                # Any error counts where another thread has closed the client meanwhile.
+                # If another thread has closed the client meanwhile, any error counts.
                 if not is_cut_off and self._kept is kept:
                     raise
                 self._kept = None
@@ -120,25 +120,25 @@ class GoogleClient(Generic[C]):
         return answer
 
     def _connect(self) -> "tuple[C, Credentials]":
-        """Return a client and its credentials; both may ask the metadata server."""
+        """Return a client and its credentials; both may call the metadata server."""
         with _translated():
             import google.auth
             from google.auth.credentials import with_scopes_if_required
             from google.auth.exceptions import GoogleAuthError
 
             credentials, project = google.auth.default()
-            if not project:  # The metadata server has failed meanwhile.
+            if not project:  # The metadata server failed meanwhile.
                 raise GoogleAuthError("no project")  # type: ignore[no-untyped-call]
             self.project = project
             scoped = with_scopes_if_required(credentials, SCOPES)  # type: ignore[no-untyped-call]
             return self._make(scoped), scoped
 
     def _use(self, held: "tuple[C, Credentials]", use: Callable[[C, float], R], ends: float) -> R:
-        """Make a call that ends at some moment."""
+        """Make a call that ends at the given moment."""
         client, credentials = held
         with _translated():
             if not credentials.valid:
-                # gRPC would do it in a thread of its own, which nothing bounds.
+                # gRPC would refresh them in a thread of its own, without a time limit.
                 from google.auth.transport.requests import Request
 
                 credentials.refresh(Request())  # type: ignore[no-untyped-call]
@@ -147,7 +147,7 @@ class GoogleClient(Generic[C]):
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Let the errors of Google's libraries be a GoogleError, without their words."""
+    """Turn errors of Google's libraries into GoogleError, without their messages."""
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError
 

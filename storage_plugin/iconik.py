@@ -1,4 +1,4 @@
-"""A thin client of iconik's REST API: one method per endpoint that adding and removing need.
+"""A thin client of iconik's REST API, with one method for each endpoint that the core needs.
 
 https://app.iconik.io/docs/reference.html
 """
@@ -16,7 +16,7 @@ from storage_plugin.rest import Rest, Row, json_object
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
-"""Ids that one bulk call takes."""
+"""The most ids that one bulk call accepts."""
 
 FILES = "/API/files/v1"
 
@@ -27,9 +27,9 @@ R = TypeVar("R")
 
 
 def needs(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Name the roles that iconik demands of the token's user for the endpoint of a method.
+    """Declare the roles that the token's user needs for the endpoint of a method.
 
-    The doctor checks them, and whoever is refused reads them.
+    The doctor checks them, and the message of AccessDenied names them.
     """
     needed = f"{' and '.join(roles)}, and " if roles else ""
 
@@ -50,12 +50,12 @@ def needs(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
-    """Return the roles that iconik demands for the endpoint of a method."""
+    """Return the roles that the token's user needs for the endpoint of a method."""
     return _roles[method]
 
 
 class Storage(NamedTuple):
-    """A storage; `method`: FILE, B2, S3 and others; None: iconik did not say."""
+    """A storage; `method` is its type: FILE, B2, S3 or another; None: iconik did not send it."""
 
     id: str
     name: str | None
@@ -65,12 +65,12 @@ class Storage(NamedTuple):
 
     @property
     def is_active(self) -> bool:
-        """Whether iconik reaches it."""
+        """Whether iconik can reach the storage."""
         return self.status == "ACTIVE"
 
 
 class Format(NamedTuple):
-    """A format of an asset, for instance ORIGINAL; None: iconik did not say."""
+    """A format of an asset, for example ORIGINAL; None: iconik did not send it."""
 
     id: str
     name: str
@@ -79,11 +79,11 @@ class Format(NamedTuple):
 
 
 class FileSet(NamedTuple):
-    """iconik's own record of the files of one format on one storage; None: iconik did not say.
+    """iconik's own record of the files of one format on one storage; None: iconik did not send it.
 
     Attributes:
-        type: REGULAR, or MANY_FILES, of which files may not be listed one by one.
-        file_count: how many files it has.
+        type: REGULAR, or MANY_FILES, whose files iconik may not list individually.
+        file_count: the number of files.
     """
 
     id: str
@@ -96,7 +96,7 @@ class FileSet(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a file's row says of its file set and its format: a copy, which may lag behind."""
+    """The statements in a file's row about its file set and format, which may be out of date."""
 
     format_id: str
     storage_id: str
@@ -106,7 +106,7 @@ class Claim(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file's row; `size` in bytes; None: iconik did not say. There may be very many."""
+    """A file's row; `size` is in bytes; None: iconik did not send it. There may be very many."""
 
     file_set_id: str
     claim: Claim
@@ -120,15 +120,15 @@ class File(NamedTuple):
 
 
 class Deletion(Enum):
-    """What an answer says of a file set that was to be deleted."""
+    """The outcome of a deletion according to iconik's answer."""
 
-    GONE = "It is deleted for good."
-    BINNED = "It is in the recycle bin."
-    UNCERTAIN = "Only another look tells."
+    GONE = "The file set is deleted for good."
+    BINNED = "The file set is in the recycle bin."
+    UNCERTAIN = "Only another look can show the outcome."
 
 
 class Item(NamedTuple):
-    """An object in a collection or a search result; `type` as in `object_type` of bulk calls."""
+    """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
 
     id: str
     type: str
@@ -136,14 +136,14 @@ class Item(NamedTuple):
 
 
 class Iconik:
-    """iconik, as adding and removing need it. What `Rest` raises, all methods raise.
+    """The part of iconik that adding and removing need. All methods raise the errors of `Rest`.
 
     Args:
         rest: sends the requests.
 
     Attributes:
-        now: the clock of `rest`.
-        deadline: of `rest`.
+        now: the clock of `rest`, in seconds.
+        deadline: the deadline of `rest`.
     """
 
     def __init__(self, rest: Rest) -> None:
@@ -153,7 +153,7 @@ class Iconik:
 
     @needs("can_read_storages")
     def storages(self) -> list[Storage]:
-        """List all storages. The filter by name is not used, because it need not be exact."""
+        """List all storages. iconik's filter by name is not used, because it may be inexact."""
         return [_storage(row) for row in pages.numbered(self._rest, f"{FILES}/storages/")]
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
@@ -170,12 +170,15 @@ class Iconik:
         """Have one format of up to 500 objects copied to a storage.
 
         Args:
-            object_type: `assets`, `collections` (with all that is below) or `saved_searches`.
-            file_path: the folder on the storage; empty: as at the source.
-            preferred_source: the id of the storage to copy from, where there is a choice.
+            storage_id: the storage to copy to.
+            object_type: `assets`, `collections` (with all their contents) or `saved_searches`.
+            object_ids: up to 500 ids.
+            format_name: the format to copy.
+            file_path: the folder on the storage; empty: the folders of the source.
+            preferred_source: the id of the storage to copy from if there is a choice.
 
         Returns:
-            The id of iconik's job, where iconik says so.
+            The id of iconik's job; None: iconik did not send it.
         """
         body = {
             "object_type": object_type,
@@ -187,25 +190,25 @@ class Iconik:
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
         answer = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
-        with suppress(IconikUnavailable):  # iconik documents no body here, so none is required.
+        with suppress(IconikUnavailable):  # iconik documents no body here, so the body is optional.
             return id_or_none(json_object(answer), "job_id")
         return None
 
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:
-        """List the file sets of an asset, of all formats and storages, as far as iconik does."""
+        """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/file_sets/", {"file_count": "true"})
         return [_file_set(_of_asset(row, asset_id)) for row in rows]
 
     @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[Format]:
-        """List the formats of an asset's current version; none where iconik knows none."""
+        """List the formats of an asset's current version; empty: iconik has none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/formats/")
         return [_format(_of_asset(row, asset_id)) for row in rows]
 
     @needs("can_read_files")
     def files(self, asset_id: str) -> list[File]:
-        """List the files of an asset, of all formats and storages; none where iconik knows none."""
+        """List the files of an asset, of all formats and storages; empty: iconik has none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/files/", {"generate_signed_url": "false"})
         shared: dict[object, Any] = {}
         return [_file(_of_asset(row, asset_id), shared) for row in rows]
@@ -214,14 +217,16 @@ class Iconik:
     def delete_file_set(
         self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
     ) -> Deletion:
-        """Delete a file set and its files, once, on evidence that is fresh.
+        """Request once that a file set and its files are deleted, on fresh evidence.
 
         Args:
-            immediately: whether it is deleted past the recycle bin.
+            asset_id: the asset of the file set.
+            file_set_id: the file set.
+            immediately: whether to bypass the recycle bin.
             not_after: the moment, by the clock `now`, from which the evidence is too old.
 
         Raises:
-            Stale, IconikBusy, IconikUnavailable: as `Rest.delete`; look again.
+            Stale, IconikBusy, IconikUnavailable: see `Rest.delete`; look again.
         """
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
         query = {"immediately": "true"} if immediately else {}
@@ -229,7 +234,7 @@ class Iconik:
 
     @needs("can_delete_files")
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
-        """Delete a file set in the recycle bin for good, as `delete_file_set` does."""
+        """Delete a file set in the recycle bin for good; see `delete_file_set`."""
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
         return self._delete(path, {}, not_after)
 
@@ -241,7 +246,7 @@ class Iconik:
 
     @needs("can_read_saved_searches", "can_search")
     def saved_search_results(self, search_id: str) -> list[Item]:
-        """Run a saved search and list what it finds."""
+        """Run a saved search and list its results."""
         path = f"/API/search/v1/search/saved/{search_id}/"
         return self._items(path, {"include_results": "true"})
 
@@ -252,7 +257,7 @@ class Iconik:
         ]
 
     def _all(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Row]:
-        """Yield the rows of a list with a cursor, none where iconik has no such list."""
+        """Yield the rows of a list with a cursor; nothing if iconik answers 404."""
         with suppress(NotFound):
             yield from pages.by_cursor(self._rest, path, query)
 
@@ -265,7 +270,7 @@ class Iconik:
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield ids, as many at a time as one bulk call takes."""
+    """Yield ids in pieces that fit into one bulk call."""
     for start in range(0, len(ids), MAX_IDS):
         yield ids[start : start + MAX_IDS]
 
@@ -274,7 +279,7 @@ def id_of(row: Row, field: str = "id") -> str:
     """Return an id, in lower case.
 
     Raises:
-        IconikError: the field holds no UUID.
+        IconikError: the field does not contain a UUID.
     """
     if not is_uuid(row.get(field)):
         raise lacking(field)
@@ -285,7 +290,7 @@ def text_of(row: Row, field: str) -> str:
     """Return a text.
 
     Raises:
-        IconikError: the field holds none.
+        IconikError: the field does not contain a text, or an empty one.
     """
     if text := text_or_none(row, field):
         return text
@@ -293,36 +298,36 @@ def text_of(row: Row, field: str) -> str:
 
 
 def text_or_none(row: Row, field: str) -> str | None:
-    """Return a text, None where iconik sends none."""
+    """Return a text; None: iconik did not send one."""
     value = row.get(field)
     return value if isinstance(value, str) and value else None
 
 
 def id_or_none(row: Row, field: str) -> str | None:
-    """Return an id, in lower case, None where iconik sends none."""
+    """Return an id, in lower case; None: iconik did not send one."""
     return id_of(row, field) if is_uuid(row.get(field)) else None
 
 
 def number_or_none(row: Row, field: str) -> int | None:
-    """Return a whole number of at least 0, None where iconik sends none."""
+    """Return a whole number of at least 0; None: iconik did not send one."""
     value = row.get(field)
     return value if type(value) is int and value >= 0 else None
 
 
 def lacking(field: str) -> IconikError:
-    """Return the error of a row without a field that the plugin needs."""
-    return IconikError(f"iconik's answer holds an object without {field}: nothing is done with it.")
+    """Return the error for a row without a field that the plugin needs."""
+    return IconikError(f"iconik's answer contains an object without {field}: it is not used.")
 
 
 def _of_asset(row: Row, asset_id: str) -> Row:
     if str(row.get("asset_id") or asset_id).lower() != asset_id:
-        raise IconikError(f"iconik's answer holds a row of another asset than {asset_id}.")
+        raise IconikError(f"iconik's answer for asset {asset_id} has a row of another asset.")
     return row
 
 
 def _storage(row: Row) -> Storage:
     settings = row.get("settings")
-    # iconik does not document what is in the settings of a storage.
+    # iconik does not document the settings of a storage.
     mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
     name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
     return Storage(id_of(row), name, method, status, mount_point)
@@ -349,7 +354,7 @@ def _file(row: Row, shared: dict[object, Any]) -> File:
     """Return a file.
 
     Args:
-        shared: what many rows say alike, so that the memory holds it once.
+        shared: values that many rows have in common, to keep each one in memory only once.
     """
     claim = Claim(
         format_id=id_of(row, "format_id"),

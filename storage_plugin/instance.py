@@ -1,4 +1,4 @@
-"""One instance of the function: its versions, its time limit and the project that it runs in."""
+"""One instance of the function: its versions, its time limit and its Google Cloud project."""
 
 import platform
 import re
@@ -20,7 +20,7 @@ _ID = re.compile(r"[a-z0-9.:-]{1,100}", re.ASCII)
 
 
 def greeting(environ: Mapping[str, str]) -> str:
-    """Return the versions of what runs here, and the seconds after which a request is ended."""
+    """Return a sentence with the versions of the software and the time limit of requests."""
     limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS")
     return (
         f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
@@ -35,22 +35,22 @@ class Project:
     https://cloud.google.com/run/docs/container-contract#metadata-server
 
     Args:
-        environ: names the project, or says that this is Google Cloud.
+        environ: names the project, or shows that this is Google Cloud.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._id = environ.get("GOOGLE_CLOUD_PROJECT", "")
-        # Nothing but Google's own machines is asked, and those once.
+        # Only a machine of Google's asks the metadata server, and only once.
         self._is_asked = bool(self._id) or "K_SERVICE" not in environ
         self._lock = threading.Lock()
 
     def get(self) -> str:
-        """Return the project's id, empty while it is not known."""
+        """Return the project's id; empty: not known yet."""
         return self._id
 
     def find_out(self) -> None:
-        """Begin to ask the metadata server, if nobody has."""
+        """Start to ask the metadata server, unless that was done before."""
         with self._lock:
             is_asked, self._is_asked = self._is_asked, True
         if not is_asked:
@@ -66,6 +66,6 @@ class Project:
             if answer.status == HTTPStatus.OK and _ID.fullmatch(text):
                 self._id = text
         except (OSError, HTTPException, ValueError):
-            pass  # Lines without it are found by their trace as well.
+            pass  # Log lines without it can still be found by their trace.
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""A value that is fetched when it is needed and then kept for a while."""
+"""A value that is fetched when needed and then kept for a while."""
 
 import copy
 import threading
@@ -14,7 +14,7 @@ NEVER = float("-inf")
 
 
 class Kept(Generic[T]):
-    """One value, shared by the threads of an instance: they wait for one fetch and share it.
+    """One value that the threads of an instance share: they wait for one fetch together.
 
     Args:
         fetch: returns the value, or raises a PluginError.
@@ -42,11 +42,11 @@ class Kept(Generic[T]):
 
         Args:
             max_age: seconds after which a kept value is fetched again.
-            pause: seconds without another fetch after one that failed or, made with a pause
-                too, brought nothing new.
+            pause: seconds to wait before another fetch if the last one failed or, also made with
+                a pause, brought the same value.
 
         Raises:
-            PluginError: it cannot be fetched.
+            PluginError: the value cannot be fetched.
         """
         asked = self._clock()
         oldest = asked - (self._seconds if max_age is None else max_age)
@@ -57,20 +57,20 @@ class Kept(Generic[T]):
         return self._value  # type: ignore[return-value] # It has been fetched.
 
     def last(self, max_age: float) -> T | None:
-        """Return the value as it was fetched last, None where that is too many seconds ago."""
+        """Return the last fetched value; None: the fetch was more than `max_age` seconds ago."""
         return self._value if self._fetched >= self._clock() - max_age else None
 
     def forget(self) -> None:
-        """Keep the value no longer."""
+        """Discard the value."""
         self._fetched = NEVER
 
     def _renew(self, last_fruitless: float, *, is_check: bool) -> None:
-        """Fetch the value, unless that was fruitless after a moment."""
+        """Fetch the value, unless a fetch since `last_fruitless` was fruitless."""
         if self._fruitless >= last_fruitless:
             if self._failure:
                 raise copy.copy(self._failure)
             return
-        before, begun = self._value, self._clock()  # What is new from now on may not be seen.
+        before, begun = self._value, self._clock()  # A later change may be missed.
         try:
             self._value = self._fetch()
         except PluginError as error:

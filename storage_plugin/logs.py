@@ -1,4 +1,4 @@
-"""One JSON line per event on standard output, in the fields that Cloud Logging reads.
+"""One JSON line for each event on standard output, with the fields that Cloud Logging reads.
 
 https://cloud.google.com/logging/docs/structured-logging
 https://cloud.google.com/error-reporting/docs/formatting-error-messages
@@ -17,7 +17,7 @@ from storage_plugin.errors import Fault, PluginError
 REPORTED = {
     "@type": "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 }
-"""Makes Error Reporting show a line."""
+"""A field that makes Error Reporting show a line."""
 
 _TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
@@ -27,13 +27,13 @@ class Log:
     """The log of one request, or of an instance.
 
     Args:
-        trace_header: the request's `X-Cloud-Trace-Context`: a trace id, then perhaps more.
-        project: returns the Google Cloud project's id if it is known; without it Cloud Logging
+        trace_header: the request's `X-Cloud-Trace-Context`, which begins with a trace id.
+        project: returns the id of the Google Cloud project if it is known; otherwise Cloud Logging
             gets the bare trace id.
 
     Attributes:
-        figures: what the request's last line shall report.
-        reference: by which an administrator finds the lines of one request.
+        figures: the fields for the request's last line.
+        reference: six hexadecimal digits by which an administrator finds the request's lines.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Log:
         """Write the request's last line, with the figures.
 
         Args:
-            answer: to the request.
-            status: of the answer.
-            error: that is answered, if one is.
+            answer: the text of the answer.
+            status: its HTTP status.
+            error: the error behind the answer; None: there is none.
         """
         name, fields = self.figures.get("action", "request"), {**self.figures, "status": status}
         severity, detail = (error.severity, f" {error.detail}") if error else ("INFO", "")
@@ -66,22 +66,22 @@ class Log:
 
         Args:
             severity: INFO, WARNING, ERROR or CRITICAL.
-            message: one sentence, which is everything that `gcloud functions logs read` shows.
-            fields: figures and ids to search by; never a secret, token, header or body.
+            message: one sentence; `gcloud functions logs read` shows nothing else.
+            fields: figures and ids to search for; never a secret, token, header or body.
         """
         line = {"severity": severity, "message": message, "reference": self.reference, **fields}
         if self._trace:
             project = self._project and self._project()
             name = f"projects/{project}/traces/{self._trace}" if project else self._trace
             line["logging.googleapis.com/trace"] = name
-        # One write for a line, and one at a time: with LOG_EXECUTION_ID=true the framework takes
-        # each write for an entry of its own, and passes it on in two parts.
+        # Write each line at once, and one line at a time: with LOG_EXECUTION_ID=true the framework
+        # turns each write into an entry of its own, and passes it on in two parts.
         with _lock:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
 
 
 def _stack_trace(error: Exception) -> str:
-    """Return where an error comes from, without its words, which may quote a header or a body."""
+    """Return an error's stack trace without its message, which may quote a header or a body."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     return f"Traceback (most recent call last):\n{frames}{type(error).__name__}"

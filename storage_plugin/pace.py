@@ -1,4 +1,4 @@
-"""When a request to iconik may go out: within iconik's limit, and within our own time."""
+"""The timing of requests to iconik: within iconik's rate limit and within the plugin's own time."""
 
 import random
 import threading
@@ -9,37 +9,37 @@ from collections.abc import Callable
 from storage_plugin.errors import OutOfTime
 
 LIMIT = 1000
-"""Requests that iconik allows a token in any 20 s."""
+"""Requests that iconik allows each token in any 20 s."""
 
 WINDOW = 20.2
-"""Seconds, a little over 20, for not every request takes equally long to arrive."""
+"""Seconds, a little over 20, because requests take different times to arrive."""
 
 PACE = 0.02
-"""Seconds between two requests where iconik has refused some: the 50 a second of its limit."""
+"""Seconds between requests after iconik has refused some; its limit is 50 a second."""
 
 IDLE = 30.0
-"""Seconds for which a connection that nobody uses certainly stays open."""
+"""Seconds for which an unused connection certainly stays open."""
 
 MAX_PAUSE = 10.0
-"""Seconds of the longest pause, whatever iconik asks for."""
+"""Seconds of the longest pause, even if iconik asks for more."""
 
 
 FOR_LAST_ASSET, FOR_ANSWER, FOR_EDITOR = (12.0, 0.2), (3.0, 0.05), (6.0, 0.1)
-"""Reserves at the end of a request: for what has begun, for the answer, and for telling the editor.
+"""Time reserved at the end of a request: to finish assets, to answer, and to notify the editor.
 
-Each is a number of seconds or a share of the request's time, whichever is less.
+Each reserve is a number of seconds or a share of the request's time, whichever is less.
 """
 
 
 class Deadline:
-    """The time that one request of the plugin has.
+    """The time for one request to the plugin.
 
     Args:
-        seconds: after which the platform ends it.
+        seconds: the time limit, after which the platform ends the request.
         clock: returns seconds that never go back.
 
     Attributes:
-        seconds: of all of it.
+        seconds: the time limit.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,11 +50,15 @@ class Deadline:
 
     @classmethod
     def of_work(cls, timeout: float) -> "Deadline":
-        """Return the deadline of the work of a request, which leaves time to tell the editor."""
+        """Return the deadline for a request's work, which leaves time to notify the editor.
+
+        Args:
+            timeout: seconds after which the platform ends the request.
+        """
         return cls(timeout - _reserve(timeout, FOR_EDITOR))
 
     def until_near(self) -> float:
-        """Return the seconds until nothing new should be begun, so that what runs is finished."""
+        """Return the seconds during which new work may begin; after that, only finish."""
         return max(0.0, self._is_near_from - self._clock())
 
     @property
@@ -63,23 +67,21 @@ class Deadline:
         return self._clock() >= self._ends
 
     def end(self) -> None:
-        """Let no time be left."""
+        """Set the remaining time to zero."""
         self._ends = self._is_near_from = self._clock()
 
     def remaining(self, wait: float = 0) -> float:
-        """Return the seconds that are left.
+        """Return the remaining seconds.
 
         Args:
             wait: seconds that pass before they are needed.
 
         Raises:
-            OutOfTime: none are.
+            OutOfTime: no time is left.
         """
         seconds = self._ends - self._clock() - wait
         if seconds <= 0:
-            raise OutOfTime(
-                "The time is used up: repeat the action, or deploy with a longer --timeout."
-            )
+            raise OutOfTime("The time is up: repeat the action, or deploy with a longer --timeout.")
         return seconds
 
 
@@ -89,11 +91,11 @@ def _reserve(seconds: float, reserve: tuple[float, float]) -> float:
 
 
 class Pace:
-    """The pace of all requests of an instance, for iconik limits them by their common token.
+    """The pace of all requests of an instance. iconik limits them together, by their token.
 
     Args:
         clock: returns seconds that never go back.
-        sleep: waits for some seconds.
+        sleep: waits for the given seconds.
     """
 
     def __init__(
@@ -131,27 +133,27 @@ class Pace:
         self._refusals = 0
 
     def refused(self, retry_after: float | None) -> None:
-        """Let all threads pause, for iconik refused a request as one too many.
+        """Make all threads pause, because iconik refused a request as one too many.
 
         Args:
-            retry_after: seconds that iconik asks to wait, if it does.
+            retry_after: seconds that iconik asks the plugin to wait; None: it does not.
         """
         with self._lock:
             now = self.now()
             if now < self._pause_ends:
-                return  # Sent before the refusal that this pause is for.
+                return  # The request was sent before the refusal that caused this pause.
             self._refusals += 1
             asked = (retry_after or 0) * random.uniform(1.0, 1.1)  # noqa: S311
             self._pause_ends = now + min(max(backoff(self._refusals), asked), MAX_PAUSE)
             self._careful_until = self._pause_ends + WINDOW
 
     def is_idle(self) -> bool:
-        """Whether nothing has been sent for so long that open connections may be dead."""
+        """Whether no request was sent for so long that open connections may be dead."""
         with self._lock:
             return bool(self._sent) and self._sent[-1] < self.now() - IDLE
 
     def _seconds_to_wait(self) -> float:
-        """Return 0 and count a request as sent, or the seconds after which to ask again."""
+        """Return the seconds to wait before asking again; 0: the request is counted as sent."""
         with self._lock:
             now = self.now()
             earliest = self._pause_ends
@@ -165,5 +167,5 @@ class Pace:
 
 
 def backoff(attempts: int) -> float:
-    """Return the seconds to wait after some failed attempts: ever longer, never two alike."""
+    """Return the seconds to wait after some failed attempts: longer each time, and random."""
     return min(MAX_PAUSE, 2.0 ** (attempts - 2)) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -1,8 +1,8 @@
-"""Lists that iconik sends page by page: numbered pages, and pages behind a cursor.
+"""Lists that iconik sends in pages: numbered pages, and pages with a cursor.
 
-iconik links the next page in some answers and not in others. A link is followed. Without one the
-next page is asked for, unless iconik says in two ways that nothing follows. What is missing from a
-list could be lost, so a list must be as long as iconik says.
+iconik links to the next page in some answers and not in others. The plugin follows a link. Without
+a link it requests the next page, unless iconik says in two ways that nothing follows. A file that
+is missing from a list could be lost, so a list must be as long as iconik says.
 
 https://app.iconik.io/docs/api.html
 """
@@ -18,33 +18,33 @@ from storage_plugin.rest import Rest, Row
 from storage_plugin.webhook import is_uuid
 
 PAGE = 100
-"""Rows asked for at once, the most that iconik documents for any list."""
+"""Rows to request at once, the most that iconik documents for any list."""
 
 Query = Mapping[str, str]
 
 
 class ListIncomplete(IconikUnavailable):
-    """A list has ended before its total."""
+    """A list ended before its total."""
 
 
 def numbered(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
-    """Yield the rows of a list whose pages are numbered, each once.
+    """Yield the rows of a list with numbered pages, each once.
 
-    A row may move to the next page, or change, while the list is read.
+    A row may change, or move to the next page, while the list is read.
     """
     return _rows(rest, path, query or {}, lambda page, _: {"page": str(page)}, lambda _: 0)
 
 
 def by_cursor(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
-    """Yield the rows of a list whose pages follow the last row of the one before, each once.
+    """Yield the rows of a list with a cursor, each once. A page starts after a given row.
 
-    These lists say where files are, so a row that comes twice must be the same both times.
+    These lists say where files are, so a row that appears twice must be the same both times.
     """
     return _rows(rest, path, query or {}, _after, _digest)
 
 
 def changing(rest: Rest, path: str) -> Iterator[Row]:
-    """Yield the rows of a list with a cursor that changes meanwhile, so it need not be whole."""
+    """Yield the rows of a list with a cursor that may change meanwhile and be incomplete."""
     with suppress(ListIncomplete):
         yield from _rows(rest, path, {}, _after, lambda _: 0)
 
@@ -53,13 +53,13 @@ def rows_of(answer: Row) -> list[Row]:
     """Return the rows of a list, or of one page of it.
 
     Raises:
-        IconikError: the answer holds no list, or a row without an id that fits into a URL.
+        IconikError: the answer contains no list, or a row without a UUID.
     """
     rows = answer.get("objects")
     if not isinstance(rows, list):
-        raise IconikError("iconik's answer holds no list of objects: try again later.")
+        raise IconikError("iconik's answer contains no list of objects: try again later.")
     if not all(isinstance(row, dict) and is_uuid(row.get("id")) for row in rows):
-        raise IconikError("iconik's answer holds an object without an id: try again later.")
+        raise IconikError("iconik's answer contains an object without an id: try again later.")
     return [row | {"id": row["id"].lower()} for row in rows]
 
 
@@ -73,8 +73,8 @@ def _rows(
     """Yield the rows of all pages, each once.
 
     Args:
-        following: returns what asks for a page, given its number and the rows of the one before.
-        fingerprint: returns what must not change of a row that comes twice.
+        following: returns the query for a page, given its number and the rows of the page before.
+        fingerprint: returns a number that must be equal if a row appears twice.
     """
     first = sent = {"per_page": str(PAGE), **query}
     link, links, total = "", {""}, 0
@@ -108,12 +108,12 @@ def _is_last(answer: Row, missing: int, page: int) -> bool:
 
 
 def _next_page(rest: Rest, path: str, query: Query, link: str) -> Row:
-    """Return another page of a list; an empty one where iconik lacks it and has not linked it."""
+    """Return another page of a list; an empty one if it does not exist and no link led there."""
     try:
         return rest.get(path, query)
     except NotFound:
         if link:
-            raise IconikError(f"iconik links to a page of {path} that it lacks.") from None
+            raise IconikError(f"iconik links to a missing page of {path}: try again.") from None
         return {"objects": []}
 
 
@@ -126,13 +126,13 @@ def _query_of_link(url: str, path: str, link: str) -> dict[str, str]:
     place = f"{target.scheme}://{target.netloc}", target.path.rstrip("/")
     if place == (url, path.rstrip("/")):
         return dict(parse_qsl(target.query))
-    raise IconikError(f"iconik links the next page of {path} elsewhere: it is not followed.")
+    raise IconikError(f"iconik's link to the next page of {path} leads elsewhere: not followed.")
 
 
 def _unseen(
     rows: list[Row], seen: dict[str, int], fingerprint: Callable[[Row], int], path: str
 ) -> Iterator[Row]:
-    """Yield the rows that were not seen before, and note them as seen."""
+    """Yield the rows that are new, and note them as seen."""
     before = len(seen)
     for row in rows:
         mark = fingerprint(row)
@@ -142,7 +142,7 @@ def _unseen(
         elif seen[row["id"]] != mark:
             raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
     if rows and len(seen) == before:
-        raise IconikError(f"iconik sends one page of {path} again and again: try again.")
+        raise IconikError(f"iconik keeps sending the same page of {path}: try again.")
 
 
 def _after(_: int, rows: list[Row]) -> Query:
@@ -150,5 +150,5 @@ def _after(_: int, rows: list[Row]) -> Query:
 
 
 def _digest(row: Row) -> int:
-    """Return a number that changes with a row; rows themselves would fill the memory."""
+    """Return a number that changes with a row; the rows themselves would fill the memory."""
     return hash(json.dumps(row, sort_keys=True))

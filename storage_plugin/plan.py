@@ -1,4 +1,4 @@
-"""What an action works with: the storages that the settings name, as iconik lists them."""
+"""The plan of an action: the storages that the settings name, as iconik lists them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from storage_plugin.kept import Kept
 from storage_plugin.settings import Settings
 
 LISTED = 2.5
-"""Seconds for which a list of storages is evidence: half as long as evidence may be old."""
+"""Seconds for which a list of storages is kept: half the time for which evidence is fresh."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an action works with.
+    """The storages and formats of an action.
 
     Attributes:
-        storage: that files are copied to and deleted from.
-        master: the storage that MASTER_STORAGE_NAME names; None: it names none.
+        storage: the storage to copy to and delete from.
+        master: the storage that MASTER_STORAGE_NAME names; None: it is not set.
         masters: the storages whose copies count as masters.
-        format_names: the formats that are copied and deleted.
-        path: the folder on the storage that files are copied into; empty: as at the source.
-        use_recycle_bin: whether what is deleted can be restored for some time.
-        listed: when iconik listed the storages, and what it listed.
+        format_names: the formats to copy and delete.
+        path: the folder on the storage to copy into; empty: the folders of the source.
+        use_recycle_bin: whether deleted files can be restored for some time.
+        listed: the list of storages, with the time in seconds when it was requested.
     """
 
     storage: Storage
@@ -35,17 +35,17 @@ class Plan:
     listed: Kept[tuple[float, list[Storage]]] = field(repr=False, compare=False)
 
     def active_masters(self) -> tuple[float, frozenset[str]]:
-        """Return the ids of the storages whose copies count now, and since when that is known."""
+        """Return when the storages were listed, in seconds, and the ids of the active masters'."""
         asked, storages = self.listed.read()
         own = {master.id for master in self.masters}
         return asked, frozenset(each.id for each in storages if each.id in own and each.is_active)
 
 
 def make_plan(iconik: Iconik, settings: Settings) -> Plan:
-    """Return the plan that the settings mean.
+    """Return the plan for some settings.
 
     Raises:
-        AdministratorError: a name belongs to no storage, or to several.
+        AdministratorError: no storage has the name, or several have it.
     """
     listed = Kept(lambda: (iconik.now(), iconik.storages()), LISTED, iconik.now)
     _, storages = listed.read()
@@ -66,31 +66,33 @@ def make_plan(iconik: Iconik, settings: Settings) -> Plan:
 
 
 def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage of exactly this name.
+    """Return the storage with exactly this name.
 
     Args:
-        setting: where the name is from.
+        storages: all storages.
+        setting: the setting that holds the name, for the message.
+        name: the name of the storage.
 
     Raises:
-        AdministratorError: the name belongs to no storage, or to several.
+        AdministratorError: no storage has the name, or several have it.
     """
     found = [storage for storage in storages if storage.name == name]
     if len(found) != 1:
         raise AdministratorError(
             f"{setting}: the token's user sees {len(found) or 'no'} storages named {name}; "
-            "it must be exactly one."
+            "there must be exactly one."
         )
     return found[0]
 
 
 def check_removal(plan: Plan) -> None:
-    """See that the storages allow a removal.
+    """Check that the storages allow a removal.
 
     Raises:
         AdministratorError: they do not; nothing is removed.
     """
     storage, masters = plan.storage, plan.masters
-    remedy = "let STORAGE_NAME, or storage= in the custom action's URL, name the one to copy to."
+    remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the one to copy to."
     if storage.method != "FILE":
         raise AdministratorError(
             f"Nothing is removed from {storage.name}: it is of type {storage.method}, and files "
@@ -105,11 +107,11 @@ def check_removal(plan: Plan) -> None:
         states = ", ".join(f"{master.name} is {master.status}" for master in masters)
         raise AdministratorError(
             f"Nothing is removed while no storage for masters is ACTIVE ({states or 'none is B2'}):"
-            " see iconik's settings of it, or set MASTER_STORAGE_NAME."
+            " check its settings in iconik, or set MASTER_STORAGE_NAME."
         )
 
 
 def _is_same_place(master: Storage, storage: Storage) -> bool:
-    """Whether two storages are one, or share a mount point, so that a file is on both."""
+    """Whether two storages are the same or share a mount point, so they have the same files."""
     is_mounted = master.method == "FILE" and storage.mount_point is not None
     return master.id == storage.id or (is_mounted and master.mount_point == storage.mount_point)

@@ -1,4 +1,4 @@
-"""How far a removal has come: its threads write it, and whoever shows it to an editor reads it."""
+"""The progress of a removal: its threads write it, and the job in iconik shows it."""
 
 import threading
 
@@ -7,16 +7,16 @@ from storage_plugin.report import NO_ASSETS, Tally
 
 
 class Progress:
-    """How far a removal has come, and whether it may go on; shared by its threads.
+    """The progress of a removal, and whether it may go on. Its threads share it.
 
     Args:
-        deadline: near it no other asset is begun.
-        before: the assets that an earlier part of the removal has done.
+        deadline: the deadline of the request; when it is near, no other asset is begun.
+        before: the assets that an earlier part of the removal finished.
 
     Attributes:
-        total: the number of assets, None before it is known.
-        done: the number of those that are done.
-        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
+        total: the number of assets; None: not known yet.
+        done: the number of finished assets.
+        halt: `Aborted` or `Paused` if an editor did that; empty: neither.
     """
 
     def __init__(self, deadline: Deadline, before: Tally = NO_ASSETS) -> None:
@@ -30,7 +30,11 @@ class Progress:
         self._lock = threading.Lock()
 
     def halt_as(self, halt: str) -> None:
-        """Note what an editor has done to the removal."""
+        """Note that an editor aborted, paused or resumed the removal.
+
+        Args:
+            halt: `Aborted` or `Paused`; empty: the removal goes on.
+        """
         self.halt = halt
         if halt == "Paused":
             self._runs.clear()
@@ -38,7 +42,7 @@ class Progress:
             self._runs.set()
 
     def may_begin(self) -> bool:
-        """Whether another asset may be begun; waits while the removal is paused."""
+        """Whether another asset may begin; waits while the removal is paused."""
         self._runs.wait(self.deadline.until_near())
         return not self.halt and self.deadline.until_near() > 0
 

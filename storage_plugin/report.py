@@ -1,4 +1,4 @@
-"""What became of a removal: the answer, the log lines, and the sentence for the editor."""
+"""The result of a removal: the answer, the log lines, and the sentence for the editor."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
@@ -13,21 +13,21 @@ from storage_plugin.errors import (
 from storage_plugin.logs import Log
 
 NAMED = 3
-"""Assets that an answer names; the log names all."""
+"""The number of assets that an answer names; the log names all."""
 
 
 @dataclass
 class Removal:
-    """What became of one asset, or of a collection or saved search that iconik does not know.
+    """The result for one asset, or for a collection or saved search that iconik does not know.
 
     Attributes:
         object_id: its id.
-        title: its name in iconik, if that is known.
-        object_type: as in bulk calls.
-        removed: the number of file sets deleted.
-        kept: for each file set that stays, the reason.
-        waiting: the same for those that stay only until their copies are there.
-        error: what went wrong, if something did; OutOfTime: it is not done.
+        title: its name in iconik; None: unknown.
+        object_type: its `object_type` in iconik's bulk calls.
+        removed: the number of deleted file sets.
+        kept: the reason for each file set that stays.
+        waiting: the reason for each file set that stays only until its copy is complete.
+        error: the error, if one occurred; OutOfTime: the asset is not done.
     """
 
     object_id: str
@@ -40,7 +40,7 @@ class Removal:
 
     @property
     def end(self) -> str:
-        """How it ended: the name of the field of `Tally` that it counts for."""
+        """The result: the name of the field of `Tally` that counts it."""
         if self.error:
             return "left" if isinstance(self.error, OutOfTime) else "failed"
         if self.kept or self.waiting:
@@ -49,21 +49,21 @@ class Removal:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to be done for it."""
+        """Whether nothing is left to do."""
         return self.end in ("removed", "absent")
 
     @property
     def reasons(self) -> list[str]:
-        """Why file sets of it stay, for now or for good."""
+        """The reasons why file sets stay, for now or for good."""
         return self.kept + self.waiting
 
     @property
     def reason(self) -> str:
-        """Why something stays, or failed, as administrators read it."""
+        """The reasons and the error, for administrators."""
         return "; ".join([*self.reasons, *([str(self.error)] if self.error else [])]).rstrip(".")
 
     def write_log(self, log: Log) -> None:
-        """Log that it stayed or failed."""
+        """Log an asset that stayed or failed."""
         text = f"{self.object_id}: {self.reason}"
         if self.reasons:
             severity = "WARNING" if self.kept else "INFO"
@@ -74,15 +74,15 @@ class Removal:
 
 @dataclass(frozen=True)
 class Tally:
-    """Numbers of assets, each of which counts once, but for those that wait: they stay, too.
+    """Numbers of assets. Each asset counts once, except that `stayed` includes `waiting`.
 
     Attributes:
-        removed: those of which files were deleted, and none is left.
-        absent: those of which nothing was on the storage.
-        stayed: those of which something stays.
-        waiting: those that stay only until their copies are there.
-        failed: those with which something went wrong.
-        left: those that were not begun or not finished.
+        removed: assets whose files were all deleted.
+        absent: assets with nothing on the storage.
+        stayed: assets with file sets that stay.
+        waiting: assets with file sets that stay only until their copies are complete.
+        failed: assets for which an error occurred.
+        left: assets that were not begun or not finished.
     """
 
     removed: int = 0
@@ -94,7 +94,7 @@ class Tally:
 
     @classmethod
     def of(cls, removals: Sequence[Removal]) -> "Tally":
-        """Count how removals ended."""
+        """Count the results of removals."""
         ends = [removal.end for removal in removals]
         waiting = sum(bool(removal.waiting) for removal in removals)
         kinds = ("removed", "absent", "stayed", "failed", "left")
@@ -105,7 +105,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """The number of assets that nothing is left to be done for."""
+        """The number of assets with nothing left to do."""
         return self.removed + self.absent
 
     @property
@@ -114,10 +114,10 @@ class Tally:
         return self.done + self.stayed + self.failed + self.left
 
     def status(self, halt: str = "") -> str:
-        """Return how a removal ended, as iconik's jobs have it.
+        """Return the result of a removal as a status of iconik's jobs.
 
         Args:
-            halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
+            halt: `Aborted` or `Paused` if an editor did that; empty: neither.
         """
         if halt == "Aborted" and (self.left or self.waiting):
             return "ABORTED"
@@ -126,7 +126,12 @@ class Tally:
         return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
 
     def sentence(self, storage_name: str, halt: str = "") -> str:
-        """Return what became of how many assets, as editors read it."""
+        """Return the numbers as a sentence for editors.
+
+        Args:
+            storage_name: the storage that files are removed from.
+            halt: `Aborted` or `Paused` if an editor did that; empty: neither.
+        """
         ends = {
             f"removed from {storage_name}": self.removed,
             "stayed" if self.removed else f"stayed on {storage_name}": self.stayed,
@@ -147,14 +152,14 @@ NO_ASSETS = Tally()
 
 @dataclass(frozen=True)
 class Report:
-    """What became of everything that a removal was asked for.
+    """The result of a whole removal.
 
     Attributes:
         removals: one for each asset.
-        storage_name: what it is removed from.
-        before: the assets that an earlier part of the removal has done.
-        halt: what an editor has done to it: `Aborted`, `Paused`, or nothing.
-        failure: why it could not be done at all; None: it could.
+        storage_name: the storage that files are removed from.
+        before: the assets that an earlier part of the removal finished.
+        halt: `Aborted` or `Paused` if an editor did that; empty: neither.
+        failure: the error that prevented the whole removal; None: there was none.
     """
 
     removals: Sequence[Removal] = ()
@@ -165,18 +170,18 @@ class Report:
 
     @property
     def tally(self) -> Tally:
-        """How the assets ended, those that were done before included."""
+        """The results of all assets, including those that were finished before."""
         return self.before + Tally.of(self.removals)
 
     @property
     def notable(self) -> list[Removal]:
-        """The assets to be named: those that failed, then those that stayed."""
+        """The assets to name: first those that failed, then those that stayed."""
         failed = [removal for removal in self.removals if removal.end == "failed"]
         return failed + [each for each in self.removals if each.reasons and each not in failed]
 
     @property
     def error(self) -> PluginError | None:
-        """The error to answer with: what most needs somebody to act; None where all went well."""
+        """The error to answer with, the one that most needs action; None: all went well."""
         if self.failure or self.tally.status(self.halt) != "FAILED":
             return self.failure
         kind = _gravest([removal.error for removal in self.removals if removal.error])
@@ -184,11 +189,11 @@ class Report:
 
     @property
     def can_retry(self) -> bool:
-        """Whether the same removal may end better later."""
+        """Whether the same removal may succeed later."""
         return self.error is not None and self.error.can_retry
 
     def text(self) -> str:
-        """Return what became of the assets, the first notable ones by their ids."""
+        """Return the result as text, with the ids of the first notable assets."""
         sentence, notable = self.tally.sentence(self.storage_name, self.halt), self.notable
         shown = [f"{removal.object_id}: {removal.reason}" for removal in notable[:NAMED]]
         return f"{sentence} {listing(shown, len(notable))}".rstrip()
@@ -197,14 +202,14 @@ class Report:
         """Return the answer to the removal.
 
         Raises:
-            PluginError: some assets failed, or are left.
+            PluginError: some assets failed or are left.
         """
         if self.error:
             raise self.error
         return "OK" if self.tally.status(self.halt) == "FINISHED" else f"OK: {self.text()}"
 
     def write_log(self, log: Log) -> None:
-        """Log each asset that stayed or failed, and note how many there were."""
+        """Log each asset that stayed or failed, and add the numbers to the log's figures."""
         for removal in self.removals:
             removal.write_log(log)
         tally = Tally.of(self.removals)
@@ -219,18 +224,18 @@ class Report:
 
 
 def count(number: int, what: str) -> str:
-    """Return a number of things, in singular or plural."""
+    """Return a number with its noun, in the singular or plural."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listing(shown: Sequence[str], total: int) -> str:
-    """Return a sentence of the items that are shown, if there are any."""
+    """Return a sentence of the items that are shown, and how many are not; empty: no items."""
     more = [f"and {total - len(shown)} more"] if total > len(shown) else []
     return f"{'; '.join([*shown, *more])}." if shown else ""
 
 
 def _gravest(errors: Sequence[PluginError]) -> type[PluginError]:
-    """Return the kind of error that most needs somebody to act."""
+    """Return the kind of error that most needs action."""
     for error in errors:
         if isinstance(error, AdministratorError):
             return type(error)

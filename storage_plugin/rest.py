@@ -1,4 +1,4 @@
-"""Requests to iconik: authenticated, paced, and repeated where that is safe.
+"""Requests to iconik: authenticated, paced, and repeated if that is safe.
 
 https://app.iconik.io/docs/api.html
 """
@@ -29,31 +29,31 @@ from storage_plugin.pace import Deadline, Pace, backoff
 from storage_plugin.settings import Settings
 
 Row = Mapping[str, Any]
-"""A JSON object that iconik sends or gets."""
+"""A JSON object that iconik sends or receives."""
 
 CONNECT = 3.05
 """Seconds to connect."""
 
 MAX_ANSWER = 32 << 20
-"""Bytes of the largest answer that is read, decompressed."""
+"""The largest answer that is read, in bytes after decompression."""
 
 CHUNK = 1 << 16
-"""Bytes of an answer that are read at once."""
+"""Bytes of an answer to read at once."""
 
 SILENCE = 0.8
-"""The share of a request's wait in which nobody got an answer if iconik hangs.
+"""The share of a request's wait without an answer to any request that means that iconik hangs.
 
-Not all of it, because an answer to another request may come just after this one was sent.
+It is less than 1, because another request may be answered just after this one was sent.
 """
 
 
 class Patience(NamedTuple):
-    """How long iconik is waited for.
+    """How long the plugin waits for iconik.
 
     Attributes:
-        attempts: how often a request is sent at most, those refused as too many not counted.
+        attempts: the most times that a request is sent, not counting refusals as too many.
         read: seconds to wait for an answer.
-        ends_when_silent: whether no time is left once iconik answers nobody.
+        ends_when_silent: whether the deadline ends as soon as iconik answers no request at all.
     """
 
     attempts: int
@@ -62,39 +62,39 @@ class Patience(NamedTuple):
 
 
 class TokenRenewed(IconikUnavailable):
-    """iconik has refused a token that was rotated meanwhile: the next attempt has the new one."""
+    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
 
 
 PATIENT = Patience(attempts=5, read=10.0, ends_when_silent=True)
 HURRIED = Patience(attempts=2, read=3.0, ends_when_silent=False)
-"""For what must not hold up the work."""
+"""For requests that must not hold up the work."""
 
 
 class Answer(NamedTuple):
-    """An answer of iconik's that is good."""
+    """A successful answer from iconik."""
 
     status: int
     body: bytes
 
 
 class Rest:
-    """iconik's REST API for one request of the plugin, and all its threads.
+    """iconik's REST API for one request to the plugin, and all its threads.
 
-    All methods raise AdministratorError where iconik refuses the token, AccessDenied where it
-    refuses the call, NotFound where it knows no such object, IconikTimeout and IconikUnavailable
-    where it still fails after some attempts, and OutOfTime.
+    All methods raise AdministratorError if iconik refuses the token, AccessDenied if it refuses
+    the call, NotFound if it answers 404, IconikTimeout and IconikUnavailable if it still fails
+    after some attempts, and OutOfTime.
 
     Args:
-        session: as `wire.new_session` returns it.
-        settings: name iconik's URL and the application token's App ID.
-        read_token: returns the application token, given the seconds that it may have been kept.
-        pace: of all requests of the instance.
-        deadline: of this request of the plugin.
-        patience: with iconik.
+        session: a session from `wire.new_session`.
+        settings: the settings with iconik's URL and the App ID of the application token.
+        read_token: returns the application token; `max_age` limits the seconds it was kept.
+        pace: the pace of all requests of the instance.
+        deadline: the deadline of this request to the plugin.
+        patience: how long to wait for iconik.
 
     Attributes:
         url: scheme and host of iconik.
-        deadline: of this request of the plugin.
+        deadline: the deadline of this request to the plugin.
         now: the clock, in seconds that never go back.
     """
 
@@ -109,7 +109,7 @@ class Rest:
         patience: Patience = PATIENT,
     ) -> None:
         if pace.is_idle():
-            session.close()  # The network may have dropped what was open, without a word.
+            session.close()  # The network may have silently dropped the open connections.
         self.url = settings.iconik_url
         self.deadline = deadline
         self._session = session
@@ -126,13 +126,13 @@ class Rest:
 
     @property
     def calls(self) -> int:
-        """The number of requests sent, those of `hurried` clients included."""
+        """The number of requests sent, including those of `hurried` clients."""
         return len(self._sent)
 
     def hurried(self) -> "Rest":
-        """Return a client for telling the editor: it must not hold up the work, nor wait for it.
+        """Return a client for notifying the editor. It neither delays the work nor waits for it.
 
-        It has little patience, a pace of its own, and time when the work has none left.
+        It has little patience, a pace of its own, and time left when the work has none.
         """
         client = Rest(
             self._session,
@@ -159,7 +159,8 @@ class Rest:
     ) -> Answer:
         """Send a request until iconik serves it, and return the answer.
 
-        All but POST are repeated when iconik or the network fails, because that does no harm.
+        If iconik or the network fails, every request except a POST is repeated, because that does
+        no harm.
         """
         attempts = 0
         while True:
@@ -179,14 +180,16 @@ class Rest:
                 self._pace.sleep(backoff(attempts), self.deadline)
 
     def delete(self, path: str, query: Mapping[str, str], *, not_after: float) -> int:
-        """Send a DELETE that rests on evidence, once, and return the status of the answer.
+        """Send a DELETE that depends on evidence, once, and return the status of the answer.
 
         Args:
-            not_after: the moment, by the clock `now`, after which it must not be sent.
+            path: the path of the object.
+            query: the query parameters.
+            not_after: the moment, by the clock `now`, from which it must not be sent.
 
         Raises:
             Stale: that moment has passed.
-            IconikBusy, IconikUnavailable: it was not served, or the answer is lost.
+            IconikBusy, IconikUnavailable: the request was not served, or the answer is lost.
         """
         self._pace.wait(self.deadline)
         try:
@@ -204,7 +207,7 @@ class Rest:
         json: Row | None = None,
         not_after: float = math.inf,
     ) -> Answer:
-        """Send a request once, and return an answer that is good."""
+        """Send a request once, and return the answer if it is a success."""
         call, token, started = f"{method} {path}", self._token, self.now()
         if started >= not_after:
             raise Stale(f"iconik is too slow for a safe {call}: try again later.")
@@ -223,13 +226,13 @@ class Rest:
             )
             body = _body(response)
         except (requests.RequestException, ValueError) as error:
-            # ValueError: of a nonsensical Location. The text is left out: it may quote a header.
+            # A malformed Location is a ValueError. The message may quote a header: leave it out.
             if not _is_timeout(error):
                 raise IconikUnavailable(
                     f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
                 ) from None
-            if half < self._patience.read:  # It is not iconik that is slow.
-                raise OutOfTime(f"The time is too short for {call}.") from None
+            if half < self._patience.read:  # The time was short; iconik is not slow.
+                raise OutOfTime(f"Not enough time is left for {call}.") from None
             raise self._timeout(call, started) from None
         self._answered = self.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
@@ -239,18 +242,18 @@ class Rest:
         self._pace.accepted()
         answer = Answer(response.status_code, body)
         if method == "GET":
-            json_object(answer)  # Repeated where it did not arrive whole.
+            json_object(answer)  # Repeat the request if the answer is incomplete.
         return answer
 
     def _timeout(self, call: str, started: float) -> IconikTimeout:
-        """Return the error of a request that was not answered; if iconik hangs, end everything."""
+        """Return the error for an unanswered request; if iconik hangs, end the deadline."""
         waited, silence = self.now() - started, self.now() - self._answered
         if self._patience.ends_when_silent and silence >= SILENCE * waited:
             self.deadline.end()
         return IconikTimeout(f"iconik did not answer {call} in time: try again.")
 
     def _renews(self, refused: str) -> bool:
-        """Read the token again, once; return whether there is another than the refused one."""
+        """Read the token again, once; return whether it differs from the refused one."""
         with self._lock:
             if not self._token_was_renewed:
                 self._token_was_renewed = True
@@ -259,33 +262,33 @@ class Rest:
 
 
 def _checked(token: str) -> str:
-    """Return a token that may be a header."""
+    """Return a token if it is valid in a header."""
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AdministratorError(
-            "The secret iconik-token holds characters that no token has: store it again."
+            "The secret iconik-token contains invalid characters: store the token again."
         )
     return token
 
 
 def json_object(answer: Answer) -> dict[str, Any]:
-    """Return the JSON object that an answer holds."""
+    """Return the JSON object in an answer."""
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise IconikUnavailable("iconik's answer holds no JSON object: try again later.")
+        raise IconikUnavailable("iconik's answer is not a JSON object: try again later.")
     return found
 
 
 def _body(response: requests.Response) -> bytes:
-    """Read an answer to its end, or to the bytes that are too many."""
+    """Read an answer to its end, unless it is too large."""
     body = bytearray()
     with response:
         for chunk in response.iter_content(CHUNK):
             body += chunk
             if len(body) > MAX_ANSWER:
-                raise IconikError("iconik's answer is larger than 32 MiB: it is not read.")
+                raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
     return bytes(body)
 
 
@@ -296,7 +299,7 @@ def _is_timeout(error: Exception) -> bool:
 
 
 def _refusal(call: str, response: requests.Response) -> PluginError | None:
-    """Return what iconik's answer means, None where it is good."""
+    """Return the error for iconik's answer; None: the answer is a success."""
     status = response.status_code
     if 200 <= status < 300:
         return None
@@ -308,12 +311,12 @@ def _refusal(call: str, response: requests.Response) -> PluginError | None:
     if status == requests.codes.forbidden:
         return AccessDenied(f"iconik refuses {call}")
     if status == requests.codes.not_found:
-        return NotFound(f"iconik knows nothing at {call}.")
+        return NotFound(f"iconik found nothing for {call}.")
     if status == requests.codes.too_many_requests:
         try:
             retry_after = Retry().parse_retry_after(response.headers.get("Retry-After", ""))
         except (InvalidHeader, ValueError, OverflowError):
             retry_after = None
-        return IconikBusy("iconik gets too many requests: try again in a minute.", retry_after)
+        return IconikBusy("iconik receives too many requests: try again in a minute.", retry_after)
     kind = IconikUnavailable if status >= 500 else IconikError
     return kind(f"iconik answered {call} with {status}: try again later.")

@@ -1,7 +1,7 @@
-"""When a file set may be deleted from a storage. Evidence in, reasons out; no I/O.
+"""The rule that decides whether a file set may be deleted. Evidence in, reasons out; no I/O.
 
-A file set may go only if a storage for masters holds a complete copy of it. When in doubt it stays.
-The reasons are what an editor reads, so each one names what differs.
+A file set may go only if a storage for masters has a complete copy of it. When in doubt, it stays.
+Editors read the reasons, so each reason names the difference.
 """
 
 import unicodedata
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from storage_plugin.iconik import Claim, File, FileSet, Format
 
 REMOVABLE = ("ACTIVE", "DELETED")
-"""States of a file set that may be deleted: DELETED is in the recycle bin, and can be purged."""
+"""States of a file set that may be deleted. DELETED: it is in the recycle bin, to be purged."""
 
 UNFINISHED = ("OPEN", "GROWING", "AWAITED")
 """States of a file that is still being written.
@@ -22,16 +22,16 @@ https://app.iconik.io/help/pages/entities/files
 
 
 class Evidence(NamedTuple):
-    """What iconik says of one asset.
+    """iconik's statements about one asset.
 
     Attributes:
-        doomed: the file sets to be deleted, as far as they may go.
-        master_ids: the storages whose copies count as masters.
-        formats: those whose files are to be deleted, by their ids.
-        file_sets: iconik's own records, of all formats and storages.
-        files: the rows of their files, by the ids of the file sets.
-        asked: the moment before the first of it was asked for, in seconds that never go back.
-        read: the moment when all of it was there.
+        doomed: the file sets that are to be deleted if the rule allows it.
+        master_ids: the ids of the storages whose copies count as masters.
+        formats: the formats whose files are to be deleted, by id.
+        file_sets: iconik's own records of the file sets, of all formats and storages.
+        files: the rows of their files, by the id of the file set.
+        asked: the moment before the first request for evidence, in seconds that never go back.
+        read: the moment after the last answer, in the same seconds.
     """
 
     doomed: Sequence[FileSet]
@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
     read: float
 
     def masters_of(self, doomed: FileSet) -> list[FileSet]:
-        """Return the file sets that may be a complete copy of a doomed one."""
+        """Return the file sets that could be a complete copy of a doomed one."""
         return [
             each
             for each in self.file_sets
@@ -56,18 +56,18 @@ class Evidence(NamedTuple):
 
 
 def judge(evidence: Evidence) -> Iterator[tuple[FileSet, str | None]]:
-    """Yield each file set to be deleted, and why it must stay; None: it may go."""
+    """Yield each file set to be deleted, with the reason to keep it; None: it may go."""
     for doomed in evidence.doomed:
         yield doomed, _why_keep(doomed, evidence)
 
 
 def why_untouchable(file_set: FileSet, evidence: Evidence) -> str | None:
-    """Return why nothing at all is done with a file set; None where something may be."""
+    """Return why a file set may be neither deleted nor copied; None: it may."""
     of, files = evidence.formats[file_set.format_id], evidence.files_of(file_set)
     if file_set.status not in REMOVABLE:
         return f"iconik's record of it is {file_set.status or 'without a status'}"
-    # Masters of a format in the recycle bin may not last. Where iconik says nothing the rule, which
-    # does not rest on it, decides.
+    # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
+    # the rule decides, because it does not depend on the status.
     for status in {of.status, *(file.claim.format_status for file in files)}:
         if status not in ("ACTIVE", None):
             return f"the format is {status}"
@@ -78,7 +78,7 @@ def _why_keep(doomed: FileSet, evidence: Evidence) -> str | None:
     if reason := why_untouchable(doomed, evidence):
         return reason
     if shared := _shared_path(doomed, evidence):
-        return f"{shared} belongs to another file set on the storage, too"
+        return f"{shared} also belongs to another file set on the storage"
     reasons = [_why_no_copy(master, doomed, evidence) for master in evidence.masters_of(doomed)]
     if None in reasons:
         return None
@@ -88,11 +88,11 @@ def _why_keep(doomed: FileSet, evidence: Evidence) -> str | None:
 
 
 def _why_no_copy(master: FileSet, doomed: FileSet, evidence: Evidence) -> str | None:
-    """Return why a file set is no complete copy of a doomed one; None where it is."""
+    """Return why a file set is not a complete copy of a doomed one; None: it is."""
     if master.status != "ACTIVE":
         return f"iconik's record of its master is {master.status or 'without a status'}"
     if flaw := _flaw(master, evidence):
-        return f"of its master {flaw}"
+        return f"{flaw} for its master"
     if len(versions := _versions(master, evidence) | _versions(doomed, evidence)) > 1:
         return f"its master is of another version: {' and '.join(sorted(versions))}"
     copies = [file for file in evidence.files_of(master) if file.type != "DIRECTORY"]
@@ -103,14 +103,14 @@ def _why_no_copy(master: FileSet, doomed: FileSet, evidence: Evidence) -> str | 
 
 
 def _flaw(file_set: FileSet, evidence: Evidence) -> str | None:
-    """Return why iconik's record and rows of a file set are not to be relied on."""
+    """Return why iconik's record and rows of a file set are unreliable; None: they are not."""
     files, count = evidence.files_of(file_set), file_set.file_count
     for claim in {file.claim for file in files}:
         if contradiction := _contradiction(file_set, evidence.formats[file_set.format_id], claim):
             return contradiction
-    # How iconik counts is not documented, so that more rows than it counts are no reason.
+    # iconik does not document how it counts, so more rows than it counts are not a flaw.
     if count is None and file_set.type == "MANY_FILES":
-        return f"iconik lists {len(files)} files, and does not say of how many"
+        return f"iconik lists {len(files)} files but no total"
     if len(files) < (count or 0):
         return f"iconik lists {len(files)} of {count} files"
     if all(file.type == "DIRECTORY" for file in files):
@@ -119,31 +119,31 @@ def _flaw(file_set: FileSet, evidence: Evidence) -> str | None:
 
 
 def _versions(file_set: FileSet, evidence: Evidence) -> set[str]:
-    """Return all versions that iconik says a file set is of."""
+    """Return all versions that iconik names for a file set."""
     claimed = {file.claim.version_id for file in evidence.files_of(file_set)}
     of = evidence.formats[file_set.format_id]
     return {each for each in (*claimed, file_set.version_id, of.version_id) if each}
 
 
 def _contradiction(file_set: FileSet, of: Format, claim: Claim) -> str | None:
-    """Return what rows of files say differently from iconik's own records."""
+    """Return how the rows of files contradict iconik's own records; None: they do not."""
     said = {
         "format": (claim.format_id, file_set.format_id),
         "storage": (claim.storage_id, file_set.storage_id),
         "state of the format": (claim.format_status, of.status),
     }
-    if file_set.status == "ACTIVE":  # Rows may lag behind one that has just been deleted.
+    if file_set.status == "ACTIVE":  # The rows of a file set deleted just now may be out of date.
         said["state"] = (claim.file_set_status, file_set.status)
     for what, (row, record) in said.items():
         if None not in (row, record) and row != record:
-            return f"the {what} is {record} by iconik's record, and {row} by its files"
+            return f"iconik's record and files disagree on the {what} ({record}, {row})"
     return None
 
 
 def _shared_path(doomed: FileSet, evidence: Evidence) -> str | None:
-    """Return a file that another file set on the storage has, too: a deletion takes both.
+    """Return a file that another file set on the storage also has: a deletion would affect both.
 
-    Those in the recycle bin have nothing to lose.
+    File sets in the recycle bin do not count, because they have nothing to lose.
     """
     spared = {each.id for each in evidence.file_sets if each.status == "DELETED"} | {doomed.id}
     others = {
@@ -157,11 +157,11 @@ def _shared_path(doomed: FileSet, evidence: Evidence) -> str | None:
 
 
 def _first_difference(files: Iterable[File], copies: Iterable[File]) -> str | None:
-    """Return what a copy lacks; None where each file has a copy of its own."""
+    """Return the first file that has no copy of its own, as a reason; None: each file has one."""
     spare = defaultdict(list)
     for copy in copies:
         spare[_normal(copy.original_name), copy.type].append(copy)
-    # Files that few others can stand in for choose first.
+    # The files with the fewest possible copies choose first.
     wanted = [file for file in files if file.type != "DIRECTORY"]
     for file in sorted(wanted, key=lambda file: (file.status in UNFINISHED, not file.checksum)):
         twins = spare[_normal(file.original_name), file.type]
@@ -174,23 +174,23 @@ def _first_difference(files: Iterable[File], copies: Iterable[File]) -> str | No
 
 
 def _difference(file: File, twin: File) -> str | None:
-    """Return how a file differs from its master; None where nothing of it would be lost."""
+    """Return how a file differs from its master; None: nothing would be lost."""
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
     if difference := _size_difference(file, twin):
         return difference
     if _differ(file.checksum, twin.checksum):
-        return f"{file.original_name} has another checksum than its master"
+        return f"{file.original_name} and its master have different checksums"
     return None
 
 
 def _size_difference(file: File, twin: File) -> str | None:
     name = file.original_name
     if not (file.size and twin.size):
-        return f"iconik knows no size of {name}{' itself' if twin.size else ' on the master'}"
+        return f"iconik does not know the size of {name if twin.size else f'its master {name}'}"
     sizes = f"{file.size:,} and {twin.size:,} bytes"
     if file.status in UNFINISHED and file.size > twin.size:
-        return f"{name} is {file.status}, and larger than its master: {sizes}"
+        return f"{name} is {file.status} and larger than its master: {sizes}"
     if file.status not in UNFINISHED and file.size != twin.size:
         return f"{name} differs from its master in size: {sizes}"
     return None
@@ -203,7 +203,7 @@ def _differ(one: str | None, other: str | None) -> bool:
 
 
 def _normal(name: str) -> str:
-    """Return a name in the form that macOS and Linux write alike."""
+    """Return a name in a form that does not depend on macOS or Linux."""
     return unicodedata.normalize("NFC", name)
 
 

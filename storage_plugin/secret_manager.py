@@ -1,4 +1,4 @@
-"""Secrets: from the environment, a mounted file or Google Secret Manager.
+"""Secrets from the environment, a mounted file or Google Secret Manager.
 
 https://cloud.google.com/secret-manager/docs/access-secret-version
 https://cloud.google.com/run/docs/configuring/services/secrets
@@ -24,17 +24,17 @@ SECONDS_KEPT = 300.0
 """Seconds for which a secret is kept."""
 
 GRACE = 3600.0
-"""Seconds more for which it serves while it cannot be read."""
+"""Further seconds for which a kept secret is used while it cannot be read again."""
 
 RETRY = 60.0
-"""Seconds after which it is tried again meanwhile, and a warning repeated."""
+"""Seconds between attempts, and between warnings, while a secret cannot be read."""
 
 MAX_BYTES = 65536
-"""https://cloud.google.com/secret-manager/quotas#content_limits"""
+"""The largest secret, in bytes. https://cloud.google.com/secret-manager/quotas#content_limits"""
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
-"""The two secrets: name in Secret Manager, and environment variable."""
+"""The two secrets: the name in Secret Manager, and the environment variable."""
 
 REMEDIES = {
     "NOT_FOUND": "Create it in the project {project}, with one version.",
@@ -45,21 +45,21 @@ REMEDIES = {
         "Its latest version is disabled or destroyed: enable it or add another."
     ),
     "TooManyStuck": (
-        "Secret Manager is not asked, because earlier calls still wait for an answer: try again "
-        "later, or deploy again."
+        "The plugin does not call Secret Manager, because earlier calls still wait for an answer: "
+        "try again later, or deploy again."
     ),
 }
-"""What the administrator can do, by the code of the error."""
+"""Remedies for the administrator, by the code of the error."""
 
 UNUSABLE = (
-    "Secret Manager cannot be used now ({code}): try again, and outside Google Cloud log in with "
+    "Secret Manager is unavailable ({code}): try again. Outside Google Cloud, log in with "
     "gcloud auth application-default login."
 )
-"""The same where nothing better is known than the code."""
+"""The remedy for all other codes."""
 
 
 class SecretOutOfReach(SecretUnavailable):
-    """A secret cannot be read for a while; nothing says that it has changed."""
+    """A secret temporarily cannot be read; nothing suggests that it has changed."""
 
 
 class SecretManager:
@@ -72,12 +72,12 @@ class SecretManager:
         """Return the latest version of a secret.
 
         Raises:
-            SecretUnavailable: the detail says why it cannot be read and what to do.
+            SecretUnavailable: the secret cannot be read; the detail says why and what to do.
         """
 
         def access(client: "SecretManagerServiceClient", seconds: float) -> bytes:
             version = client.secret_version_path(self._client.project, name, "latest")
-            # TLS guards it on its way, so that its checksum is not looked at.
+            # TLS protects the data in transit, so the checksum is not verified.
             return client.access_secret_version(
                 name=version, timeout=seconds, retry=None
             ).payload.data
@@ -85,7 +85,7 @@ class SecretManager:
         try:
             return self._client.call(access).decode()
         except UnicodeDecodeError:
-            raise unavailable(name, "It is no text in UTF-8: add a version that is.") from None
+            raise unavailable(name, "It is not UTF-8 text: add a version that is.") from None
         except GoogleError as error:
             why = REMEDIES.get(error.code, UNUSABLE)
             why = why.format(code=error.code, project=self._client.project)
@@ -103,9 +103,9 @@ class Secret:
     """One secret, shared by the threads of an instance.
 
     Args:
-        name: of the secret in Secret Manager.
-        variable: of the environment; where it is set, it wins. Next is the file that the variable
-            of the same name with `_FILE` names.
+        name: the secret's name in Secret Manager.
+        variable: an environment variable that takes precedence if it is set. Next comes the file
+            that the variable with `_FILE` appended names.
         access: returns a secret by its name, or raises SecretUnavailable.
         warn: logs a sentence for the administrator.
         clock: returns seconds that never go back.
@@ -143,11 +143,11 @@ class Secret:
         """Return the secret, without one trailing newline.
 
         Args:
-            max_age: seconds after which a kept secret is accessed again.
+            max_age: seconds after which a kept secret is read again.
             pause: see `Kept.read`.
 
         Raises:
-            SecretUnavailable: it cannot be read, or is empty.
+            SecretUnavailable: the secret cannot be read, or is empty.
         """
         value = os.environ.get(self._variable)
         if value is None:
@@ -163,7 +163,7 @@ class Secret:
         return os.environ.get(f"{self._variable}_FILE")
 
     def _read_kept(self) -> str:
-        """Return the secret, or the last one that was read while it cannot be read again."""
+        """Return the secret, or the last known one while it cannot be read again."""
         try:
             return self._kept.read(pause=0 if self._last is None else RETRY)
         except SecretOutOfReach:
@@ -177,7 +177,7 @@ class Secret:
         return self._kept.last(SECONDS_KEPT + GRACE)
 
     def _fetch(self) -> str:
-        """Read the secret; `Kept` lets one thread at a time do it."""
+        """Read the secret; `Kept` calls this from one thread at a time."""
         path = self._path
         try:
             return self._access(self.name) if path is None else self._read_file(path)
@@ -185,7 +185,7 @@ class Secret:
             now = self._clock()
             if now - self._warned >= RETRY and self._last is not None:
                 self._warned = now
-                self._warn(f"{error} The last known one serves for an hour at most. {error.detail}")
+                self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
             raise
         except SecretUnavailable:
             self._kept.forget()
@@ -195,24 +195,24 @@ class Secret:
         try:
             return self._limit.run(lambda: read_file(self.name, path))
         except Stuck as error:
-            why = f"The file {path} does not arrive ({type(error).__name__}): try again."
+            why = f"Reading the file {path} takes too long ({type(error).__name__}): try again."
             raise unavailable(
                 self.name, why, kind=SecretOutOfReach, severity=error.severity
             ) from None
 
     def _report(self, flaw: str) -> None:
-        """Log once what may be wrong with the secret."""
+        """Log a possible flaw of the secret once."""
         with self._lock:
             is_new, self._flaw = flaw != self._flaw, flaw
         if is_new and flaw:
-            self._warn(f"The secret {self.name} {flaw}, which is taken for a part of it.")
+            self._warn(f"The secret {self.name} {flaw}, which counts as part of the secret.")
 
 
 def read_file(name: str, path: str) -> str:
-    """Return the secret that is mounted as a file: each time that it is read, Google fetches it.
+    """Return a secret that is mounted as a file. Google fetches it each time the file is read.
 
     Raises:
-        SecretUnavailable: the detail says why it cannot be read and what to do.
+        SecretUnavailable: the file cannot be read; the detail says why and what to do.
     """
     try:
         with Path(path).open("rb") as file:
@@ -221,7 +221,7 @@ def read_file(name: str, path: str) -> str:
             return data.decode()
         why = f"The file {path} is too large for a secret: name another."
     except UnicodeDecodeError:
-        why = f"The file {path} is no text in UTF-8: add a version that is."
+        why = f"The file {path} is not UTF-8 text: add a version that is."
     except (FileNotFoundError, PermissionError) as error:
         why = f"The file {path} cannot be read ({type(error).__name__}): mount the secret there."
     except OSError as error:
@@ -231,7 +231,7 @@ def read_file(name: str, path: str) -> str:
 
 
 def find_flaw(value: str) -> str:
-    """Return what looks like an accident at the ends of a secret, as a predicate, or nothing."""
+    """Return a predicate that describes an accident at the ends of a secret; empty: none."""
     if value.startswith("\ufeff"):
         return "begins with a byte order mark"
     return "has white space around it" if value != value.strip() else ""
@@ -244,7 +244,7 @@ def unavailable(
     kind: type[SecretUnavailable] = SecretUnavailable,
     severity: str = "ERROR",
 ) -> SecretUnavailable:
-    """Return the error that tells a stranger nothing, and the administrator everything."""
+    """Return an error that reveals nothing to strangers; its detail is for the administrator."""
     error = kind(f"The secret {name} cannot be read: see the function's log.", why)
     error.severity = severity
     return error

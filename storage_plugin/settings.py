@@ -1,4 +1,4 @@
-"""What the function works with, from its environment and from a custom action's URL."""
+"""The function's settings, from its environment and from a custom action's URL."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
 WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
 ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
-"""What a custom action's URL may override: query parameter to variable."""
+"""The settings that a custom action's URL may override: query parameter to variable."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,17 @@ class Settings:
 
     Attributes:
         iconik_id: the App ID of the application token.
-        storage_name: the storage that is copied to and deleted from.
-        format_names: the formats that are copied and deleted.
-        storage_path: the folder on the storage that files are copied into; empty: as at the source.
-        master_storage_name: the one storage whose copies count as masters; None: those of type B2.
-        archive_before_remove: whether what has no master is copied to the masters' storage first.
-        use_recycle_bin: whether what is removed can be restored in iconik for some time.
+        storage_name: the storage to copy to and delete from.
+        format_names: the formats to copy and delete.
+        storage_path: the folder on the storage to copy into; empty: the folders of the source.
+        master_storage_name: the only storage whose copies count as masters; None: all storages of
+            type B2.
+        archive_before_remove: whether files without a master are first copied to the masters'
+            storage.
+        use_recycle_bin: whether removed files can be restored in iconik for some time.
         iconik_url: scheme and host of iconik, without a trailing slash.
         timeout: seconds after which the platform ends a request.
-        task_queue: full name of the Cloud Tasks queue that takes the work; None: there is none.
+        task_queue: full name of the Cloud Tasks queue that takes the work; None: there is no queue.
         task_service_account: e-mail of the account that the queue's requests come from.
         function_url: the function's own URL, without a trailing slash.
     """
@@ -51,17 +53,17 @@ class Settings:
         """Read the settings.
 
         Raises:
-            AdministratorError: names every variable that is missing or wrong.
+            AdministratorError: variables are missing or invalid; the message names each one.
         """
         if problems := list(_problems(environ)):
-            raise AdministratorError(f"Wrong settings: {'; '.join(problems)}.")
+            raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
         return cls(**_fields({name: environ[name] for name in _VARIABLES if name in environ}))
 
     def override(self, query: Mapping[str, str]) -> "Settings":
-        """Return these settings with those that a custom action's URL names.
+        """Return these settings with the overrides of a custom action's URL.
 
         Args:
-            query: as `read_query` returns it.
+            query: the overrides that `read_query` returns.
         """
         return replace(self, **_fields({OVERRIDES[name]: query[name] for name in query}))
 
@@ -73,11 +75,11 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
         query: the values of each parameter.
 
     Raises:
-        CallerError: a parameter is unknown, given twice or wrong.
+        CallerError: a parameter is unknown, repeated or invalid.
     """
     if unknown := sorted(query.keys() - OVERRIDES.keys()):
         raise CallerError(
-            f"Unknown query parameter {', '.join(unknown)}: the URL may have storage, format, path."
+            f"Unknown query parameter {', '.join(unknown)}: use only storage, format and path."
         )
     for name, values in query.items():
         if len(values) != 1 or not _is_valid(OVERRIDES[name], values[0]):
@@ -88,7 +90,7 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def is_function_url(value: str) -> bool:
-    """Whether a URL may be the function's: one that keeps what is sent to it secret on its way."""
+    """Whether a URL may be the function's: it must be encrypted, or on this machine."""
     return _is_valid("FUNCTION_URL", value)
 
 
@@ -98,7 +100,7 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
             if not _is_valid(name, environ[name]):
                 yield f"{name} must be {variable.rule}"
         elif name in REQUIRED or ("TASK_QUEUE" in environ and name in WITH_QUEUE):
-            yield f"{name} is missing, it must be {variable.rule}"
+            yield f"{name} is missing and must be {variable.rule}"
         elif name == MASTER and environ.get(ARCHIVE) == "true":
             yield f"{ARCHIVE} needs {MASTER}, which is missing"
 
@@ -122,7 +124,7 @@ def _without_slash(value: str) -> str:
 
 
 class _Variable(NamedTuple):
-    """A variable: the field that it sets, how its value looks, and what it must be, in words."""
+    """A variable: the field that it sets, the pattern of its value, and the same rule in words."""
 
     field: str
     pattern: str
@@ -132,7 +134,7 @@ class _Variable(NamedTuple):
 
 _NAME = r".+"
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
-"""A host, and on this machine also without TLS."""
+"""A host. On this machine it may be without TLS."""
 
 _VARIABLES = {
     "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
@@ -140,13 +142,13 @@ _VARIABLES = {
     "FORMAT_NAME": _Variable(
         "format_names",
         r"\s*[^,\s][^,]*(?:,\s*[^,\s][^,]*)*",
-        "the name of a format, or several with commas between them",
+        "the name of a format, or several separated by commas",
         _names,
     ),
     "STORAGE_PATH": _Variable(
         "storage_path",
         r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
-        "a folder that begins with / and has no .. in it, or empty to keep the source's folders",
+        "a folder that begins with / and contains no .., or empty to keep the source's folders",
     ),
     MASTER: _Variable("master_storage_name", _NAME, "the name of a storage"),
     ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
@@ -171,4 +173,4 @@ _VARIABLES = {
 }
 
 NAMES = frozenset(_VARIABLES)
-"""The variables that the settings are read from."""
+"""The variables that hold the settings."""

@@ -1,4 +1,4 @@
-"""A limit in time for work that has none of its own and cannot be interrupted."""
+"""A time limit for work that has none of its own and cannot be interrupted."""
 
 import threading
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from concurrent.futures import Future, wait
 from typing import TypeVar
 
 MAX_STUCK = 8
-"""Threads that may be left behind, each with work that does not end."""
+"""The most threads that are left behind with work that does not end."""
 
 T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """Work did not end in time.
+    """The work did not end in time.
 
     Attributes:
         severity: for the log.
@@ -22,16 +22,16 @@ class Stuck(Exception):
 
 
 class TooManyStuck(Stuck):
-    """So much work does not end that no more is begun."""
+    """Too many threads are left behind, so no more work is started."""
 
     severity = "CRITICAL"
 
 
 class TimeLimit:
-    """Runs each piece of work in a thread of its own, and leaves the thread behind if it is stuck.
+    """Runs each piece of work in a thread of its own, and leaves a stuck thread behind.
 
     Args:
-        seconds: to wait for a piece of work.
+        seconds: the time limit for a piece of work.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -40,18 +40,18 @@ class TimeLimit:
         self._lock = threading.Lock()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do work, and return what it returns or raise what it raises.
+        """Run work, and return its result or raise its error.
 
         Raises:
-            Stuck: it takes too long; its thread goes on by itself.
-            TooManyStuck: it is not begun, because of earlier work that still goes on.
+            Stuck: the work takes too long; its thread goes on by itself.
+            TooManyStuck: the work is not started, because too much earlier work still goes on.
         """
         with self._lock:
             self._stuck = [thread for thread in self._stuck if thread.is_alive()]
             if len(self._stuck) >= MAX_STUCK:
                 raise TooManyStuck
         outcome: Future[T] = Future()
-        # A daemon, because it must not hold up the end of the process either.
+        # A daemon, because a stuck thread must not delay the end of the process.
         thread = threading.Thread(target=_fulfil, args=(outcome, work), daemon=True)
         thread.start()
         wait([outcome], self.seconds)
@@ -65,5 +65,5 @@ class TimeLimit:
 def _fulfil(outcome: "Future[T]", work: Callable[[], T]) -> None:
     try:
         outcome.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - It is raised where it is waited for.
+    except BaseException as error:  # noqa: BLE001 - `run` raises it.
         outcome.set_exception(error)

@@ -1,6 +1,6 @@
-"""What happens to files: they are copied to a storage, and deleted from it again.
+"""Copying files to a storage, and deleting them from it again.
 
-No file leaves the storage unless `rule.judge` finds no reason to keep it. Looking, judging and
+A file leaves the storage only if `rule.judge` finds no reason to keep it. Looking, judging and
 deleting are one unit: a deletion is sent only on fresh evidence, and never repeated without another
 look.
 """
@@ -28,30 +28,30 @@ from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
 
 FRESH = 5.0
-"""Seconds for which evidence may be acted on, from before it was asked for."""
+"""Seconds for which evidence is fresh, counted from just before the first request for it."""
 
 ATTEMPTS = 5
-"""Looks at an asset, one after the other, that may fail to bring about a deletion."""
+"""Looks at an asset in a row that may end without a deletion before the plugin gives up."""
 
 Verdicts = Sequence[tuple[FileSet, str | None]]
-"""File sets to be deleted, and why each must stay; None: it may go."""
+"""File sets to be deleted, each with the reason to keep it; None: it may go."""
 
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
-"""Sees to a copy of a file set that must stay.
+"""Arranges a copy of a file set that must stay.
 
 Takes the asset's id, the file set, the evidence and the reason; returns the reason to report, and
 whether the file set waits for its copy.
 """
 
 Guard = Callable[[str], str | None]
-"""Returns why nothing of an asset may be deleted now, given its id; None: it may."""
+"""Takes an asset's id; returns why none of its files may be deleted now; None: they may."""
 
 
 def add(iconik: Iconik, selection: Selection, plan: Plan) -> list[str]:
     """Have the selection copied to the storage.
 
     Returns:
-        The ids of iconik's copy jobs, as far as iconik says so.
+        The ids of iconik's copy jobs, if iconik returns them.
     """
 
     def copy(request: tuple[str, str, Sequence[str]]) -> str | None:
@@ -83,12 +83,20 @@ def remove(
     archive: Archive | None = None,
     guard: Guard | None = None,
 ) -> Report:
-    """Delete the selection's files from the storage, as far as complete copies exist elsewhere.
+    """Delete the selection's files from the storage if complete copies exist elsewhere.
 
-    When the deadline is near, or an editor halts the removal, no other asset is begun: it is left.
+    When the deadline is near, or when an editor halts the removal, the remaining assets are left.
+
+    Args:
+        iconik: a client.
+        selection: the objects to remove.
+        plan: the storages and formats.
+        progress: counts the assets, and says whether the removal may go on.
+        archive: arranges copies of file sets that must stay; None: nothing is copied.
+        guard: says whether an asset must stay as a whole; None: it need not.
 
     Raises:
-        AdministratorError: the storages do not allow a removal; nothing was touched.
+        AdministratorError: the storages do not allow a removal; nothing was changed.
     """
     check_removal(plan)
     assets, unknown = find_assets(iconik, selection)
@@ -107,11 +115,11 @@ def remove(
         except PluginError as error:
             removal.error = error
             if isinstance(error, AdministratorError):
-                progress.deadline.end()  # It would be the same with every other asset.
+                progress.deadline.end()  # Every other asset would fail in the same way.
         progress.count()
         return removal
 
-    # In an order that differs each time: what is done already must not take a repeat all its time.
+    # The order differs each time, so a repeat does not spend all its time on finished assets.
     order = random.sample(list(assets.items()), len(assets))
     removals = {removal.object_id: removal for removal in side_by_side(remove_asset, order)}
     in_order = unknown + [removals[asset_id] for asset_id in assets]
@@ -123,9 +131,9 @@ class AssetRemoval:
 
     Args:
         iconik: a client.
-        removal: takes what becomes of the asset.
-        plan: what the removal works with.
-        archive: is asked for file sets that must stay.
+        removal: receives the result.
+        plan: the storages and formats.
+        archive: arranges copies of file sets that must stay; None: nothing is copied.
     """
 
     def __init__(
@@ -140,11 +148,11 @@ class AssetRemoval:
         self._removal = removal
         self._plan = plan
         self._archive = archive
-        self._asked: set[str] = set()  # File sets of which it is not known whether they are gone.
-        self._accepted: set[str] = set()  # Those whose deletion was answered well.
+        self._asked: set[str] = set()  # File sets to be deleted that may still exist.
+        self._accepted: set[str] = set()  # File sets whose deletion iconik has accepted.
 
     def run(self) -> None:
-        """Look, judge and delete, until nothing is left that may go."""
+        """Look, judge and delete until every remaining file set must stay."""
         evidence = self._look()
         verdicts, failures = list(rule.judge(evidence)), 0
         while True:
@@ -153,7 +161,7 @@ class AssetRemoval:
                 if self._delete(verdicts, not_after=evidence.asked + FRESH):
                     break
             except IconikBusy:
-                pass  # The deadline ends this.
+                pass  # The deadline ends this loop.
             except IconikUnavailable:
                 failures = 1 if self._removal.removed > removed_before else failures + 1
                 if failures == ATTEMPTS:
@@ -164,7 +172,7 @@ class AssetRemoval:
         self._keep(verdicts, evidence)
 
     def _look(self) -> Evidence:
-        """Ask iconik for everything that the rule needs to know, and no more."""
+        """Ask iconik for the evidence that the rule needs, and no more."""
         plan, asked = self._plan, self._iconik.now()
         file_sets = self._iconik.file_sets(self._removal.object_id)
         self._count_removed(file_sets)
@@ -184,21 +192,24 @@ class AssetRemoval:
         )
 
     def _is_doomed(self, file_set: FileSet) -> bool:
-        """Whether a file set is to be deleted from the storage, whatever its format."""
+        """Whether a file set is to be deleted from the storage, apart from its format."""
         spared = ("ARCHIVED", "DELETED") if self._plan.use_recycle_bin else ("ARCHIVED",)
         return file_set.storage_id == self._plan.storage.id and file_set.status not in spared
 
     def _formats(self) -> dict[str, Format]:
-        """Return the formats whose files are to be deleted, by their ids."""
+        """Return the formats whose files are to be deleted, by id."""
         listed = self._iconik.formats(self._removal.object_id)
         return {each.id: each for each in listed if each.name in self._plan.format_names}
 
     def _files(self, file_sets: Sequence[FileSet], asked: float) -> dict[str, list[File]]:
-        """Return the rows of an asset's files, by the ids of their file sets.
+        """Return the rows of an asset's files, by the id of the file set.
 
         Args:
-            file_sets: iconik's records of them.
-            asked: when this look began.
+            file_sets: iconik's records of the file sets.
+            asked: when this look began, in seconds of the clock `now`.
+
+        Raises:
+            TooManyFiles: the rows of this asset alone take too long to read.
         """
         rows = defaultdict(list)
         try:
@@ -209,17 +220,17 @@ class AssetRemoval:
                 raise
             count = sum(each.file_count or 0 for each in file_sets)
             raise TooManyFiles(
-                f"{count:,} files to compare take longer than the function's time limit: "
+                f"Comparing {count:,} files takes longer than the function's time limit: "
                 "use a queue."
             ) from None
         return rows
 
     def _confirm(self, before: Evidence) -> Evidence | None:
-        """Return evidence that took long to read, if iconik's own records are still the same.
+        """Return evidence that took long to read as fresh, if iconik's own records are unchanged.
 
-        The rows of files are as old as it takes to read them all. Where that is longer than
-        evidence stays fresh, unchanged records of file sets, with their numbers of files, stand in
-        for another look that would take as long.
+        The rows of files are as old as the time it takes to read them all. If that is longer than
+        evidence stays fresh, another look would take as long again. Unchanged records of the file
+        sets, with their numbers of files, then replace it.
         """
         if before.read - before.asked < FRESH:
             return None
@@ -233,10 +244,11 @@ class AssetRemoval:
         return before._replace(asked=min(asked, listed)) if is_same else None
 
     def _delete(self, verdicts: Verdicts, *, not_after: float) -> bool:
-        """Delete what may go; return whether what became of it is known.
+        """Delete the file sets that may go; return whether all of them are certainly gone.
 
         Raises:
-            IconikBusy, IconikUnavailable: it is not known, or the evidence is too old: look again.
+            IconikBusy, IconikUnavailable: the outcome is unknown, or the evidence is too old: look
+                again.
         """
         is_certain = True
         for file_set, why_keep in verdicts:
@@ -261,14 +273,14 @@ class AssetRemoval:
         return deletion is Deletion.GONE or (deletion is Deletion.BINNED and to_bin)
 
     def _count_removed(self, file_sets: Sequence[FileSet]) -> None:
-        """Count what was asked to be deleted and is not listed any more."""
+        """Count the file sets that were to be deleted and that iconik no longer lists."""
         in_bin = {each.id for each in file_sets if each.status == "DELETED"}
         listed = {each.id for each in file_sets} - (in_bin if self._plan.use_recycle_bin else set())
         self._removal.removed += len(self._asked - listed)
         self._asked &= listed
 
     def _keep(self, verdicts: Verdicts, evidence: Evidence) -> None:
-        """Note why what is left must stay."""
+        """Note why each remaining file set must stay."""
         for file_set, why_keep in verdicts:
             reason, is_waiting = why_keep, False
             if file_set.id in self._asked & self._accepted:

@@ -1,4 +1,4 @@
-"""The assets that a selection means: those in collections and saved searches are found."""
+"""The assets of a selection, including those in collections and saved searches."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,15 @@ from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
 
 CONTAINERS = ("collections", "saved_searches")
-"""What assets are found in, by the `object_type` of iconik's bulk calls."""
+"""The objects that contain assets, by the `object_type` of iconik's bulk calls."""
 
 
 def find_assets(
     iconik: Iconik, selection: Selection
 ) -> tuple[dict[str, str | None], list[Removal]]:
-    """Return the selected assets with their titles, and what was selected but iconik lacks.
+    """Return the selected assets with their titles, and the objects that iconik does not know.
 
-    Collections are walked level by level; one that contains itself is walked once.
+    Collections are walked level by level. A collection that contains itself is walked once.
     """
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
     unknown: list[Removal] = []
@@ -41,7 +41,7 @@ def _containers(items: Sequence[Item], walked: set[tuple[str, str]]) -> list[Ite
 
 
 def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
-    """Return what is in a collection or found by a saved search; None: iconik does not know it."""
+    """Return the contents of a collection or saved search; None: iconik does not know it."""
     try:
         if container.type == "saved_searches":
             return iconik.saved_search_results(container.id)
@@ -53,7 +53,7 @@ def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
 def _unknown(
     containers: Sequence[Item], contents: Sequence[list[Item] | None]
 ) -> Iterator[Removal]:
-    """Yield what becomes of the collections and saved searches that iconik does not know."""
+    """Yield the results for the collections and saved searches that iconik does not know."""
     for container, found in zip(containers, contents, strict=True):
         if found is None:
             reason = "iconik does not know it"

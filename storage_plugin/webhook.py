@@ -13,42 +13,42 @@ from typing import NamedTuple
 from storage_plugin.errors import CallerError
 
 SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
-"""The header of a custom action that holds the shared secret."""
+"""The header in which a custom action sends the shared secret."""
 
 MAX_BODY = 1 << 20
-"""Bytes of the largest body that is read: some 25,000 ids."""
+"""The largest body that is read, in bytes: enough for about 25,000 ids."""
 
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
-"""The actions, and how they are called in iconik: what is added or removed, and the storage."""
+"""The actions and their titles in iconik, with places for the objects and the storage."""
 
 ROUTE = rf"/({'|'.join(ACTIONS)})/?"
-"""A regular expression: how the path of an action's URL ends."""
+"""A regular expression for the end of the path of an action's URL."""
 
-# Some of a function's URLs keep its name in the path.
+# Some URLs of a function keep its name in the path.
 _PATH = re.compile(rf"(?:/iconik_handler)?{ROUTE}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What an editor selected: ids, each once, by the `object_type` of iconik's bulk calls."""
+    """The ids that an editor selected, each once, by the `object_type` of iconik's bulk calls."""
 
     assets: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     saved_searches: tuple[str, ...] = ()
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield the `object_type` and the ids of each kind of which something is selected."""
+        """Yield each `object_type` that is selected, with its ids."""
         for object_type in ("assets", "collections", "saved_searches"):
             if ids := getattr(self, object_type):
                 yield object_type, ids
 
     def objects(self) -> list[tuple[str, str]]:
-        """Return the types and ids of all objects."""
+        """Return the type and the id of each object."""
         return [(object_type, id) for object_type, ids in self.by_type() for id in ids]
 
     def counts(self) -> dict[str, int]:
-        """Return how many objects of each kind are selected."""
+        """Return the number of selected objects of each type."""
         return {object_type: len(ids) for object_type, ids in self.by_type()}
 
 
@@ -57,9 +57,9 @@ class Action(NamedTuple):
 
     Attributes:
         name: `add` or `remove`.
-        selection: what to add or remove.
-        overrides: the query of the action's URL, the values of each parameter.
-        user_id: the editor, where iconik says so.
+        selection: the objects to add or remove.
+        overrides: the query of the action's URL: the values of each parameter.
+        user_id: the editor's id; None: iconik did not send it.
     """
 
     name: str
@@ -69,29 +69,29 @@ class Action(NamedTuple):
 
 
 def is_authentic(given: str, secret: str) -> bool:
-    """Whether a request holds the shared secret, compared in constant time.
+    """Whether a request has the shared secret, compared in constant time.
 
     Args:
-        given: the header as WSGI hands it over, that is, decoded as Latin-1.
+        given: the header as WSGI passes it, that is, decoded as Latin-1.
         secret: the configured secret; an empty one matches nothing.
     """
-    wanted = secret.encode(errors="surrogateescape")  # As the environment decodes odd bytes.
+    wanted = secret.encode(errors="surrogateescape")  # The environment decodes odd bytes so.
     return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), wanted)
 
 
 def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> Action:
-    """Read the custom action that a request holds.
+    """Read the custom action in a request.
 
-    Keys of the payload that are not needed are accepted, because iconik may add some.
+    Unknown keys in the payload are ignored, because iconik may add some.
 
     Raises:
-        CallerError: the body is no JSON object, the path names no action, an id is no UUID, or
-            nothing is selected.
+        CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
+            or nothing is selected.
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
         raise CallerError(
-            "No such action: the path of the URL must end in /add or /remove.", status=404
+            "Unknown action: the path of the URL must end in /add or /remove.", status=404
         )
     selection = Selection(
         assets=_ids(payload, "asset_ids"),
@@ -107,22 +107,22 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
 
 
 def read_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object that a body holds.
+    """Return the JSON object in a body.
 
     Raises:
-        CallerError: it holds something else.
+        CallerError: the body is something else.
     """
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, dict):
-        raise CallerError("The body must be a JSON object as iconik's custom actions post it.")
+        raise CallerError("The body must be the JSON object that iconik's custom actions post.")
     return payload
 
 
 def is_uuid(value: object) -> bool:
-    """Whether a value may enter a URL as an id."""
+    """Whether a value is safe to put into a URL as an id."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 

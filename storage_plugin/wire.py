@@ -1,7 +1,7 @@
-"""A session whose time limits hold for whole answers, and that keeps nothing of them.
+"""A session whose time limits apply to whole answers, and that stores no cookies.
 
-By itself the limit of requests and urllib3 is for each part of an answer that arrives, so that one
-that drips is never cut.
+The read timeout of requests and urllib3 applies to each part of an answer, so it never ends an
+answer that arrives in small pieces.
 """
 
 import http.client
@@ -17,13 +17,13 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CONNECTIONS = 128
-"""Connections kept open at most: 16 threads for each of 8 requests side by side."""
+"""The most connections kept open: 16 threads for each of 8 parallel requests."""
 
 
 def new_session() -> requests.Session:
     """Return a session for many threads."""
     session = requests.Session()
-    session.trust_env = False  # No .netrc, no proxy: the token goes to iconik alone.
+    session.trust_env = False  # No .netrc, no proxy: send the token only to iconik.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
@@ -32,11 +32,11 @@ def new_session() -> requests.Session:
 
 
 class _Bounded(io.RawIOBase):
-    """What is read from a socket, until the time limit that it has now is over."""
+    """A stream from a socket that ends when the socket's current timeout has passed in total."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)  # Keeps the socket open until it is closed.
+        self._raw = sock.makefile("rb", buffering=0)  # It keeps the socket open until it is closed.
         self._ends = time.monotonic() + (sock.gettimeout() or 0)
 
     def makefile(self, _: str) -> io.BufferedReader:

@@ -70,7 +70,7 @@ def test_a_render_is_copied_and_then_removed(site: Site, iconik: BackgroundIconi
     asset_id = site.only_copy()
     (removal,) = remove(iconik, asset_id)
     assert removal.waiting == [
-        "ORIGINAL: it is being copied to B2 first; the same action removes it then"
+        "ORIGINAL: it is being copied to B2 first; the same action removes it afterwards"
     ]
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
     site.world.finish_copies()
@@ -160,7 +160,7 @@ def test_what_is_not_whole_is_not_copied(site: Site, iconik: BackgroundIconik, f
         ([CLIP | {"size": 1}], {}, "clip.mov differs from its master in size: 1,000 and 1 bytes"),
         ([CLIP | {"status": "GROWING"}], {}, "its master clip.mov is GROWING"),
         ([CLIP], {"status": "DELETED"}, "iconik's record of its master is DELETED"),
-        ([], {}, "of its master iconik lists no files"),
+        ([], {}, "iconik lists no files for its master"),
     ],
 )
 def test_a_bad_master_is_never_copied_over(

@@ -122,7 +122,7 @@ def test_a_failed_removal_is_reported(
     ("storage", "away", "advice"),
     [
         ("Nowhere", 0, "Ask your administrator: reference "),
-        ("LucidLink", 1, "Repeat the action in some minutes."),
+        ("LucidLink", 1, "Repeat the action in a few minutes."),
     ],
 )
 def test_a_failed_add_is_reported(
@@ -326,7 +326,7 @@ def test_what_may_work_later_is_repeated(clicks: Clicks, faults: Faults) -> None
     faults.services, faults.probabilities = ("files",), {"500": 1}
     assert clicks.deliver().startswith("Iconik")
     assert clicks.job["status"] == "STARTED"
-    assert clicks.job["message"] == "It is not finished yet, and is repeated by itself."
+    assert clicks.job["message"] == "Not finished yet. The removal continues automatically."
     faults.probabilities = {}
     assert clicks.deliver() == "OK"
     assert (clicks.site.copies(), clicks.job["status"]) == (0, "FINISHED")

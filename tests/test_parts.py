@@ -34,7 +34,7 @@ def test_the_job_counts_each_asset_once(clicks: Clicks, order: tuple[int, ...]) 
     assert (clicks.job["progress_processed"], clicks.job["progress_total"]) == (5, 5)
     assert clicks.job["message"] == (
         "4 of 5 assets removed from LucidLink, 1 stayed. "
-        "Night shoot: ORIGINAL: of its master iconik lists no files."
+        "Night shoot: ORIGINAL: iconik lists no files for its master."
     )
     assert (clicks.site.copies(), len(clicks.site.world.notifications)) == (1, 1)
 

@@ -147,28 +147,32 @@ def test_more_rows_than_iconik_counts_are_no_reason(site: Site, iconik: Iconik) 
     ("copy", "master", "reason"),
     [
         ([CLIP], [CLIP | {"size": 999}], "clip.mov differs from its master in size: 1,000 and 999"),
-        ([CLIP], [CLIP | {"size": None}], "iconik knows no size of clip.mov on the master"),
-        ([CLIP], [CLIP | {"size": 0}], "iconik knows no size of clip.mov on the master"),
-        ([CLIP | {"size": 0}], [CLIP | {"size": 0}], "iconik knows no size of clip.mov"),
-        ([CLIP | {"size": -1}], [CLIP], "iconik knows no size of clip.mov itself"),
+        ([CLIP], [CLIP | {"size": None}], "iconik does not know the size of its master clip.mov"),
+        ([CLIP], [CLIP | {"size": 0}], "iconik does not know the size of its master clip.mov"),
+        ([CLIP | {"size": 0}], [CLIP | {"size": 0}], "the size of its master clip.mov"),
+        ([CLIP | {"size": -1}], [CLIP], "iconik does not know the size of clip.mov"),
         ([CLIP, WAV], [CLIP], "its master has no clip.wav"),
         ([CLIP, WAV], [CLIP, WAV | {"type": "SYMLINK"}], "its master has no clip.wav"),
-        ([CLIP | {"checksum": "a"}], [CLIP | {"checksum": "b"}], "another checksum"),
+        ([CLIP | {"checksum": "a"}], [CLIP | {"checksum": "b"}], "have different checksums"),
         (
             [CLIP | {"status": "GROWING", "size": 9_000_000}],
             [CLIP],
-            "clip.mov is GROWING, and larger than its master: 9,000,000 and 1,000 bytes",
+            "clip.mov is GROWING and larger than its master: 9,000,000 and 1,000 bytes",
         ),
         (
             [CLIP | {"status": "OPEN", "size": 1, "checksum": "a"}],
             [CLIP | {"checksum": "b"}],
-            "another checksum",
+            "have different checksums",
         ),
-        ([CLIP | {"status": "OPEN", "size": None}], [CLIP], "iconik knows no size of clip.mov"),
+        (
+            [CLIP | {"status": "OPEN", "size": None}],
+            [CLIP],
+            "iconik does not know the size of clip.mov",
+        ),
         ([CLIP | {"status": "AWAITED"}], [WAV], "its master has no clip.mov"),
         ([CLIP | {"type": "DIRECTORY"}], [CLIP], "iconik lists no files"),
-        ([CLIP], [CLIP | {"type": "DIRECTORY"}], "of its master iconik lists no files"),
-        ([CLIP], [], "of its master iconik lists no files"),
+        ([CLIP], [CLIP | {"type": "DIRECTORY"}], "iconik lists no files for its master"),
+        ([CLIP], [], "iconik lists no files for its master"),
         *(
             ([CLIP | {"status": status}], [CLIP | {"size": 999}], "differs from its master in size")
             for status in ("FAILED", "ARCHIVED", "MISSING", "REDISCOVERED", "DELETED", None)
@@ -205,7 +209,7 @@ def test_each_master_s_flaw_is_named(site: Site, iconik: Iconik) -> None:
     asset_id, _ = site.asset([CLIP], [CLIP | {"status": "OPEN"}])
     site.world.add_file_set(asset_id, second, [])
     assert remove(iconik, asset_id, settings=ANY_B2)[0].kept == [
-        "ORIGINAL: its master clip.mov is OPEN; of its master iconik lists no files"
+        "ORIGINAL: its master clip.mov is OPEN; iconik lists no files for its master"
     ]
 
 
@@ -238,11 +242,11 @@ def test_a_state_that_is_not_known_keeps_the_copy(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"file_set_status": "DELETED"}, "the state is ACTIVE by iconik's record, and DELETED"),
+        ({"file_set_status": "DELETED"}, "disagree on the state (ACTIVE, DELETED)"),
         ({"format_status": "DELETED"}, "DELETED"),
         ({"version_id": World.app_id}, "of another version"),
-        ({"format_id": World.app_id}, "the format is"),
-        ({"storage_id": World.app_id}, "the storage is"),
+        ({"format_id": World.app_id}, "disagree on the format"),
+        ({"storage_id": World.app_id}, "disagree on the storage"),
     ],
 )
 def test_rows_that_contradict_the_record_keep_the_copy(
@@ -274,7 +278,7 @@ def test_records_of_other_versions_keep_the_copy(site: Site, iconik: Iconik, sto
     ("changes", "reason"),
     [
         ({"file_count": 24}, "iconik lists 1 of 24 files"),
-        ({"file_count": None, "type": "MANY_FILES"}, "iconik lists 1 files, and does not say of"),
+        ({"file_count": None, "type": "MANY_FILES"}, "iconik lists 1 files but no total"),
     ],
 )
 @pytest.mark.parametrize("storage", ["b2", "lucidlink"])
@@ -323,7 +327,7 @@ def test_file_sets_that_share_a_file_stay(site: Site, iconik: Iconik) -> None:
     for name in ("ORIGINAL", "PROXY"):
         site.world.add_file_set(asset_id, site.b2, [CLIP], name)
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP | {"directory_path": "a"}], name)
-    reason = "ORIGINAL: clip.mov belongs to another file set on the storage, too"
+    reason = "ORIGINAL: clip.mov also belongs to another file set on the storage"
     assert remove(iconik, asset_id)[0].kept == [reason]
     assert site.copies() == 2
     for row in site.world.files.values():
@@ -541,7 +545,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     (removal,) = remove(slow.iconik, asset_id)
     assert isinstance(removal.error, TooManyFiles)
     assert str(removal.error) == (
-        "4,000 files to compare take longer than the function's time limit: use a queue."
+        "Comparing 4,000 files takes longer than the function's time limit: use a queue."
     )
     assert copy in site.world.file_sets
 

@@ -143,7 +143,7 @@ def test_the_last_known_secret_serves_for_an_hour_more(source: Source) -> None:
     assert source.accesses == 1 + 55
     assert (
         source.warnings
-        == ["down The last known one serves for an hour at most. Secret Manager is away."] * 55
+        == ["down The last known one is used for up to an hour. Secret Manager is away."] * 55
     )
     source.now = 1000 + 300 + 3600 + 1
     with pytest.raises(SecretOutOfReach):
@@ -242,7 +242,7 @@ def test_what_may_be_an_accident_is_said_once(source: Source, value: str, flaw: 
     source.value = value
     for _ in range(3):
         assert source.secret.read() == value.removesuffix("\n").removesuffix("\r")
-    expected = [f"The secret {NAME} {flaw}, which is taken for a part of it."] if flaw else []
+    expected = [f"The secret {NAME} {flaw}, which counts as part of the secret."] if flaw else []
     assert source.warnings == expected
     assert find_flaw(source.secret.read()) == flaw
 
@@ -327,7 +327,7 @@ def test_a_file_that_never_arrives_hinders_nobody(
     os.mkfifo(mounted)
     with pytest.raises(SecretOutOfReach) as raised:
         secret.read()
-    assert "does not arrive (Stuck)" in raised.value.detail
+    assert "takes too long (Stuck)" in raised.value.detail
     pipe = mounted.rename(mounted.with_name("pipe"))
     mounted.write_text("mounted")
     source.now += 1

@@ -118,7 +118,7 @@ def test_ids_count_once_and_in_order() -> None:
 )
 def test_body_must_be_a_json_object(body: bytes) -> None:
     """Whatever is no JSON object is refused, however hostile, and before the path."""
-    with pytest.raises(CallerError, match="must be a JSON object"):
+    with pytest.raises(CallerError, match="must be the JSON object"):
         read(body, "/nowhere")
 
 

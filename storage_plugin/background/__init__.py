@@ -1,7 +1,7 @@
-"""What outlasts the click: jobs that editors see, work handed to a queue, copies waited for.
+"""Work that outlasts the click: jobs that editors see, a queue, and waiting for copies.
 
-The entry point knows four functions of it: a removal is shown as a job, a failed Add is reported as
-one, an action is deferred to the queue, and it is resumed when the queue delivers it.
+The entry point uses four functions. `remove` shows a removal as a job, `report_failure` shows a
+failed Add as a job, `defer` hands an action to the queue, and `resume` does a delivered task.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ from storage_plugin.report import Report, Tally, count
 from storage_plugin.webhook import Selection
 
 PART = 3_000
-"""Objects of one task: with three formats that are awaited they take 840 kB of the 1 MB allowed."""
+"""Objects in one task. With three awaited formats each, they take 840 kB of the 1 MB allowed."""
 
 PAUSE = 300
-"""Seconds between two looks at a job that an editor has paused."""
+"""Seconds between two looks at a job that an editor paused."""
 
 
 class Concluded(PluginError):
-    """A task has failed for good, and the queue must not deliver it again."""
+    """A task failed for good, and the queue must not deliver it again."""
 
-    status = 200  # The queue repeats what is answered with anything else.
+    status = 200  # The queue repeats a task after any other status.
 
 
 def remove(run: Run) -> str:
-    """Remove now what is selected, show it as a job meanwhile, and return the answer."""
+    """Remove the selection now, show a job meanwhile, and return the answer."""
     job, progress = Job(run), Progress(run.rest.deadline)
     with job.updated(progress, opens=True):
         report, _ = _remove(run, progress)
@@ -46,12 +46,12 @@ def remove(run: Run) -> str:
 
 
 def report_failure(run: Run, error: PluginError) -> None:
-    """Show an Add that has failed as a job, and notify the editor."""
+    """Show a failed Add as a job, and notify the editor."""
     Job(run).report_failure(error)
 
 
 def defer(run: Run) -> str:
-    """Hand an action to the queue, and return the answer; the job of a removal shows at once."""
+    """Hand an action to the queue, and return the answer. A removal's job appears at once."""
     run.log.figures["queue"] = "handed over"
     job, is_removal = Job(run), run.action.name == "remove"
     try:
@@ -73,11 +73,11 @@ def defer(run: Run) -> str:
 
 
 def resume(run: Run, delivery: Delivery) -> str:
-    """Do what the queue delivers, and return the answer.
+    """Do the task that the queue delivers, and return the answer.
 
     Raises:
-        Concluded: it has failed for good.
-        PluginError: the queue is to deliver it again.
+        Concluded: the task failed for good.
+        PluginError: the queue must deliver the task again.
     """
     pins = delivery.task.pins
     if pins:
@@ -105,7 +105,7 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
     with job.updated(progress, opens=False):
         report, archive = _remove(run, progress, delivery)
     if report.can_retry and not delivery.is_last:
-        job.say("It is not finished yet, and is repeated by itself.")
+        job.say("Not finished yet. The removal continues automatically.")
         return report.answer()
     following = _come_back(run, delivery, archive, report) if archive else 0
     if following:
@@ -120,29 +120,35 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
 
 
 def _conclude(job: Job, report: Report, following: int) -> str:
-    """Show the end of a task, and return the answer.
+    """Show the result of a task, and return the answer.
 
     Args:
-        following: the number of tasks that are to do what it has left.
+        job: the job in iconik.
+        report: the result of the task.
+        following: the number of tasks that will do the rest.
+
+    Raises:
+        EndNotShown: the job does not show the result; the queue must deliver the task again.
+        Concluded: the task failed for good.
     """
     if following:
         report = replace(report, removals=[each for each in report.removals if each.is_done])
     if not job.close_part(report, split=following):
-        raise EndNotShown("The job in iconik does not show the end yet: the queue repeats it.")
+        raise EndNotShown("The job in iconik does not show the result yet: the queue tries again.")
     try:
         return report.answer()
-    except PluginError as error:  # Even one that a repeat might mend: the job has shown the end.
+    except PluginError as error:  # Even if a repeat could succeed: the job shows the result.
         raise Concluded(str(error), error.detail) from None
 
 
 def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
-    """Return the answer to a removal that its job does not let go on; None: it does."""
+    """Return the answer to a removal that must not go on according to its job; None: it may."""
     state = job.state()
     if state.status == "ABORT_PENDING":
         job.end_as_aborted()
         return "OK: It was aborted."
     if state.status in ENDED or job.shows_part:
-        return "OK: It has ended before."
+        return "OK: It had already ended."
     if state.status == "PAUSED" and task.pins and time.time() < task.pins.clicked + MAX_WAIT:
         _hand_over(run, replace(task, pause=PAUSE), [run.action.selection])
         return "OK: It is paused."
@@ -152,7 +158,7 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
 def _remove(
     run: Run, progress: Progress, delivery: Delivery | None = None
 ) -> tuple[Report, Archive | None]:
-    """Remove what is selected, ask for the copies that must come first, and log it all."""
+    """Remove the selection, request the copies that must come first, and log the results."""
     iconik, archive = run.iconik(), None
     try:
         plan = make_plan(iconik, run.settings)
@@ -185,13 +191,13 @@ def _checked(plan: Plan, pins: Pins | None) -> Plan:
 
 
 def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -> int:
-    """Let the queue come back for everything that is left, if something waits for its copy.
+    """If something waits for its copy, hand the unfinished assets to the queue again.
 
     Returns:
-        The number of tasks that will; 0: none.
+        The number of new tasks.
 
     Raises:
-        QueueUnavailable: it may take them later.
+        QueueUnavailable: the queue may accept them later.
     """
     if not report.tally.waiting:
         return 0
@@ -205,13 +211,17 @@ def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -
     except PluginError as error:
         if error.can_retry and not delivery.is_last:
             raise
-        run.log.write("WARNING", f"The queue will not come back for what is left: {error}")
+        run.log.write("WARNING", f"The queue will not repeat the unfinished assets: {error}")
         return 0
     return len(selections)
 
 
 def _split(objects: Sequence[tuple[str, str]]) -> Iterator[Selection]:
-    """Yield selections of objects, by their types and ids, that fit into a task each."""
+    """Yield selections that fit into one task each.
+
+    Args:
+        objects: the type and the id of each object.
+    """
     for start in range(0, len(objects), PART):
         ids = defaultdict(list)
         for kind, id in objects[start : start + PART]:
@@ -220,10 +230,10 @@ def _split(objects: Sequence[tuple[str, str]]) -> Iterator[Selection]:
 
 
 def _hand_over(run: Run, task: Task, selections: Sequence[Selection]) -> None:
-    """Hand tasks to the queue that follow one, each for a selection."""
+    """Hand the tasks that follow from one task to the queue, one for each selection."""
     for number, selection in enumerate(selections):
         part = f"{task.part}{number}." if len(selections) > 1 else task.part
-        # By its name a task that is delivered twice has the queue come back once.
+        # With a name, a task that is delivered twice causes only one new task.
         name = hashlib.sha256(f"{task.name}/{number}".encode()).hexdigest() if task.name else ""
         action = task.action._replace(selection=selection)
         following = replace(task, action=action, part=part, name=name)

@@ -1,6 +1,6 @@
-"""Copying to the masters' storage what has no master there, so that it can be removed later.
+"""Copying files without a master to the masters' storage, so they can be removed later.
 
-A job's word is never taken for a copy: `rule.judge` alone decides what is removed.
+A finished job is no proof of a copy: only `rule.judge` decides whether files are removed.
 """
 
 import math
@@ -21,18 +21,18 @@ from storage_plugin.rule import UNFINISHED, Evidence
 from storage_plugin.threads import side_by_side
 
 MAX_WAIT = 24 * 3600
-"""Seconds for which copies are waited for."""
+"""Seconds to wait for copies."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
-"""Seconds between two looks: each pause is twice as long as the one before, up to an hour."""
+"""Seconds between two looks. Each pause is twice as long as the one before, up to an hour."""
 
 
 class Archive:
-    """The copies that a removal needs first, for all its threads.
+    """The copies that a removal needs first. Its threads share this object.
 
     Args:
         iconik: a client.
-        plan: names the storage to copy from, and the masters' storage to copy to.
+        plan: the storage to copy from, and the masters' storage to copy to.
         task: the removal.
     """
 
@@ -50,10 +50,10 @@ class Archive:
         self._lock = threading.Lock()
 
     def next_wait(self, before: Tally) -> tuple[Wait, int]:
-        """Return what the removal is to know next time, and the seconds until then.
+        """Return the memory for the next look at the removal, and the seconds until then.
 
         Args:
-            before: the assets that are done with.
+            before: the finished assets.
         """
         times, left = self._wait.times + 1, max(0, math.ceil(self._ends - time.time()))
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times, 10), left)
@@ -64,11 +64,14 @@ class Archive:
     ) -> tuple[str, bool]:
         """Return why a file set stays, and whether it waits for its copy.
 
-        A copy that is to be asked for is noted for `request`: only where the masters' storage has
-        nothing at all of the format. What is incomplete or different there is not copied over.
+        A copy is noted for `request` only if the masters' storage has no file set of the format at
+        all. An incomplete or different file set there is never overwritten.
 
         Args:
-            reason: why it cannot be removed now.
+            asset_id: the asset.
+            file_set: the file set that stays.
+            evidence: the evidence on which the rule decided.
+            reason: why the file set cannot be removed now.
         """
         if not can_be_copied(file_set, evidence):
             return reason, False
@@ -83,16 +86,17 @@ class Archive:
             self._awaited[format_id] = asset_id
         if self._is_late:
             return f"{reason}; it was not copied to {to} within 24 hours", False
-        return f"it is being copied to {to} first; the same action removes it then", True
+        return f"it is being copied to {to} first; the same action removes it afterwards", True
 
     def request(self, removals: Sequence[Removal], may_go_on: Callable[[], bool]) -> None:
-        """Ask iconik for the copies that were noted; what goes wrong becomes the removals' error.
+        """Request the noted copies from iconik. An error is stored in the removals concerned.
 
         Args:
-            may_go_on: whether more may be asked for.
+            removals: the results of all assets.
+            may_go_on: returns whether more copies may be requested.
         """
         by_asset = {removal.object_id: removal for removal in removals}
-        self._transfers = None  # It may have changed meanwhile, and so may the masters.
+        self._transfers = None  # Transfers, and masters, may have changed meanwhile.
         for format_name, wanted in self._wanted.items():
             for some in chunks(list(wanted)):
                 try:
@@ -106,7 +110,7 @@ class Archive:
                         self._awaited.pop(wanted[asset_id], None)
 
     def _end_of_wait(self, asset_id: str, file_set: FileSet, evidence: Evidence) -> str | None:
-        """Return what ends the wait for a copy that is not under way; None: it goes on."""
+        """Return why the wait for a copy that is not under way ends; None: it goes on."""
         format_id = file_set.format_id
         masters = [
             file for each in evidence.masters_of(file_set) for file in evidence.files_of(each)
@@ -121,7 +125,7 @@ class Archive:
         return None
 
     def _copy(self, format_name: str, formats: Sequence[tuple[str, str]]) -> None:
-        """Ask for the copies of some assets' formats, as far as there is still nothing."""
+        """Request copies of a format of some assets, except those that already exist."""
 
         def is_missing(ids: tuple[str, str]) -> bool:
             has_file_set = self._iconik.has_file_set(*ids, self._master.id)
@@ -142,7 +146,7 @@ class Archive:
             self._jobs.add(job_id)
 
     def _is_under_way(self, asset_id: str, format_id: str) -> bool:
-        """Whether iconik is copying a format of an asset; its job is noted."""
+        """Whether iconik is copying a format of an asset; note the job."""
         with self._lock:
             if self._transfers is None:
                 transfers = self._iconik.transfers(self._storage.id, self._master.id)
@@ -158,19 +162,19 @@ class Archive:
             return bool(found)
 
     def _failure(self, asset_id: str) -> str | None:
-        """Return why iconik says that a copy failed.
+        """Return iconik's reason why a copy failed; None: it did not fail.
 
-        The job of a bulk copy has one below it for each asset, and is finished though those fail.
+        The job of a bulk copy has a child job for each asset, and finishes even if those fail.
         """
         with self._lock:
             if self._failures is None:
                 failures: dict[str, str] = {}
                 states: list[str | None] = []
                 for job_id in self._wait.jobs:
-                    with suppress(AccessDenied, NotFound):  # Somebody may have tidied up.
+                    with suppress(AccessDenied, NotFound):  # Somebody may have deleted the job.
                         states.append(self._iconik.job(job_id).status)
                         failures |= self._iconik.failed_below(job_id)
-                # Which assets a job was for is not known here, so all must have come to an end.
+                # The assets of a job are not known here, so all jobs must have ended.
                 has_failed = ENDED.issuperset(states) and BROKEN.intersection(states)
                 common = "iconik's job has failed" if has_failed else None
                 self._failures = defaultdict(lambda: common, failures)
@@ -178,10 +182,10 @@ class Archive:
 
 
 def can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
-    """Whether a file set is whole, and what iconik copies by its format's name can only be this.
+    """Whether a file set is complete, and the only one that iconik can copy by its format's name.
 
-    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty one
-    may not be whole.
+    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file
+    may be incomplete.
     """
     of = evidence.formats[file_set.format_id]
     named_alike = [format for format in evidence.formats.values() if format.name == of.name]

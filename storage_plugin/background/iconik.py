@@ -22,16 +22,16 @@ from storage_plugin.rest import Row, json_object
 ENDED = frozenset(
     {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
 )
-"""The states of a job that has come to its end."""
+"""The states of a job that has ended."""
 
 BROKEN = frozenset({"FAILED", "ABORTED", "DISCARDED"})
-"""Those in which it has not done its work."""
+"""The states of a job that has ended without doing its work."""
 
 JOBS = "/API/jobs/v1/jobs/"
 
 
 class Transfer(NamedTuple):
-    """A copy that is under way; None: iconik did not say."""
+    """A copy that is under way; None: iconik did not send the field."""
 
     asset_id: str | None
     format_id: str | None
@@ -39,11 +39,12 @@ class Transfer(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """How far a job is, in assets; a status of None: iconik did not say.
+    """The progress of a job, in assets.
 
     Attributes:
-        modified: when it was changed last, in seconds since 1970; None: iconik did not say.
-        metadata: what the plugin has noted in it.
+        status: the status of the job; None: iconik did not send it.
+        modified: the time of the last change, in seconds since 1970; None: iconik did not send it.
+        metadata: the plugin's notes in the job.
     """
 
     id: str
@@ -55,11 +56,11 @@ class JobState(NamedTuple):
 
 
 class TransferJob(NamedTuple):
-    """The job of a transfer of one asset; None: iconik did not say.
+    """The job of a transfer of one asset; None: iconik did not send the field.
 
     Attributes:
-        storage_id: where the asset is copied to.
-        created: when, in seconds since 1970.
+        storage_id: the storage to which the asset is copied.
+        created: the time of its creation, in seconds since 1970.
     """
 
     id: str
@@ -69,20 +70,20 @@ class TransferJob(NamedTuple):
 
 
 class BackgroundIconik(Iconik):
-    """iconik, as the background needs it."""
+    """The part of iconik that the background needs."""
 
     @needs("can_read_files")
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
-        """Whether a format has a file set on a storage, in whatever state, even without files."""
+        """Whether a format has a file set on a storage, in any state, even without files."""
         of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
         return any(True for _ in self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
 
     @needs("can_read_transfers")
     def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
-        """List what is being copied from a storage to another, and perhaps more.
+        """List the transfers from one storage to another, and perhaps more.
 
-        iconik lists transfers to, and from, what it calls a local storage. Which one that is here
-        is not documented, so both lists are read.
+        iconik lists transfers to and from a so-called local storage. iconik does not document which
+        of the two storages that is, so the plugin reads both lists.
         """
         lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
         return [
@@ -98,7 +99,7 @@ class BackgroundIconik(Iconik):
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
-        """Return an asset's title; None: iconik does not say."""
+        """Return an asset's title; None: iconik did not send it."""
         return text_or_none(self._rest.get(f"/API/assets/v1/assets/{asset_id}/"), "title")
 
     @needs("can_write_jobs")
@@ -108,9 +109,9 @@ class BackgroundIconik(Iconik):
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
-        """Change some of a job's fields; return its status, None where iconik does not say.
+        """Change some fields of a job, and return its status; None: iconik did not send it.
 
-        The status is to be changed only at the end: an editor may have asked for an end meanwhile.
+        Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
         query = {"merge_metadata": "true"} if "metadata" in changes else {}
         response = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
@@ -118,12 +119,12 @@ class BackgroundIconik(Iconik):
 
     @needs("can_read_jobs")
     def job(self, job_id: str) -> JobState:
-        """Return how far a job is."""
+        """Return the progress of a job."""
         return _job_state(self._rest.get(f"{JOBS}{job_id}/"))
 
     @needs("can_read_jobs")
     def running_jobs(self, custom_type: str) -> list[JobState]:
-        """List the jobs of a custom type that have begun and not ended."""
+        """List the running jobs of a custom type."""
         query = {"type": "CUSTOM", "status": "STARTED"}
         rows = pages.numbered(self._rest, JOBS, query)
         return [_job_state(row) for row in rows if row.get("custom_type") == custom_type]
@@ -144,11 +145,11 @@ class BackgroundIconik(Iconik):
 
     @needs("can_read_jobs")
     def failed_below(self, job_id: str) -> dict[str, str]:
-        """Return what went wrong in the jobs below a bulk copy's job, by their assets' ids."""
+        """Return the errors of the child jobs of a bulk copy's job, by asset id."""
         rows = pages.numbered(self._rest, JOBS, {"parent_id": job_id})
         return {
             str(row.get("object_id")).lower(): text_or_none(row, "error_message")
-            or "iconik says no more"
+            or "iconik gives no reason"
             for row in rows
             if text_or_none(row, "status") in BROKEN
         }
@@ -182,7 +183,7 @@ def _object(row: Row, field: str) -> Row:
 
 
 def _time(row: Row, field: str) -> float | None:
-    """Return a moment in seconds since 1970; iconik writes it in UTC, mostly without saying so."""
+    """Return a time in seconds since 1970. iconik sends UTC, usually without a time zone."""
     try:
         moment = datetime.fromisoformat(str(row.get(field)).replace("Z", "+00:00"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The job and the notification in iconik that tell an editor what becomes of an action.
+"""The job and the notification in iconik that show an editor the result of an action.
 
 https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 """
@@ -19,7 +19,7 @@ from storage_plugin.report import NO_ASSETS, Removal, Report, count, listing
 from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPE = "REMOVE_FROM_STORAGE"
-"""What the jobs are told apart from other plugins' by."""
+"""The custom type that distinguishes the jobs from those of other plugins."""
 
 HALTS = {
     "ABORT_PENDING": "Aborted",
@@ -27,16 +27,16 @@ HALTS = {
     "DISCARDED": "Aborted",
     "PAUSED": "Paused",
 }
-"""What an editor has done to a removal, by the status of its job."""
+"""The effect of a job's status on its removal."""
 
 GRACE = 60.0
-"""Seconds after a request's time limit from which a job that nobody updates was interrupted."""
+"""Seconds after a request's time limit from which a job without updates counts as interrupted."""
 
 QUEUE_GRACE = 26 * 3600.0
-"""The same of a job that the queue works on: it comes back for a day."""
+"""The same for a job in the queue, which may wait for a day, in seconds since its last update."""
 
 PATIENCE = "interrupted_after"
-"""Where a job notes for how many seconds it may be without an update."""
+"""The key in a job's metadata for the seconds that it may go without an update."""
 
 INTERRUPTED = "It was interrupted: repeat the action."
 
@@ -45,7 +45,7 @@ PAUSE = 1.0
 
 
 class EndNotShown(PluginError):
-    """A task is done, but its job in iconik does not show the end: the queue is to repeat it."""
+    """A task is done, but its job in iconik does not show the result: the queue must repeat it."""
 
     status = 503
     can_retry = True
@@ -54,15 +54,15 @@ class EndNotShown(PluginError):
 class Job:
     """An action as iconik's Jobs page shows it.
 
-    What goes wrong with the job is logged, once, and hinders nothing.
+    If the job cannot be shown, the action goes on, and one warning is logged.
 
     Args:
         run: the action.
-        job_id: of the job that exists already, None where there is none.
-        part: of a large removal, as in `Task.part`.
+        job_id: the id of an existing job; None: there is no job yet.
+        part: the part of a large removal; see `Task.part`.
 
     Attributes:
-        id: of the job in iconik, None where there is none.
+        id: the id of the job in iconik; None: there is no job.
     """
 
     def __init__(self, run: Run, job_id: str | None = None, part: str = "") -> None:
@@ -79,7 +79,7 @@ class Job:
         """Create the job.
 
         Args:
-            parts: of a removal that is to be handed to the queue.
+            parts: the number of tasks of a removal that goes to the queue.
         """
         metadata: dict[str, Any] = {PATIENCE: self._run.settings.timeout + GRACE}
         if parts > 1:
@@ -87,14 +87,14 @@ class Job:
         self._create({"status": "STARTED", "metadata": metadata})
 
     def wait_for_queue(self) -> None:
-        """Note that the queue has the work, so that nobody takes the job for interrupted."""
+        """Note that the queue has the work, so the job does not count as interrupted."""
         with self._tried():
             if self.id:
                 changes = self._state() | {"metadata": {PATIENCE: QUEUE_GRACE}}
                 self._iconik.update_job(self.id, changes)
 
     def report_failure(self, error: PluginError) -> None:
-        """Create a job of an action that has failed before it had one, and notify the editor."""
+        """Create a job for an action that failed before it had one, and notify the editor."""
         message = f"{error.for_editor(self._run.log.reference)}."
         self._create({"status": "FAILED", "message": message, "error_message": message})
         with self._tried():
@@ -106,8 +106,8 @@ class Job:
         """Keep the job up to date, in a thread, while the removal goes on.
 
         Args:
-            progress: of the removal.
-            opens: whether the job is to be created first.
+            progress: the progress of the removal.
+            opens: whether to create the job first.
         """
         self._progress = progress
         is_over = threading.Event()
@@ -120,15 +120,15 @@ class Job:
             thread.join()
 
     def state(self) -> JobState:
-        """Return how far the job has come before: the queue may deliver twice.
+        """Return the job's progress so far, because the queue may deliver a task twice.
 
         Raises:
-            PluginError: that is not known now, but may be later.
+            PluginError: the progress cannot be read now, but perhaps later.
         """
         if self.id:
             try:
                 self._shown = self._iconik.job(self.id)
-            except NotFound as error:  # Deleted, which is no abort: the rest is told anyway.
+            except NotFound as error:  # Deleting the job does not abort the removal.
                 self._error, self.id = error, None
             except PluginError as error:
                 if error.can_retry:
@@ -138,45 +138,46 @@ class Job:
 
     @property
     def shows_part(self) -> bool:
-        """Whether an earlier delivery has noted the end of this part."""
+        """Whether an earlier delivery noted the end of this part."""
         return self._part in parts_of(self._shown.metadata)
 
     def end_as_aborted(self) -> None:
-        """Show that the removal was aborted before it came back.
+        """Show that the removal was aborted before its task was delivered again.
 
         Raises:
-            EndNotShown: it cannot be shown now.
+            EndNotShown: the job cannot be changed now.
         """
         done = f"{self._shown.processed} of {count(self._shown.total, 'asset')}"
-        changes = {"status": "ABORTED", "message": f"Aborted: {done} were done before."}
+        changes = {"status": "ABORTED", "message": f"Aborted: {done} were already done."}
         try:
             self._iconik.update_job(str(self.id), changes)
         except PluginError as error:
             raise EndNotShown(str(error)) from None
 
     def say(self, message: str) -> None:
-        """Show a message; the job goes on."""
+        """Show a message while the job goes on."""
         with self._tried():
             if self.id:
                 self._iconik.update_job(self.id, self._state() | {"message": message})
         self._write_log()
 
     def close(self, report: Report) -> bool:
-        """Show the end, and notify the editor if something stayed or failed.
+        """Show the result, and notify the editor if something stayed or failed.
 
         Returns:
-            Whether the job, if there is one, shows the end.
+            Whether the job, if there is one, shows the result.
         """
         return self._end(self._summary(report))
 
     def close_part(self, report: Report, split: int = 0) -> bool:
-        """Note the end of this part of the removal, and show the end of all if it is the last.
+        """Note the result of this part of the removal; if it is the last part, show the whole.
 
         Args:
-            split: into how many parts the rest of it was split.
+            report: the result of this part.
+            split: the number of tasks that will do the rest of this part.
 
         Returns:
-            Whether the job shows it.
+            Whether the job, if there is one, shows the result.
         """
         summary = self._summary(report)
         if not self.id or not (self._part or split):
@@ -199,7 +200,7 @@ class Job:
             )
 
     def _end(self, summary: Summary) -> bool:
-        """Show the end that a summary means; return whether the job, if there is one, shows it."""
+        """Show a summary; return whether the job, if there is one, shows it."""
         is_shown = False
         with self._tried():
             sentence = summary.sentence(str(self._run.settings.storage_name))
@@ -217,7 +218,7 @@ class Job:
         return is_shown
 
     def _summary(self, report: Report) -> Summary:
-        """Return what an editor reads of a report: assets by their titles, and what to do."""
+        """Return a report as a summary for editors, with titles of assets and the next step."""
         reference = self._run.log.reference
         if report.failure:
             return Summary(failure=f"{report.failure.for_editor(reference)}.")
@@ -232,12 +233,12 @@ class Job:
         return f"{self._name(removal)}: {'; '.join(reasons)}"
 
     def _update(self, is_over: threading.Event, opens: bool) -> None:
-        """Update the job until the removal is over, or ended by an editor."""
+        """Update the job until the removal is over, or an editor ends it."""
         started = time.monotonic()
         if opens:
             self.open()
         self._close_interrupted()
-        # The longer a removal takes the fewer its updates: they must not take up iconik's limit.
+        # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
         while self.id and not is_over.wait(_pause(time.monotonic() - started)):
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
@@ -249,7 +250,7 @@ class Job:
 
     def _close_interrupted(self) -> None:
         """Close the jobs of earlier actions whose instance was killed."""
-        with suppress(PluginError):  # The next action tries it again.
+        with suppress(PluginError):  # The next action tries again.
             for job in self._iconik.running_jobs(CUSTOM_TYPE):
                 patience = job.metadata.get(PATIENCE)
                 limit = patience if isinstance(patience, int | float) else QUEUE_GRACE
@@ -267,11 +268,11 @@ class Job:
 
     def _write_log(self) -> None:
         if self._error:
-            text = f"The editor may not see the end in iconik: {self._error}"
+            text = f"The editor may not see the result in iconik: {self._error}"
             self._run.log.write("WARNING", text)
 
     def _state(self) -> dict[str, Any]:
-        """Return the title and how far the removal has come, other parts of it included."""
+        """Return the title and the progress of the removal, including its other parts."""
         parts = parts_of(self._shown.metadata)
         parts.pop(self._part, None)
         others = sum((each.tally for each in parts.values()), NO_ASSETS)
@@ -303,16 +304,20 @@ class Job:
             )
 
     def _name(self, removal: Removal) -> str:
-        """Return what editors call an asset, else its id."""
+        """Return the title of an asset; if it is unknown, the id."""
         title = removal.title
         try:
             if self._asks_for_titles:
                 title = title or self._iconik.asset_title(removal.object_id)
         except PluginError as error:
-            self._asks_for_titles = not error.can_retry  # Else each one would take its time.
+            self._asks_for_titles = not error.can_retry  # Otherwise, each title would take time.
         return title or removal.object_id
 
 
 def _pause(seconds: float) -> float:
-    """Return the seconds until the next update of a removal that has taken some seconds so far."""
+    """Return the seconds until the next update.
+
+    Args:
+        seconds: the time that the removal has taken so far.
+    """
     return min(10 * PAUSE, max(PAUSE, seconds / 10))

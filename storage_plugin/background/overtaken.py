@@ -1,4 +1,4 @@
-"""Whether an editor has added an asset again since its removal was clicked: the later one wins."""
+"""Whether an editor added an asset again after clicking its removal. The later click wins."""
 
 import time
 
@@ -12,14 +12,14 @@ SKEW = 5.0
 """Seconds by which the clocks of iconik and Google may differ."""
 
 LATE = 60.0
-"""Seconds after the click from which a removal has waited, in the queue or while it was paused."""
+"""Seconds after the click from which a removal counts as one that waited."""
 
 
 def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | None:
-    """Return what says why an asset must stay; None where the removal has not had to wait.
+    """Return a function that says why an asset must stay; None: the removal did not have to wait.
 
-    An asset stays if iconik has begun a transfer of it to the storage since the click, or does not
-    say so. Transfers that the removal itself has asked for, to the masters' storage, do not matter.
+    An asset stays if iconik began a transfer of it to the storage after the click, or if the plugin
+    cannot find out. Transfers to the masters' storage that the removal requested do not count.
     """
     task = delivery.task
     if not (delivery.retries or task.has_waited or time.time() > task.clicked + LATE):
@@ -36,7 +36,7 @@ def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | N
             if any(is_later_add(job) for job in iconik.transfers_of(asset_id)):
                 return f"it was added to {plan.storage.name} again after the click"
         except AccessDenied as error:
-            return f"whether it was added again is not known: {error}"
+            return f"the plugin cannot see whether it was added again: {error}"
         return None
 
     return why_keep

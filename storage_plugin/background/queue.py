@@ -1,4 +1,4 @@
-"""Handing long work to Cloud Tasks, and recognising it when it comes back.
+"""Handing long work to Cloud Tasks, and recognizing its deliveries.
 
 https://cloud.google.com/tasks/docs/creating-http-target-tasks
 """
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksClient
 
 CALL_TIMEOUT = 3.0
-"""Seconds for one call of Cloud Tasks, or for Google's certificates."""
+"""Seconds to connect to the server with Google's certificates, and to read from it."""
 
 DISPATCH_DEADLINE = 1800
-"""Seconds that Cloud Tasks waits for an answer, the most that it may."""
+"""Seconds that Cloud Tasks waits for an answer, the longest time that it allows."""
 
 MAX_TOKEN = 4096
-"""Bytes of the longest token that is looked at."""
+"""The longest token that is verified, in bytes."""
 
 MAX_CERTIFICATES = 1 << 16
-"""Bytes of the longest list of Google's certificates that is read."""
+"""The longest list of Google's certificates that is read, in bytes."""
 
 CERTIFICATES_PAUSE = 10.0
-"""Seconds after which Google's certificates are asked for again where they could not be read."""
+"""Seconds to wait before another request for Google's certificates after one that failed."""
 
 CERTIFICATES_KEPT = 3600.0
-"""Seconds for which Google's certificates are kept; it publishes new ones long before their use."""
+"""Seconds to keep Google's certificates. Google publishes new ones long before their use."""
 
 
 CLOCK_SKEW = 10
-"""Seconds that the clock of this machine may differ from Google's."""
+"""Seconds by which the clocks of this machine and Google may differ."""
 
 ISSUERS = ("accounts.google.com", "https://accounts.google.com")
 """https://developers.google.com/identity/openid-connect/openid-connect#an-id-tokens-payload"""
 
 
 class QueueUnavailable(PluginError):
-    """Cloud Tasks, or what it is recognised by, cannot be reached."""
+    """Cloud Tasks, or the server with Google's certificates, cannot be reached."""
 
     status = 503
     can_retry = True
 
 
 class TaskQueue:
-    """Cloud Tasks. Its libraries are slow to import, so that waits for the first use.
+    """Cloud Tasks. Its libraries are slow to import, so they are imported on first use.
 
     Args:
-        certificates_url: where Google's certificates are.
+        certificates_url: the URL of Google's certificates.
         clock: returns seconds that never go back.
     """
 
@@ -76,13 +76,17 @@ class TaskQueue:
         self._certificates = Kept(fetch, CERTIFICATES_KEPT, clock)
 
     def hand_over(self, task: Task, settings: Settings) -> None:
-        """Have a task sent to the function, until it is answered well.
+        """Have a task sent to the function until the answer is a success.
+
+        Args:
+            task: the task.
+            settings: the settings with the queue, its account and the function's URL.
 
         Raises:
-            QueueUnavailable: the queue did not take it.
+            QueueUnavailable: the queue did not accept the task.
         """
         body = task.body()
-        # A name even where nobody asks for one: the call may be repeated, and then is taken once.
+        # Every task gets a name, so a repeated call creates it only once.
         name = task.name or uuid.uuid4().hex
 
         def create(client: "CloudTasksClient", seconds: float) -> None:
@@ -95,22 +99,23 @@ class TaskQueue:
             self._client.call(create)
         except GoogleError as error:
             if error.code == "ALREADY_EXISTS":
-                return  # The same was handed over, by this call or by an earlier delivery.
+                return  # This call, or an earlier delivery, has already created the task.
             failure = QueueUnavailable(
-                f"The queue did not take the action ({error.code}): try again, or see to "
-                "TASK_QUEUE and to the roles of the function's account."
+                f"The queue did not accept the action ({error.code}): try again, or check "
+                "TASK_QUEUE and the roles of the function's account."
             )
             failure.severity = error.severity
             raise failure from None
 
     def is_sender(self, authorization: str, environ: Mapping[str, str]) -> bool:
-        """Whether a request comes from the queue: Google has signed its OIDC token for us.
+        """Whether a request comes from the queue, with an OIDC token that Google signed for it.
 
         https://cloud.google.com/run/docs/authenticating/service-to-service
 
         Args:
-            authorization: the header of the request.
-            environ: names the queue, its account and the function's URL, the token's audience.
+            authorization: the request's `Authorization` header.
+            environ: the environment with the queue, its account and the function's URL, which is
+                the token's audience.
 
         Raises:
             QueueUnavailable: Google's certificates cannot be read.
@@ -130,7 +135,7 @@ class TaskQueue:
             return (claims["aud"], claims["email"], claims["email_verified"]) == ours
 
         try:
-            # Looked at unverified first, so that strangers do not make it fetch certificates.
+            # Read the claims unverified first, so strangers cannot make it fetch certificates.
             if len(token) > MAX_TOKEN or not is_ours(decode(token, verify=False)):
                 return False
             certificates = self._certificates.read(pause=CERTIFICATES_PAUSE)
@@ -149,7 +154,7 @@ def _make_client(credentials: "Credentials") -> "CloudTasksClient":
 
 
 def _message(task: Task, body: bytes, *, name: str, settings: Settings) -> "tasks_v2.Task":
-    """Return a task as Cloud Tasks takes it."""
+    """Return a task in the form of Cloud Tasks."""
     from google.cloud import tasks_v2
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -173,19 +178,19 @@ def _message(task: Task, body: bytes, *, name: str, settings: Settings) -> "task
 
 
 def _fetch_certificates(url: str, limit: TimeLimit) -> dict[str, str]:
-    """Return Google's certificates by the ids of their keys."""
+    """Return Google's certificates, by the ids of their keys."""
     failure = QueueUnavailable("Google's certificates cannot be read: try again.")
     try:
         return limit.run(lambda: _download_certificates(url))
     except Stuck as error:
         failure.severity = error.severity
-    except Exception:  # noqa: BLE001, S110 - Of whatever kind the nonsense is.
+    except Exception:  # noqa: BLE001, S110 - A malformed answer may cause any error.
         pass
     raise failure
 
 
 def _download_certificates(url: str) -> dict[str, str]:
-    """Return Google's certificates, each one tried; raise anything where they are none."""
+    """Return Google's certificates after trying each one; raise any error if one is unusable."""
     from google.auth.crypt import RSAVerifier
 
     verifier: Any = RSAVerifier

@@ -1,4 +1,4 @@
-"""What one run of an action takes."""
+"""Everything that one run of an action needs."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from storage_plugin.webhook import Action
 
 
 class Run(NamedTuple):
-    """One action to be done, and what it is done with.
+    """An action, with the objects that it needs.
 
     Attributes:
-        action: what was clicked.
-        settings: those of the function, with the overrides of the action's URL.
+        action: the click.
+        settings: the function's settings, with the overrides of the action's URL.
         rest: sends requests to iconik.
-        queue: takes what is to be done later.
-        log: of this request.
+        queue: accepts work for later.
+        log: the log of this request.
     """
 
     action: Action
@@ -32,5 +32,5 @@ class Run(NamedTuple):
         return BackgroundIconik(self.rest)
 
     def hurried_iconik(self) -> BackgroundIconik:
-        """Return a client for telling the editor."""
+        """Return a client for notifying the editor."""
         return BackgroundIconik(self.rest.hurried())

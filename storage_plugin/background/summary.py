@@ -1,4 +1,4 @@
-"""What the end of a job shows, and how the parts of a large removal add up in its metadata."""
+"""The result that a job shows, and how the parts of a large removal add up in its metadata."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,24 +8,24 @@ from typing import Any
 from storage_plugin.report import NO_ASSETS, Tally
 
 NAMED = 10
-"""Assets that a job names; the log names all."""
+"""The number of assets that a job names; the log names all."""
 
 PART = "part "
-"""How the keys of parts in a job's metadata begin."""
+"""The prefix of the keys of parts in a job's metadata."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the end of a job shows; the parts of a large removal are added up.
+    """The result that a job shows. Summaries of the parts of a large removal can be added.
 
     Attributes:
-        tally: how the assets ended.
+        tally: the results of the assets, in numbers.
         notes: the first assets that failed or stayed, each with the reason.
-        notable: the number of all those.
-        halt: what an editor has done to the removal: `Aborted`, `Paused`, or nothing.
-        advice: what the editor can do.
-        failure: why it could not be done at all.
-        split: into how many parts the rest of it was split.
+        notable: the number of all assets that failed or stayed.
+        halt: `Aborted` or `Paused` if an editor did that; empty: neither.
+        advice: the next step for the editor.
+        failure: why the whole removal failed; empty: it did not.
+        split: the number of parts into which the rest of this part was split.
     """
 
     tally: Tally = NO_ASSETS
@@ -38,7 +38,11 @@ class Summary:
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> "Summary":
-        """Return the summary that a job's metadata holds."""
+        """Return the summary in a job's metadata.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: the metadata is malformed.
+        """
         return cls(
             tally=Tally(**{name: int(number) for name, number in value["tally"].items()}),
             notes=tuple(map(str, value["notes"])),
@@ -60,21 +64,25 @@ class Summary:
         )
 
     def noted(self, part: str) -> dict[str, Any]:
-        """Return what a job's metadata holds of a part, which is named as in `Task.part`."""
+        """Return the entry of a part for a job's metadata.
+
+        Args:
+            part: the part; see `Task.part`.
+        """
         return {f"{PART}{part}": asdict(self)}
 
     @property
     def status(self) -> str:
-        """The status that the job ends with."""
+        """The final status of the job."""
         return "FAILED" if self.failure else self.tally.status(self.halt)
 
     def sentence(self, storage_name: str) -> str:
-        """Return what became of how many assets."""
+        """Return the result in numbers of assets, as one sentence."""
         return self.failure or self.tally.sentence(storage_name, self.halt)
 
 
 def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
-    """Return the parts of a removal that have been noted in its job; nonsense is none."""
+    """Return the parts of a removal that are noted in its job, without malformed ones."""
     parts = {}
     for key, note in metadata.items():
         if key.startswith(PART):
@@ -84,7 +92,7 @@ def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
 
 
 def finished_parts(metadata: Mapping[str, Any]) -> list[Summary]:
-    """Return all parts of a removal, none while one is not finished."""
+    """Return all parts of a removal; empty: at least one is not finished."""
     parts, waiting = parts_of(metadata), [""]
     while waiting:
         part = waiting.pop()

@@ -1,6 +1,6 @@
-"""What a task of the queue holds: everything that the click meant, whatever is deployed since.
+"""The content of a task: everything that the click meant, whatever has been deployed since.
 
-Only what the plugin's own queue has delivered is read here.
+Call this module only with requests that the plugin's own queue has delivered.
 """
 
 import json
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ATTEMPTS = 20
-"""How often the queue delivers a task, as the README sets it up."""
+"""How often the queue delivers a task. `make deploy` sets up the queue with this number."""
 
 
 @dataclass(frozen=True)
 class Pins:
-    """What an action was meant for, at the click: settings, and the storages that they named.
+    """The meaning of a click: the settings at that time, and the storages that they named.
 
     Attributes:
-        settings: those that decide what happens to files, by the names of `Settings`' fields.
-        storage_id: the storage that files are copied to and deleted from.
-        master_ids: the storages whose copies count as masters.
-        clicked: when, in seconds since 1970.
+        settings: the settings that decide what happens to files, by the names of the fields of
+            `Settings`.
+        storage_id: the id of the storage to copy to and delete from.
+        master_ids: the ids of the storages whose copies count as masters.
+        clicked: the time of the click, in seconds since 1970.
     """
 
     settings: Mapping[str, Any]
@@ -53,40 +54,40 @@ class Pins:
 
     @classmethod
     def of(cls, settings: Settings, plan: Plan) -> "Pins":
-        """Pin what is meant now."""
+        """Return the pins of a click that happens now."""
         pinned = {name: getattr(settings, name) for name in cls.FIELDS}
         masters = tuple(master.id for master in plan.masters)
         return cls(pinned, plan.storage.id, masters, time.time())
 
     def applied_to(self, settings: Settings) -> Settings:
-        """Return settings of today, but for what was pinned."""
+        """Return the current settings, with the pinned ones in their place."""
         names = tuple(self.settings["format_names"])
         return replace(settings, **{**self.settings, "format_names": names})
 
     def check(self, plan: Plan) -> Plan:
-        """Return a plan of today, if it still fits what was meant.
+        """Return the current plan, limited to the pinned storages.
 
         Raises:
-            AdministratorError: another storage bears a name that was pinned.
+            AdministratorError: a pinned name now belongs to another storage.
         """
         masters = tuple(each for each in plan.masters if each.id in self.master_ids)
         if plan.storage.id != self.storage_id or (plan.master and not masters):
             raise AdministratorError(
-                f"The storages are not those of the click any more: {plan.storage.name} or its "
-                "masters' storage is another one by that name. Repeat the action."
+                f"The storages have changed since the click: {plan.storage.name} or its masters' "
+                "storage is now a different storage with the same name. Repeat the action."
             )
         return replace(plan, masters=masters)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """What a removal that waits for copies of masters has to remember.
+    """The memory of a removal that waits for copies on the masters' storage.
 
     Attributes:
-        times: how often it has been looked since the copies were asked for; -1: not yet.
-        awaited: the ids of the formats whose copies are awaited, and of the assets they are of.
-        jobs: the ids of iconik's jobs that copy, as far as iconik says so.
-        before: the assets that are done with.
+        times: the number of looks since the copies were requested; -1: none yet.
+        awaited: the awaited copies: the id of each format to the id of its asset.
+        jobs: the ids of iconik's copy jobs, if iconik sent them.
+        before: the finished assets.
     """
 
     times: int = -1
@@ -95,28 +96,28 @@ class Wait:
     before: Tally = NO_ASSETS
 
     def of(self, selection: Selection) -> "Wait":
-        """Return what matters of it for a selection."""
+        """Return the part of the memory that concerns a selection."""
         assets = set(selection.assets)
         awaited = {format: asset for format, asset in self.awaited.items() if asset in assets}
         return replace(self, awaited=awaited)
 
 
 FIRST = Wait()
-"""The memory of a removal that is done for the first time."""
+"""The memory of a removal that begins."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """An action that is done later.
+    """An action to be done later.
 
     Attributes:
-        action: what is to be done.
-        pins: what was meant; None: another version of the plugin has made the task.
-        job_id: the job in iconik that shows it; None: there is none.
-        wait: what it has waited for.
-        part: which part of a large selection it is, and of these the part, and so on: `2.`, `2.0.`.
-        name: by which the queue knows the task, so that it takes it once; empty: none.
-        pause: seconds that pass before it is sent.
+        action: the action.
+        pins: the meaning of the click; None: another version of the plugin made the task.
+        job_id: the id of the job in iconik that shows the action; None: there is no job.
+        wait: the memory of a removal that waits for copies.
+        part: the part of a large selection, and the part of that part, and so on: `2.`, `2.0.`.
+        name: the name of the task, which the queue accepts only once; empty: none.
+        pause: seconds until the queue sends the task.
     """
 
     action: Action
@@ -129,16 +130,16 @@ class Task:
 
     @property
     def clicked(self) -> float:
-        """When it was clicked, in seconds since 1970."""
+        """The time of the click, in seconds since 1970; now, if it is unknown."""
         return self.pins.clicked if self.pins else time.time()
 
     @property
     def has_waited(self) -> bool:
-        """Whether it comes back after it had to wait."""
+        """Whether the removal had to wait for copies."""
         return self.wait.times >= 0
 
     def body(self) -> bytes:
-        """Return the payload that selects the same; iconik's token is not in it."""
+        """Return the payload of the task, in JSON. The token that iconik sent is not in it."""
         selection = self.action.selection
         payload = {
             "asset_ids": selection.assets,
@@ -154,11 +155,11 @@ class Task:
 
 
 class Delivery(NamedTuple):
-    """A task, as the queue sends it.
+    """A delivery of a task by the queue.
 
     Attributes:
-        task: what is to be done.
-        retries: how often it was delivered before.
+        task: the task.
+        retries: the number of earlier deliveries.
     """
 
     task: Task
@@ -166,17 +167,22 @@ class Delivery(NamedTuple):
 
     @property
     def is_last(self) -> bool:
-        """Whether the queue gives it up if it fails once more."""
+        """Whether the queue gives the task up if this delivery fails."""
         return self.retries >= ATTEMPTS - 1
 
 
 def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
-    """Read what only the queue may say: call it for nothing but what the queue has sent.
+    """Read a delivery. Call this only for a request that was verified to come from the queue.
 
     https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 
     Args:
-        action: that the request holds.
+        headers: the headers of the request.
+        body: the body of the request.
+        action: the action in the request.
+
+    Raises:
+        CallerError: the body is not a JSON object.
     """
     payload = read_object(body)
     job_id, part = payload.get("job_id"), payload.get("part")
@@ -193,7 +199,7 @@ def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
 
 
 def _tried(read: Callable[[Any], T], value: object) -> T | None:
-    """Return what is read of a value, None where it is nonsense."""
+    """Return the result of reading a value; None: the value is malformed."""
     try:
         return read(value)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -59,7 +59,7 @@ def test_create_again_changes_nothing(world: World, run: Run) -> None:
         action["headers"]["X-Team"] = "post"
     before = json.dumps(world.custom_actions)
     status, output = run("actions", "create", "--url", URL)
-    assert (status, output.count(": right already.\n")) == (0, 6)
+    assert (status, output.count(": already up to date.\n")) == (0, 6)
     assert json.dumps(world.custom_actions) == before
 
 
@@ -182,7 +182,7 @@ def test_create_looks_at_formats(world: World, run: Run, roles: list[str], where
     world.roles = roles
     format = "ORIGINAL,PRPO_PROXY" if roles else "PRPO_PROXY"
     status, output = run("actions", "create", "--url", URL, "--format", format)
-    assert output.startswith("Warning: look at the format PRPO_PROXY.")
+    assert output.startswith("Warning: check the format PRPO_PROXY.")
     assert (status, where in output.splitlines()[0]) == (0, True)
     assert ("format ORIGINAL" in output) is False
 
@@ -190,7 +190,7 @@ def test_create_looks_at_formats(world: World, run: Run, roles: list[str], where
 def test_the_url_of_the_deployment(world: World, run: Run) -> None:
     """Without --url the last deployment counts, else the settings, else it is said."""
     status, output = run("actions", "create")
-    assert (status, "deploy it, or give its --url" in output) == (1, True)
+    assert (status, "deploy the function, or add --url" in output) == (1, True)
     change_settings(FUNCTION_URL=f"{URL}2")
     run("actions", "create", "--contexts", "ASSET")
     deployment = {"project": "p", "region": "r", "url": URL, "digest": "", "updated": ""}
@@ -214,7 +214,7 @@ def test_without_settings(run: Run, tmp_path: Path) -> None:
     """Where there is no .env.yaml, it is said where it was looked for."""
     Path(".env.yaml").unlink()
     status, output = run("actions", "list")
-    assert (status, f"There is no .env.yaml in {tmp_path}." in output) == (1, True)
+    assert (status, f"{tmp_path} has no .env.yaml." in output) == (1, True)
 
 
 def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
@@ -222,7 +222,7 @@ def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
     world.quirks.apps_work = False
     assert run("actions", "create", "--url", URL)[1].count(": created, without an App.\n") == 6
     assert len(world.custom_actions) == 6
-    assert run("actions", "create", "--url", URL)[1].count(": right already.\n") == 6
+    assert run("actions", "create", "--url", URL)[1].count(": already up to date.\n") == 6
 
 
 def test_create_whose_answer_is_lost(
@@ -310,7 +310,7 @@ def test_delete_without_asking(world: World, run: Run) -> None:
     assert run("actions", "delete", "--url", URL, "--yes")[1].count("Deleted ") == 6
     assert world.custom_actions == {}
     assert run("actions", "list") == (0, "iconik has no custom actions of the plugin.\n")
-    expected = f"No such custom action calls {URL}.\n"
+    expected = f"No matching custom action calls {URL}.\n"
     assert run("actions", "delete", "--url", URL, "--yes") == (0, expected)
 
 

@@ -342,7 +342,7 @@ def test_ctrl_c(cloud: Cloud, run: Run) -> None:
     ended = deploys()
     assert (ended.returncode, ended.stderr) == (
         130,
-        "\nInterrupted. The same command can be run again.\n",
+        "\nInterrupted. Run the same command again to continue.\n",
     )
     assert deploys().returncode == 0
 
@@ -411,7 +411,7 @@ def test_billing_need_not_be_seen(cloud: Cloud, deploys: Callable[..., tuple[int
             "--no-invoker-iam-check",
         ),
         ("functions deploy", "OperationError: code=3, message=Build failed", "log of the build"),
-        ("secrets create", "INTERNAL: something", "Look at what gcloud says above."),
+        ("secrets create", "INTERNAL: something", "See the message of gcloud above."),
     ],
 )
 def test_remedies(
@@ -445,7 +445,7 @@ def test_news_take_a_while(
     cloud.change(lag=3)
     began, lines = time.now, list[str]()
     deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
-    waits = [line for line in lines if "Trying again in" in line]
+    waits = [line for line in lines if "Next attempt in" in line]
     assert len(waits) > 10
     assert time.now - began >= sum(PAUSES[:3])
     assert set(CHANGES) == set(changes(cloud.state["calls"]))
@@ -492,7 +492,7 @@ def test_unknown_variables_are_named(deploys: Callable[..., tuple[int, str]]) ->
     """A variable that nothing reads is deployed, with a warning."""
     change_settings(FORMAT_NAMES="ORIGINAL")
     status, output = deploys()
-    warning = "Warning: Nothing reads FORMAT_NAMES. Is FORMAT_NAME meant?"
+    warning = "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"
     assert (status, warning in output) == (0, True)
 
 
@@ -510,7 +510,7 @@ def test_no_token(cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     """Without a token no secret is made of nothing; what was made before stays."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
     status, output = run("deploy")
-    assert (status, "There is no token" in output) == (1, True)
+    assert (status, "No token was entered" in output) == (1, True)
     assert list(cloud.state["secrets"]) == ["bz-shared-secret"]
 
 

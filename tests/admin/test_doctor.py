@@ -65,14 +65,14 @@ def test_doctor_prints_a_table(
     run("actions", "create", "--url", function)
     next(iter(world.custom_actions.values())).update(title="Add to " + "very " * 12, type="OPEN")
     status, output = run("doctor", "--url", function)
-    table, _, end = output.partition("\nTo be mended:\n")
+    table, _, end = output.partition("\nTo fix:\n")
     for line in (table + end).splitlines():
         assert len(line) <= 90
         is_first = line.startswith(("ok ", "warning ", "failure "))
         is_last = line.startswith("1 failed, 1 with a warning, ")
         assert is_first or is_last or not line[:46].strip()
     assert status == 1
-    assert table.count("it must be POST") == end.count("it must be POST") == 1
+    assert table.count("and must be POST") == end.count("and must be POST") == 1
     assert end.splitlines()[0].startswith("failure  Add to very very")
     assert end.splitlines()[-1].endswith(" ok.")
 
@@ -106,7 +106,7 @@ def test_doctor_says_at_once_what_it_finds(
     status, output = run("doctor", "--url", function)
     assert status == 130
     assert "ok       iconik " in output
-    assert output.endswith("\nInterrupted. The same command can be run again.\n")
+    assert output.endswith("\nInterrupted. Run the same command again to continue.\n")
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_doctor_wonders_about_masters_that_are_not_on_b2(world: World, run: Run)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("MASTER_STORAGE", "Nothing reads MASTER_STORAGE. Is MASTER_STORAGE_NAME meant?"),
-        ("FORMAT_NAMES", "Nothing reads FORMAT_NAMES. Is FORMAT_NAME meant?"),
-        ("storage_name", "Nothing reads storage_name. Is STORAGE_NAME meant?"),
+        ("MASTER_STORAGE", "Nothing reads MASTER_STORAGE. Did you mean MASTER_STORAGE_NAME?"),
+        ("FORMAT_NAMES", "Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"),
+        ("storage_name", "Nothing reads storage_name. Did you mean STORAGE_NAME?"),
         ("COLOUR", "Nothing reads COLOUR."),
     ],
 )
@@ -322,7 +322,7 @@ def test_doctor_knows_the_deployed_secret(
     """A function that was deployed with another secret is a failure; strangers are kept out."""
     monkeypatch.setitem(os.environ, "BZ_SHARED_SECRET", "another")
     status, findings = examine(run, "--url", function)
-    assert findings["function"] == ("ok", f"{function} lets no stranger in.")
+    assert findings["function"] == ("ok", f"{function} refuses requests without the secret.")
     assert findings["deployed secret"][0] == "failure"
     assert status == 1
 
@@ -350,7 +350,10 @@ def test_secrets_come_from_secret_manager(
     )
     assert run("actions", "create", "--url", function)[0] == 0
     status, findings = examine(run, "--url", function)
-    assert (status, findings["deployed secret"]) == (0, ("ok", "It is this one."))
+    assert (status, findings["deployed secret"]) == (
+        0,
+        ("ok", "The function uses the same secret."),
+    )
     for name in secrets:
         assert findings[name] == ("ok", "Read from Secret Manager.")
 
@@ -358,7 +361,7 @@ def test_secrets_come_from_secret_manager(
     cloud.fail("secrets versions access", "PERMISSION_DENIED: Permission denied")
     status, findings = examine(run, "--url", function)
     assert (status, findings["iconik-token"][0]) == (1, "failure")
-    assert "cannot be read from here: ERROR:" in findings["iconik-token"][1]
+    assert "cannot be read on this machine: ERROR:" in findings["iconik-token"][1]
     assert "Permission denied Or set ICONIK_TOKEN." in findings["iconik-token"][1]
     assert "log" not in findings["iconik-token"][1]
 
@@ -369,7 +372,7 @@ def test_secrets_of_the_deployment_s_project(run: Run, cloud: Cloud) -> None:
     deployment = {"project": "other", "region": "r", "url": URL, "digest": "", "updated": ""}
     Path(".deployment.json").write_text(json.dumps(deployment))
     status, output = run("actions", "list")
-    assert (status, "iconik-token cannot be read from here" in output) == (1, True)
+    assert (status, "iconik-token cannot be read on this machine" in output) == (1, True)
     assert cloud.state["calls"][-1][-1] == "--project=other"
 
 
@@ -384,8 +387,8 @@ def test_doctor_without_roles(world: World, run: Run) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "text"),
     [
-        (401, {}, "Is it this function?"),
-        (200, {"WWW-Authenticate": "x-bz-secret"}, "Is it this function?"),
+        (401, {}, "Check the URL, and see"),
+        (200, {"WWW-Authenticate": "x-bz-secret"}, "Check the URL, and see"),
         (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}, "answers 307"),
         (403, {}, "deploy again"),
         (404, {}, "gcloud functions list"),
@@ -432,8 +435,8 @@ def test_doctor_compares_function_url(run: Run, function: str) -> None:
     os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=URL)
     found = json.loads(run("doctor", "--json", "--url", function)[1])
     texts = [row["text"] for row in found]
-    assert f"FUNCTION_URL is another than {function}." in texts
-    assert f"{function} lets no stranger in." in texts
+    assert f"FUNCTION_URL differs from {function}." in texts
+    assert f"{function} refuses requests without the secret." in texts
 
 
 def test_doctor_without_settings(run: Run) -> None:
@@ -444,8 +447,8 @@ def test_doctor_without_settings(run: Run) -> None:
     assert "ICONIK_ID" in findings["settings"][1]
     assert "STORAGE_NAME" in findings["settings"][1]
     assert findings["iconik-token"][0] == "ok"
-    assert f"There is no .env.yaml in {Path.cwd()}." in findings["settings"][1]
-    assert findings["function"] == ("warning", "Not checked: deploy it, or give its --url.")
+    assert f"{Path.cwd()} has no .env.yaml." in findings["settings"][1]
+    assert findings["function"] == ("warning", "Not checked: deploy the function, or add --url.")
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_what_was_not_asked_for_is_not_waited_for(queued: QueuedStage) -> None:
     queued.world.finish_copies(error="disk full")
     queued.tasks.deliver()
     message = queued.jobs[0]["message"]
-    assert "of its master iconik lists no files;" in message
+    assert "iconik lists no files for its master;" in message
     assert "ORIGINAL: its master clip.mov is MISSING" in message
     assert message.count("disk full") == 1
 

@@ -83,7 +83,7 @@ def test_without_the_queue_nothing_is_done(queued: QueuedStage) -> None:
     for path in ("/remove", "/add"):
         response = queued.post(path, **selection)
         assert response.status_code == 503
-        assert "did not take the action" in response.text
+        assert "did not accept the action" in response.text
     titles = {job["title"]: job["status"] for job in queued.world.jobs.values()}
     assert titles == {
         "Remove 1 asset from LucidLink": "FAILED",
@@ -233,7 +233,7 @@ def test_another_storage_by_the_same_name_is_not_meant(queued: QueuedStage, stor
     row["name"] = "Old"
     assert queued.tasks.deliver() == [200]
     assert (queued.job["status"], queued.site.copies()) == ("FAILED", 1)
-    assert "not those of the click" in queued.output
+    assert "storages have changed since the click" in queued.output
 
 
 @pytest.mark.parametrize("status", ["DISCARDED", "ABORTED", "FINISHED"])
@@ -264,7 +264,7 @@ def test_a_job_that_is_gone_does_not_hinder(queued: QueuedStage) -> None:
     queued.world.jobs.clear()
     queued.tasks.deliver()
     assert queued.site.copies() == 0
-    assert queued.output.count("The editor may not see the end") == 1
+    assert queued.output.count("The editor may not see the result") == 1
 
 
 def test_a_job_that_may_not_be_read_is_still_told(queued: QueuedStage) -> None:

@@ -85,7 +85,7 @@ def test_a_metadata_server_that_hangs_hinders_one_request(
     """A request is refused before iconik's patience is over; the next one does not wait for it."""
     setattr(system.secrets, trouble, path)
     assert system.post(timeout=6) == 503
-    assert "Secret Manager cannot be used now" in system.function.output
+    assert "Secret Manager is unavailable" in system.function.output
     setattr(system.secrets, trouble, "")
     assert system.post(timeout=6) == 200
     assert not system.secrets.speaks.is_set()  # What hung still does.
