@@ -56,6 +56,20 @@ def test_what_waits_is_split_again(clicks: Clicks) -> None:
     assert (clicks.site.copies(), clicks.site.masters()) == (0, 5)
 
 
+def test_a_part_that_cannot_be_noted_is_delivered_again(clicks: Clicks) -> None:
+    """The job ends only when it shows the end of each part."""
+    for _ in range(3):
+        clicks.site.asset()
+    clicks.later()
+    clicks.site.world.quirks.jobs_work = False
+    assert clicks.deliver(0).startswith("EndNotShown: ")
+    clicks.site.world.quirks.jobs_work = True
+    assert clicks.deliver(1) == "OK"
+    assert (clicks.job["status"], clicks.site.copies()) == ("STARTED", 0)
+    assert clicks.deliver(0) == "OK"
+    assert clicks.job["status"] == "FINISHED"
+
+
 def test_parts_without_a_job_are_done(clicks: Clicks) -> None:
     """Where no job can be made, all parts are done all the same."""
     clicks.site.world.quirks.jobs_work = False

@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin.errors import IconikTimeout, IconikUnavailable, TooManyFiles
+from storage_plugin.errors import IconikTimeout, IconikUnavailable, OutOfTime, TooManyFiles
 from storage_plugin.iconik import Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
@@ -547,6 +547,16 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     assert str(removal.error) == (
         "Comparing 4,000 files takes longer than the function's time limit: use a queue."
     )
+    assert copy in site.world.file_sets
+
+
+def test_an_asset_that_begins_late_is_not_too_large(site: Site, slow: Slow) -> None:
+    """An asset that had less than half of the time is not blamed for the end of it."""
+    frames: list[Row] = [{"original_name": f"{number:05}.dpx"} for number in range(2_000)]
+    asset_id, copy = site.asset(frames)
+    slow.seconds, slow.time.now = 20.0, slow.time.now + 400
+    (removal,) = remove(slow.iconik, asset_id)
+    assert isinstance(removal.error, OutOfTime)
     assert copy in site.world.file_sets
 
 

@@ -12,7 +12,7 @@ from storage_plugin.errors import IconikError, IconikTimeout
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import MAX_ANSWER, Patience, Rest
 from storage_plugin.settings import Settings
-from storage_plugin.wire import new_session
+from storage_plugin.wire import _Bounded, new_session
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -56,6 +56,16 @@ def drip(connection: socket.socket, byte: bytes) -> None:
     while True:
         connection.sendall(byte)
         pause.wait(0.02)
+
+
+def test_nothing_is_read_after_the_time() -> None:
+    """Bytes that arrive fast enough to be always there do not prolong the time."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.0)
+    with ours, theirs, _Bounded(ours) as stream:
+        theirs.sendall(b"x")
+        with pytest.raises(TimeoutError):
+            stream.read(1)
 
 
 @pytest.mark.parametrize(

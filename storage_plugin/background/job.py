@@ -111,7 +111,7 @@ class Job:
         """
         self._progress = progress
         is_over = threading.Event()
-        thread = threading.Thread(target=self._update, args=(is_over, opens))
+        thread = threading.Thread(target=self._update, args=(progress, is_over, opens))
         thread.start()
         try:
             yield
@@ -232,7 +232,7 @@ class Job:
             reasons.append(f"it failed. {removal.error.for_editor(reference)}")
         return f"{self._name(removal)}: {'; '.join(reasons)}"
 
-    def _update(self, is_over: threading.Event, opens: bool) -> None:
+    def _update(self, progress: Progress, is_over: threading.Event, opens: bool) -> None:
         """Update the job until the removal is over, or an editor ends it."""
         started = time.monotonic()
         if opens:
@@ -243,8 +243,7 @@ class Job:
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
                 status = status or self._iconik.job(self.id).status
-                if self._progress:
-                    self._progress.halt_as(HALTS.get(str(status), ""))
+                progress.halt_as(HALTS.get(str(status), ""))
                 if status in ENDED:
                     break
 
