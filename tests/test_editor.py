@@ -6,6 +6,7 @@ from sandbox.faults import HANG, Faults
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
 from storage_plugin import rest as rest_module
+from storage_plugin import background
 from storage_plugin.background import job as job_module
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import IconikUnavailable
@@ -239,6 +240,19 @@ def test_a_pause_that_outlasts_the_time_is_reported(
     assert answer.startswith("OutOfTime: Paused: ")
     assert clicks.job["status"] == "FAILED"
     assert 0 < site.copies() < 100
+
+
+def test_a_pause_in_the_queue_ends_with_its_task(
+    clicks: Clicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal that is paused for longer than a task may wait ends, and nothing is deleted."""
+    clicks.site.asset()
+    clicks.later()
+    clicks.job.update(status="PAUSED", progress_total=1)
+    monkeypatch.setattr(background, "MAX_WAIT", 0)
+    assert clicks.deliver() == "OK: It was paused for too long."
+    assert (clicks.job["status"], clicks.site.copies(), len(clicks.tasks)) == ("ABORTED", 1, 1)
+    assert clicks.job["message"] == ("Paused for too long, with 0 of 1 asset done.")
 
 
 def test_progress_moves_until_the_end(clicks: Clicks, faults: Faults) -> None:

@@ -145,11 +145,14 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
     """Return the answer to a removal that must not go on according to its job; None: it may."""
     state = job.state()
     if state.status == "ABORT_PENDING":
-        job.end_as_aborted()
+        job.abort()
         return "OK: It was aborted."
     if state.status in ENDED or job.shows_part:
         return "OK: It had already ended."
-    if state.status == "PAUSED" and task.pins and time.time() < task.pins.clicked + MAX_WAIT:
+    if state.status == "PAUSED" and task.pins:
+        if time.time() > task.pins.clicked + MAX_WAIT:
+            job.abort("Paused for too long")
+            return "OK: It was paused for too long."
         _hand_over(run, replace(task, pause=PAUSE), [run.action.selection])
         return "OK: It is paused."
     return None

@@ -141,14 +141,15 @@ class Job:
         """Whether an earlier delivery noted the end of this part."""
         return self._part in parts_of(self._shown.metadata)
 
-    def end_as_aborted(self) -> None:
-        """Show that the removal was aborted before its task was delivered again.
+    def abort(self, why: str = "Aborted") -> None:
+        """Show that the removal does not go on when its task is delivered.
 
         Raises:
             EndNotShown: the job cannot be changed now.
         """
-        done = f"{self._shown.processed} of {count(self._shown.total, 'asset')}"
-        changes = {"status": "ABORTED", "message": f"Aborted: {done} were already done."}
+        done, total = self._shown.processed, self._shown.total
+        progress = f", with {done} of {count(total, 'asset')} done" if total else ""
+        changes = {"status": "ABORTED", "message": f"{why}{progress}."}
         try:
             self._iconik.update_job(str(self.id), changes)
         except PluginError as error:
