@@ -3,11 +3,9 @@
 import functools
 import os
 import time
-from typing import NoReturn
 
 import flask
 import functions_framework
-from werkzeug.exceptions import InternalServerError
 
 from storage_plugin import background, instance, transfers, webhook
 from storage_plugin.background.queue import TaskQueue
@@ -41,10 +39,8 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     """Serve one custom action.
 
     Returns:
-        `OK` if everything is done; `OK: ` and a sentence if something stayed.
-
-    Raises:
-        werkzeug.exceptions.HTTPException: one line says what went wrong and what to do.
+        200 and `OK` if everything is done, or `OK: ` and a sentence if something stayed; otherwise,
+        another status and one line that says what went wrong and what to do.
     """
     started = time.monotonic()
     project.find_out()
@@ -69,12 +65,9 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     answer = " ".join(answer.encode(errors="replace").decode().split())
     log.figures["duration_ms"] = round((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
-    response = flask.Response(
-        answer, status, error.headers if error else None, mimetype="text/plain"
-    )
-    if status != 200:
-        refuse(answer, response)
-    return response
+    headers = error.headers if error else None
+    # It is a stream because the framework reads the whole body before it sends anything else.
+    return flask.Response(iter([answer]), status, headers, mimetype="text/plain")
 
 
 def let_in(request: flask.Request) -> bool:
@@ -149,20 +142,3 @@ def add(run: Run) -> str:
         background.report_failure(run, error)
         raise
     return "OK"
-
-
-def refuse(answer: str, response: flask.Response) -> NoReturn:
-    """Raise the HTTP exception that answers an error with one plain line."""
-    if response.status_code == 500:
-        raise PlainServerError(answer, response)
-    flask.abort(response.status_code, description=answer, response=response)
-
-
-class PlainServerError(InternalServerError):
-    """A 500 with its own text. With the class's `code`, the framework would send a crash page."""
-
-    code = None  # type: ignore[assignment]
-
-    def __init__(self, description: str, response: flask.Response) -> None:
-        super().__init__(description, response)
-        self.code = 500

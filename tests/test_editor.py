@@ -5,8 +5,8 @@ import pytest
 from sandbox.faults import HANG, Faults
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin import rest as rest_module
 from storage_plugin import background
+from storage_plugin import rest as rest_module
 from storage_plugin.background import job as job_module
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import IconikUnavailable
