@@ -1,0 +1,272 @@
+"""Worlds for the property tests: what iconik holds, what changes meanwhile, and what goes wrong.
+
+Most of a world is as usual, so that most removals delete something; each oddity is rare.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from sandbox.faults import REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED
+from sandbox.world import Row, World, new_id
+from storage_plugin.settings import Settings
+
+STORAGES = {"LucidLink": "FILE", "B2": "B2", "Second B2": "B2", "NAS": "FILE", "S3": "S3"}
+FORMATS = ("ORIGINAL", "PROXY", "OTHER")
+NAMES = ("clip.mov", "clip.wav", "Übung.mov")
+MD5, OTHER_MD5, SHA1 = "d0" * 16, "e1" * 16, "f2" * 20
+STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"
+"""An id that belongs to nothing."""
+
+FAILS_AFTER = "500, but done"
+"""A fault: the work is done, and the answer says that it is not."""
+
+
+class Edit(NamedTuple):
+    """Something odd about a world from its beginning, or a change of it during a removal.
+
+    Attributes:
+        place: `copy`, `master`, `both`, or `second`: the storage that is meant.
+        part: what is changed: a `file`, a `file set`, a `format`, the `storage`; or what happens.
+        fields: what is changed of it.
+        number: which of them.
+    """
+
+    place: str
+    part: str
+    fields: Row
+    number: int
+
+
+class Step(NamedTuple):
+    """What befalls a request.
+
+    Attributes:
+        seconds: how long the answer takes.
+        fault: what goes wrong.
+        edits: what changes before iconik serves the request.
+    """
+
+    seconds: float | None = None
+    fault: str | None = None
+    edits: Sequence[Edit] = ()
+
+
+class Scene(NamedTuple):
+    """A world, and a removal in it.
+
+    Attributes:
+        seconds: how long an answer takes.
+        steps: what befalls a request, by its number; that of a deletion counts down from -1.
+    """
+
+    settings: Settings
+    quirks: Row
+    assets: Sequence[Row]
+    odd: Sequence[Edit] = ()
+    seconds: float = 0.125
+    steps: Mapping[int, Step] = {}
+
+
+def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
+    """Choose what is usual five times as often as all that is odd."""
+    return st.sampled_from([usual] * 5 * len(odd) + list(odd))
+
+
+# Changes
+
+FILE_STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
+FILES: list[Row] = [
+    *({"size": size} for size in (999, 1000, 0, None, -1, 9_000_000)),
+    *({"checksum": checksum} for checksum in (MD5, MD5.upper(), OTHER_MD5, SHA1, None)),
+    *({"status": status} for status in (*FILE_STATES, "CLOSED")),
+    {"status": "GROWING", "size": 9_000_000},
+    {"status": "OPEN", "size": 10},
+    {"status": "OPEN", "checksum": OTHER_MD5},
+    {"status": "AWAITED", "size": 0, "checksum": OTHER_MD5},
+    {"status": "AWAITED", "size": None},
+    *({"type": type} for type in ("DIRECTORY", "SYMLINK", "SEQUENCE")),
+    {"original_name": "other.mov"},
+    {"original_name": "clip.mov"},
+    {"name": "stored.mov", "directory_path": "elsewhere"},
+    {"file_set_status": "DELETED"},
+    {"format_status": "DELETED"},
+    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+]
+FILE_SETS: list[Row] = [
+    *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
+    *({"file_count": count} for count in (24, 1, None)),
+    {"file_count": None, "type": "MANY_FILES"},
+    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+    {"version_id": None},
+]
+FORMATS_ROWS: list[Row] = [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]
+STORAGE_ROWS: list[Row] = [{"status": "FAILING"}, {"status": "INACTIVE"}, {"status": "ACTIVE"}]
+HAPPENINGS = ("purge", "vanish", "join", "repeat", "collide", "folder")
+
+PLACES = st.sampled_from(["copy", "master", "master", "both", "second"])
+PARTS = {"file": FILES, "file set": FILE_SETS, "format": FORMATS_ROWS, "storage": STORAGE_ROWS}
+KINDS = [
+    *[(part, fields) for part, rows in PARTS.items() for fields in rows],
+    *[(happening, {}) for happening in HAPPENINGS * 3],
+]
+EDITS = st.builds(
+    lambda place, kind, number: Edit(place, *kind, number),
+    PLACES,
+    st.sampled_from(KINDS),
+    st.integers(0, 3),
+)
+
+
+def apply(world: World, edit: Edit, settings: Settings) -> bool:
+    """Make a change; return whether it is one."""
+    before = _snapshot(world)
+    names = {
+        "copy": [settings.storage_name],
+        "master": [settings.master_storage_name or "B2"],
+        "second": ["Second B2"],
+    }
+    names["both"] = names["copy"] + names["master"]
+    for storage in list(world.storages.values()):
+        if storage["name"] in names[edit.place]:
+            if edit.part == "storage":
+                storage.update(edit.fields)
+            else:
+                _apply_to_storage(world, edit, storage["id"])
+    return _snapshot(world) != before
+
+
+def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
+    file_sets = [row for row in world.file_sets.values() if row["storage_id"] == storage_id]
+    if not file_sets:
+        return
+    file_set = file_sets[edit.number % len(file_sets)]
+    files = world.files_in(file_set["id"])
+    if edit.part == "file set":
+        file_set.update(edit.fields)
+    elif edit.part == "format" and file_set["format_id"] in world.formats:
+        world.formats[file_set["format_id"]].update(edit.fields)
+    elif edit.part == "purge":
+        world.purge(file_set["id"])
+    elif files and edit.part == "file":
+        files[edit.number % len(files)].update(edit.fields)
+    elif files:
+        _happen(world, edit.part, file_set, files[-1])
+
+
+def _happen(world: World, what: str, file_set: Row, file: Row) -> None:
+    """Let rows of files vanish from a set, or come."""
+    if what == "vanish":
+        del world.files[file["id"]]
+    elif what == "collide":
+        beside = {**file_set, "id": new_id(), "format_id": STRANGE}
+        world.file_sets[beside["id"]] = beside
+        _insert(world, file | {"file_set_id": beside["id"], "format_id": STRANGE})
+    else:
+        new: dict[str, Row] = {
+            "join": {"original_name": "new.mov", "name": "new.mov"},
+            "repeat": {"directory_path": "again"},
+            "folder": {"original_name": "folder", "name": "folder", "type": "DIRECTORY"},
+        }
+        _insert(world, file | new.get(what, {}))
+
+
+def _insert(world: World, file: Row) -> None:
+    id = new_id()
+    world.files[id] = file | {"id": id}
+
+
+def _snapshot(world: World) -> object:
+    tables = (world.storages, world.formats, world.file_sets, world.files)
+    return [{id: dict(row) for id, row in table.items()} for table in tables]
+
+
+# Worlds
+
+ASSETS = st.fixed_dictionaries(
+    {
+        "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
+        "formats": st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
+        "fields": mostly({}, {"checksum": MD5}, {"type": "SEQUENCE"}, {"size": 0}),
+        "form": mostly("NFC", "NFD"),
+        "masters": mostly(("master",), ("second",), ("master", "second"), ()),
+        "in_folders": mostly(True, False),
+    }
+)
+SETTINGS = st.builds(
+    Settings,
+    iconik_id=st.just(World.app_id),
+    storage_name=st.sampled_from(["LucidLink"] * 19 + ["S3"]),
+    format_names=st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
+    master_storage_name=mostly("B2", None, "NAS", None, "LucidLink"),
+    use_recycle_bin=mostly(False, True),
+    iconik_url=st.just("http://localhost"),
+)
+UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
+QUIRKS = st.fixed_dictionaries(
+    {
+        "links_pages": st.booleans(),
+        "rows_per_page": mostly(None, 1, 2),
+        "knows_immediately": mostly(True, False),
+        "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
+    }
+)
+ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
+"""Mostly nothing or one thing: what is odd in several ways tells little."""
+
+FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
+STEPS = st.builds(
+    Step,
+    seconds=mostly(None, 1.0, 3.0, 5.0, 11.0),
+    fault=st.sampled_from([None, None, "429", *FAULTS]),
+    edits=st.lists(EDITS, max_size=2),
+)
+NUMBERS = st.sampled_from([*range(10), -1, -1, -1, -2, -2, -3])
+DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "deletions_work": False})
+
+WORLD = {
+    "settings": SETTINGS,
+    "quirks": QUIRKS,
+    "assets": st.lists(ASSETS, min_size=1, max_size=2),
+}
+CALM = st.builds(Scene, **WORLD, odd=ODD, seconds=st.just(0.125), steps=st.just({}))
+"""Worlds in which nothing changes by itself, and nothing goes wrong."""
+
+CHANGING = st.builds(
+    Scene,
+    **WORLD | {"quirks": st.builds(dict.__or__, QUIRKS, DELETIONS)},
+    odd=ODD.map(lambda edits: edits[1:]),
+    seconds=mostly(0.125, 0.75, 1.25, 2.0),
+    steps=st.dictionaries(NUMBERS, STEPS, min_size=1, max_size=3),
+)
+"""Worlds that change while iconik is slow, and requests fail."""
+
+
+def fill(world: World, scene: Scene) -> None:
+    """Put into a world what a scene holds."""
+    settings = scene.settings
+    places = {name: world.add_storage(name, method) for name, method in STORAGES.items()}
+    sites = {"copy": places[settings.storage_name], "second": places["Second B2"]}
+    sites["master"] = places[settings.master_storage_name or "B2"]
+    for asset in scene.assets:
+        asset_id = world.add_asset("Clip", FORMATS)
+        for format_name in asset["formats"]:
+            for site in ("copy", *asset["masters"]):
+                files = _files(asset, format_name, is_copy=site == "copy")
+                world.add_file_set(asset_id, sites[site], files, format_name)
+    for edit in scene.odd:
+        apply(world, edit, settings)
+
+
+def _files(asset: Row, format_name: str, *, is_copy: bool) -> list[Row]:
+    """Return the files of a copy, or of its master; files of one name are in folders."""
+    return [
+        {
+            "original_name": unicodedata.normalize("NFC" if is_copy else asset["form"], name),
+            "directory_path": f"{format_name if asset['in_folders'] else ''}/{number}",
+            **asset["fields"],
+        }
+        for number, name in enumerate(asset["names"])
+    ]
