@@ -6,7 +6,7 @@ log of requests: each answer of iconik is a statement, made at a moment of the i
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sandbox.world import Row, World
@@ -173,10 +173,9 @@ def _is_confirmed(log: Sequence[Call], look: Look, settings: Settings) -> bool:
     if None in earlier or look.file_sets.begun < look.files.begun:
         return False
     file_sets, formats, storages = earlier
-    # The list of storages is part of the evidence, and may be the oldest or the newest part of it.
-    asked, read = min(file_sets.asked, storages.asked), max(look.files.read, storages.read)
+    # Reading everything took too long; the storages may be what was read last.
     return (
-        read - asked >= FRESH
+        max(look.files.read, storages.read) - file_sets.asked >= FRESH
         and file_sets.rows == look.file_sets.rows
         and formats.rows == look.formats.rows
         and _masters(look.state._replace(storages=storages.rows), settings)
@@ -264,7 +263,11 @@ def _is_sound(state: State, file_set: Row) -> bool:
     if file_set["status"] == "ACTIVE":
         said.append(("file_set_status", "ACTIVE"))
     return (
-        all(None in (row[field], value) or row[field] == value for row in files for field, value in said)
+        all(
+            None in (row[field], value) or row[field] == value
+            for row in files
+            for field, value in said
+        )
         and len(files) >= (count or 0)
         and not (count is None and file_set["type"] == "MANY_FILES")
         and any(row["type"] != "DIRECTORY" for row in files)

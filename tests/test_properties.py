@@ -23,7 +23,7 @@ import functions_framework
 import pytest
 import requests
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from werkzeug.test import TestResponse
@@ -47,7 +47,20 @@ from storage_plugin.wire import new_session
 from tests.conftest import Time
 from tests.oracle import Call, look_before, must_go, wrong_deletions
 from tests.test_archive import archive_selection
-from tests.worlds import CALM, CHANGING, FAILS_AFTER, Scene, Step, apply, fill, mostly
+from tests.worlds import (
+    ARCHIVING,
+    CALM,
+    CHANGING,
+    FAILS_AFTER,
+    MOVED,
+    USUAL,
+    Edit,
+    Scene,
+    Step,
+    apply,
+    fill,
+    mostly,
+)
 
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
@@ -66,7 +79,6 @@ def examples(usual: int) -> Callable[[F], F]:
         max_examples=int(EXAMPLES or usual),
         derandomize=EXAMPLES is None,
         deadline=None,
-        **({"phases": [Phase.generate]} if os.environ.get("NOSHRINK") else {}),
         suppress_health_check=[HealthCheck.too_slow],
     )
 
@@ -260,6 +272,7 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
         removed = sum(removal.removed for removal in sandbox.remove(scene.settings))
         assert wrong_deletions(wire.log, scene.settings, selected) == []
         assert {call.method for call in wire.log} <= {"GET", "DELETE"}
+        assert removed <= len({call.path for call in wire.log if call.method == "DELETE"})
         figures.update(
             worlds=1,
             removable=bool(removable),
@@ -280,8 +293,10 @@ def _is_confirmed(log):
     for n, c in enumerate(log):
         if c.method == "DELETE":
             look = look_before(log[:n], c)
-            if look and look.file_sets.begun > look.files.begun: return True
+            if look and look.file_sets.begun > look.files.begun:
+                return True
     return False
+
 
 def check_convergence(sandbox: Sandbox, scene: Scene) -> None:
     """Remove again on a world where all is well: what must go is gone."""
@@ -314,14 +329,70 @@ def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> No
 
 
 def all_but(world: World, file_sets: set[str]) -> Row:
-    """Return a copy of all that a world holds, but for some file sets, and what is under way."""
+    """Return a copy of all that a world holds, but for some file sets."""
     held = {name: dict(rows) for name, rows in vars(world).items() if isinstance(rows, dict)}
     for id in file_sets:
         held["file_sets"].pop(id, None)
     for id, row in world.files.items():
         if row["file_set_id"] in file_sets:
             del held["files"][id]
-    return deepcopy({name: held[name] for name in held.keys() - {"jobs", "transfers"}})
+    return deepcopy(held)
+
+
+@pytest.mark.xfail(strict=True, reason="The plugin looks at a storage's place and type once.")
+@pytest.mark.parametrize(
+    ("place", "fields"), [("copy", MOVED[1]), *(("master", fields) for fields in MOVED)]
+)
+def test_a_storage_that_moves_meanwhile_is_noticed(
+    sandbox: Sandbox, place: str, fields: Row
+) -> None:
+    """A list of storages that is evidence counts in all that it says."""
+    configured = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
+    moves = Step(seconds=3.0, edits=[Edit(place, "storage", fields, 0)])
+    sandbox.reset(Scene(configured, {}, [USUAL], steps={1: moves}))
+    sandbox.remove(configured)
+    assert wrong_deletions(sandbox.wire.log, configured, set(sandbox.world.assets)) == []
+
+
+@examples(80)
+@given(scene=ARCHIVING, error=mostly(None, "The disk is full."))
+def test_renders_go_once_there_is_a_complete_copy(
+    sandbox: Sandbox, scene: Scene, error: str | None
+) -> None:
+    """Copies go only to where there is nothing, and one that is half-made never lets go."""
+    world = sandbox.reset(scene)
+    for _ in range(2):
+        sandbox.wire.reset(scene)
+        sandbox.remove(scene.settings)
+        assert wrong_deletions(sandbox.wire.log, scene.settings, set(world.assets)) == []
+        if not scene.steps:
+            check_copies(world)
+        world.finish_copies(error)
+    if not (scene.steps or scene.odd or error) and all(map(is_whole_render, scene.assets)):
+        assert scene.settings.storage_name != "LucidLink" or not any(
+            row["status"] == "ACTIVE" and world.storages[row["storage_id"]]["name"] == "LucidLink"
+            for row in world.file_sets.values()
+            if world.formats[row["format_id"]]["name"] in scene.settings.format_names
+        )
+
+
+def is_whole_render(asset: Row) -> bool:
+    """Whether nothing about an asset keeps it from being copied, and then removed."""
+    return asset["in_folders"] and asset["fields"] != {"size": 0} and not asset["masters"]
+
+
+def check_copies(world: World) -> None:
+    """See that copies are made of what is whole, to where there is nothing."""
+    for transfer in world.transfers.values():
+        files = world.files_in(transfer["original_file_set_id"])
+        assert all(
+            row["status"] == "CLOSED" and row["size"] for row in files if row["type"] != "DIRECTORY"
+        )
+        place = transfer["format_id"], transfer["destination_storage_id"]
+        assert world.storages[place[1]]["name"] == "B2"
+        assert place not in [
+            (row["format_id"], row["storage_id"]) for row in world.file_sets.values()
+        ]
 
 
 # Requests: whatever they are
@@ -463,7 +534,9 @@ def test_with_the_secret_nothing_crashes(
     request = request | {"body": request["body"].replace(KNOWN.encode(), asset_id.encode())}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["main"].task_queue, "is_sender", lambda *_: is_delivery)
-        response = send(function, request, headers | {} if is_delivery else headers | {"x-bz-secret": GIVEN})
+        response = send(
+            function, request, headers | {} if is_delivery else headers | {"x-bz-secret": GIVEN}
+        )
     assert response.status_code in (200, 400, 404, 405, 413, 502, 503) or request["query"]
     assert is_delivery or (response.status_code == 405) == (request["method"] != "POST")
     assert "X-Google-Status" not in response.headers

@@ -5,6 +5,7 @@ Most of a world is as usual, so that most removals delete something; each oddity
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -103,21 +104,26 @@ FILE_SETS: list[Row] = [
     {"version_id": None},
 ]
 FORMATS_ROWS: list[Row] = [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]
-STORAGE_ROWS: list[Row] = [{"status": "FAILING"}, {"status": "INACTIVE"}, {"status": "ACTIVE"}]
+STORAGE_ROWS: list[Row] = [{"status": status} for status in ("FAILING", "INACTIVE", "ACTIVE")]
+MOVED: list[Row] = [
+    {"method": "FILE", "settings": {"mount_point": "/mnt/LucidLink"}},
+    {"method": "S3"},
+]
+"""What a storage may become: one at the same place, or one of another type."""
 HAPPENINGS = ("purge", "vanish", "join", "repeat", "collide", "folder")
 
-PLACES = st.sampled_from(["copy", "master", "master", "both", "second"])
 PARTS = {"file": FILES, "file set": FILE_SETS, "format": FORMATS_ROWS, "storage": STORAGE_ROWS}
 KINDS = [
-    *[(part, fields) for part, rows in PARTS.items() for fields in rows],
-    *[(happening, {}) for happening in HAPPENINGS * 3],
+    *((part, fields) for part, rows in PARTS.items() for fields in rows),
+    *((happening, {}) for happening in HAPPENINGS * 3),
 ]
-EDITS = st.builds(
-    lambda place, kind, number: Edit(place, *kind, number),
-    PLACES,
-    st.sampled_from(KINDS),
-    st.integers(0, 3),
-)
+
+
+def edits(kinds: Sequence[tuple[str, Row]]) -> st.SearchStrategy[Edit]:
+    """Choose a change; that of a master tells most."""
+    places = st.sampled_from(["copy", "master", "master", "both", "second"])
+    kind, number = st.sampled_from(kinds), st.integers(0, 3)
+    return st.builds(lambda place, kind, n: Edit(place, *kind, n), places, kind, number)
 
 
 def apply(world: World, edit: Edit, settings: Settings) -> bool:
@@ -185,6 +191,16 @@ def _snapshot(world: World) -> object:
 
 # Worlds
 
+USUAL: Row = {
+    "names": ["clip.mov"],
+    "formats": ("ORIGINAL",),
+    "fields": {},
+    "form": "NFC",
+    "masters": ("master",),
+    "in_folders": True,
+}
+"""An asset with a master and a copy."""
+
 ASSETS = st.fixed_dictionaries(
     {
         "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
@@ -213,7 +229,9 @@ QUIRKS = st.fixed_dictionaries(
         "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
     }
 )
-ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
+ODD = st.lists(edits([*KINDS, *(("storage", fields) for fields in MOVED)]), max_size=3).map(
+    lambda edits: edits[1:]
+)
 """Mostly nothing or one thing: what is odd in several ways tells little."""
 
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
@@ -221,7 +239,7 @@ STEPS = st.builds(
     Step,
     seconds=mostly(None, 1.0, 3.0, 5.0, 11.0),
     fault=st.sampled_from([None, None, "429", *FAULTS]),
-    edits=st.lists(EDITS, max_size=2),
+    edits=st.lists(edits(KINDS), max_size=2),
 )
 NUMBERS = st.sampled_from([*range(10), -1, -1, -1, -2, -2, -3])
 DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "deletions_work": False})
@@ -231,17 +249,33 @@ WORLD = {
     "quirks": QUIRKS,
     "assets": st.lists(ASSETS, min_size=1, max_size=2),
 }
-CALM = st.builds(Scene, **WORLD, odd=ODD, seconds=st.just(0.125), steps=st.just({}))
+AT_REST: dict[str, Any] = {"seconds": st.just(0.125), "steps": st.just({})}
+CALM = st.builds(Scene, **WORLD, odd=ODD, **AT_REST)
 """Worlds in which nothing changes by itself, and nothing goes wrong."""
 
+UNEASY: dict[str, Any] = {
+    "odd": ODD.map(lambda edits: edits[1:]),
+    "seconds": mostly(0.125, 0.75, 1.25, 2.0),
+    "steps": st.dictionaries(NUMBERS, STEPS, min_size=1, max_size=3),
+}
 CHANGING = st.builds(
-    Scene,
-    **WORLD | {"quirks": st.builds(dict.__or__, QUIRKS, DELETIONS)},
-    odd=ODD.map(lambda edits: edits[1:]),
-    seconds=mostly(0.125, 0.75, 1.25, 2.0),
-    steps=st.dictionaries(NUMBERS, STEPS, min_size=1, max_size=3),
+    Scene, **WORLD | {"quirks": st.builds(dict.__or__, QUIRKS, DELETIONS)}, **UNEASY
 )
 """Worlds that change while iconik is slow, and requests fail."""
+
+RENDERS = WORLD | {
+    "settings": st.builds(
+        replace, SETTINGS, master_storage_name=st.just("B2"), archive_before_remove=st.just(True)
+    ),
+    "quirks": st.builds(dict.__or__, QUIRKS, st.just({"copies_take_time": True})),
+    "assets": st.lists(
+        st.builds(dict.__or__, ASSETS, st.fixed_dictionaries({"masters": mostly((), ("master",))})),
+        min_size=1,
+        max_size=2,
+    ),
+}
+ARCHIVING = st.builds(Scene, **RENDERS, odd=ODD, **AT_REST) | st.builds(Scene, **RENDERS, **UNEASY)
+"""Worlds whose masters must be made first."""
 
 
 def fill(world: World, scene: Scene) -> None:
