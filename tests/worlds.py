@@ -78,52 +78,66 @@ def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
 
 # Changes
 
-FILE_STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
-FILES: list[Row] = [
-    *({"size": size} for size in (999, 1000, 0, None, -1, 9_000_000)),
-    *({"checksum": checksum} for checksum in (MD5, MD5.upper(), OTHER_MD5, SHA1, None)),
-    *({"status": status} for status in (*FILE_STATES, "CLOSED")),
+STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
+ODD_FILES: list[Row] = [
+    *({"size": size} for size in (999, 0, None)),
+    *({"checksum": checksum} for checksum in (MD5.upper(), OTHER_MD5, SHA1, None)),
+    *({"type": type} for type in ("DIRECTORY", "SYMLINK")),
+    {"original_name": "other.mov"},
+    {"original_name": NAMES[0]},
+    {"file_set_status": "DELETED"},
+    {"format_status": "DELETED"},
+    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+]
+ODD_FILE_SETS: list[Row] = [
+    *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
+    *({"file_count": count} for count in (24, 1)),
+    {"file_count": None, "type": "MANY_FILES"},
+    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+]
+ODD_FORMATS: list[Row] = [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]
+ODD_STORAGES: list[Row] = [{"status": status} for status in ("FAILING", "INACTIVE", "ACTIVE")]
+UNFINISHED: list[Row] = [
     {"status": "GROWING", "size": 9_000_000},
     {"status": "OPEN", "size": 10},
     {"status": "OPEN", "checksum": OTHER_MD5},
     {"status": "AWAITED", "size": 0, "checksum": OTHER_MD5},
     {"status": "AWAITED", "size": None},
-    *({"type": type} for type in ("DIRECTORY", "SYMLINK", "SEQUENCE")),
-    {"original_name": "other.mov"},
-    {"original_name": "clip.mov"},
-    {"name": "stored.mov", "directory_path": "elsewhere"},
-    {"file_set_status": "DELETED"},
-    {"format_status": "DELETED"},
-    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
 ]
-FILE_SETS: list[Row] = [
-    *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
-    *({"file_count": count} for count in (24, 1, None)),
-    {"file_count": None, "type": "MANY_FILES"},
-    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
-    {"version_id": None},
-]
-FORMATS_ROWS: list[Row] = [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]
-STORAGE_ROWS: list[Row] = [{"status": status} for status in ("FAILING", "INACTIVE", "ACTIVE")]
 MOVED: list[Row] = [
     {"method": "FILE", "settings": {"mount_point": "/mnt/LucidLink"}},
     {"method": "S3"},
 ]
 """What a storage may become: one at the same place, or one of another type."""
-HAPPENINGS = ("purge", "vanish", "join", "repeat", "collide", "folder")
 
-PARTS = {"file": FILES, "file set": FILE_SETS, "format": FORMATS_ROWS, "storage": STORAGE_ROWS}
-KINDS = [
-    *((part, fields) for part, rows in PARTS.items() for fields in rows),
-    *((happening, {}) for happening in HAPPENINGS * 3),
+
+def _kinds(place: str, part: str, rows: Sequence[Row]) -> list[tuple[str, str, Row]]:
+    return [(place, part, fields) for fields in rows]
+
+
+CHANGES = [
+    *(kind for place in ("copy", "master") for kind in _kinds(place, "file", ODD_FILES)),
+    *(kind for place in ("copy", "master") for kind in _kinds(place, "file set", ODD_FILE_SETS)),
+    *_kinds("copy", "file", UNFINISHED * 2),
+    *_kinds("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
+    *_kinds("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
+    *_kinds("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
+    *_kinds("copy", "format", ODD_FORMATS),
+    *_kinds("master", "storage", ODD_STORAGES),
+    *((place, "vanish", {}) for place in ("copy", *["master"] * 3)),
+    *((place, "join", {}) for place in (*["copy"] * 3, "master")),
+    *((place, "repeat", {}) for place in ("copy", "master")),
+    *((place, "folder", {}) for place in ("copy", "master")),
+    *[("copy", "collide", {})] * 3,
+    *[("master", "purge", {})] * 4,
+    *((place, "purge", {}) for place in ("copy", "second")),
 ]
+AT_FIRST = CHANGES + _kinds("master", "storage", MOVED) + _kinds("copy", "storage", MOVED)
 
 
-def edits(kinds: Sequence[tuple[str, Row]]) -> st.SearchStrategy[Edit]:
-    """Choose a change; that of a master tells most."""
-    places = st.sampled_from(["copy", "master", "master", "both", "second"])
-    kind, number = st.sampled_from(kinds), st.integers(0, 3)
-    return st.builds(lambda place, kind, n: Edit(place, *kind, n), places, kind, number)
+def edits(kinds: Sequence[tuple[str, str, Row]]) -> st.SearchStrategy[Edit]:
+    """Choose something odd about a file set, or about its storage."""
+    return st.builds(lambda kind, n: Edit(*kind, n), st.sampled_from(kinds), st.integers(0, 3))
 
 
 def apply(world: World, edit: Edit, settings: Settings) -> bool:
@@ -154,6 +168,9 @@ def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
         file_set.update(edit.fields)
     elif edit.part == "format" and file_set["format_id"] in world.formats:
         world.formats[file_set["format_id"]].update(edit.fields)
+        for file in world.files.of_asset[file_set["asset_id"]].values():
+            if "status" in edit.fields and file["format_id"] == file_set["format_id"]:
+                file["format_status"] = edit.fields["status"]
     elif edit.part == "purge":
         world.purge(file_set["id"])
     elif files and edit.part == "file":
@@ -205,7 +222,9 @@ ASSETS = st.fixed_dictionaries(
     {
         "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
         "formats": st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
-        "fields": mostly({}, {"checksum": MD5}, {"type": "SEQUENCE"}, {"size": 0}),
+        "fields": st.sampled_from(
+            [*[{}, {"checksum": MD5}] * 4, {"type": "SEQUENCE"}, {"size": 0}]
+        ),
         "form": mostly("NFC", "NFD"),
         "masters": mostly(("master",), ("second",), ("master", "second"), ()),
         "in_folders": mostly(True, False),
@@ -229,17 +248,15 @@ QUIRKS = st.fixed_dictionaries(
         "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
     }
 )
-ODD = st.lists(edits([*KINDS, *(("storage", fields) for fields in MOVED)]), max_size=3).map(
-    lambda edits: edits[1:]
-)
+ODD = st.lists(edits(AT_FIRST), max_size=3).map(lambda edits: edits[1:])
 """Mostly nothing or one thing: what is odd in several ways tells little."""
 
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
 STEPS = st.builds(
     Step,
     seconds=mostly(None, 1.0, 3.0, 5.0, 11.0),
-    fault=st.sampled_from([None, None, "429", *FAULTS]),
-    edits=st.lists(edits(KINDS), max_size=2),
+    fault=st.sampled_from([*[None] * 6, "429", *FAULTS]),
+    edits=st.lists(edits(CHANGES), min_size=1, max_size=2),
 )
 NUMBERS = st.sampled_from([*range(10), -1, -1, -1, -2, -2, -3])
 DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "deletions_work": False})
@@ -254,8 +271,8 @@ CALM = st.builds(Scene, **WORLD, odd=ODD, **AT_REST)
 """Worlds in which nothing changes by itself, and nothing goes wrong."""
 
 UNEASY: dict[str, Any] = {
-    "odd": ODD.map(lambda edits: edits[1:]),
-    "seconds": mostly(0.125, 0.75, 1.25, 2.0),
+    "odd": ODD.map(lambda edits: edits[2:]),
+    "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 1.25, 2.0]),
     "steps": st.dictionaries(NUMBERS, STEPS, min_size=1, max_size=3),
 }
 CHANGING = st.builds(
