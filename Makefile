@@ -8,7 +8,7 @@ PRODUCT = main.py storage_plugin admin
 # so that some are run side by side.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: help deploy actions doctor demo run test coverage bench measure lint types audit mutation soak lock clean
+.PHONY: help deploy actions doctor demo run test properties coverage bench measure lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -30,6 +30,10 @@ run: $(VENV)/function ## Start the function and an iconik in memory, to be tried
 
 test: $(VENV)/dev ## Run all tests.
 	$(PYTEST)
+
+properties: $(VENV)/dev ## Try 10,000 changing worlds against the removal rule; takes some minutes.
+	PROPERTY_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py -k whatever_changes \
+	    --log-cli-level=INFO
 
 coverage: $(VENV)/dev ## Run all tests; each line and branch of what is deployed must be run.
 	$(PYTEST) --cov

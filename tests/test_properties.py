@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -67,7 +68,7 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     """Whatever changes or goes wrong, each deletion is right; when all is well, the rest goes."""
     figures: Counter[str] = Counter()
 
-    @examples(300)
+    @examples(250)
     @given(scene=worlds.CHANGING)
     def try_world(scene: Scene) -> None:
         world = sandbox.reset(scene)
@@ -108,10 +109,27 @@ def is_there(world: World, file_set_id: str) -> bool:
     return world.file_sets.get(file_set_id, {"status": "DELETED"})["status"] != "DELETED"
 
 
-@examples(200)
+@examples(80)
 @given(scene=worlds.CALM)
 def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> None:
     """A removal deletes what the rule lets go and all of that; repeated, it changes nothing."""
+    check_removal(sandbox, scene)
+
+
+@pytest.mark.parametrize("kind", worlds.ONCE, ids=str)
+def test_each_oddity_by_itself(sandbox: Sandbox, kind: tuple[str, str, Row]) -> None:
+    """The rule decides on each thing that may be odd, also where it has to be copied first."""
+    configured = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
+    archiving = replace(configured, master_storage_name="B2", archive_before_remove=True)
+    for asset in worlds.SMALL:
+        odd = [Edit(*kind, 0)]
+        for unsaid in ({}, worlds.UNSAID):
+            check_removal(sandbox, Scene(configured, {"unsaid": unsaid}, [asset], odd))
+        check_archiving(sandbox, Scene(archiving, {"copies_take_time": True}, [asset], odd), None)
+
+
+def check_removal(sandbox: Sandbox, scene: Scene) -> None:
+    """Remove everything, and again: what must go goes, and nothing else."""
     world = sandbox.reset(scene)
     for _ in range(2):
         doomed = must_go(world, scene.settings, set(world.assets))
@@ -150,12 +168,21 @@ def test_a_storage_that_moves_meanwhile_is_noticed(
     assert wrong_deletions(sandbox.wire.log, configured, set(sandbox.world.assets)) == []
 
 
-@examples(80)
+@examples(60)
 @given(scene=worlds.ARCHIVING, error=mostly(None, "The disk is full."))
 def test_renders_go_once_there_is_a_complete_copy(
     sandbox: Sandbox, scene: Scene, error: str | None
 ) -> None:
     """Copies go only to where there is nothing, and one that is half-made never lets go."""
+    check_archiving(sandbox, scene, error)
+
+
+def check_archiving(sandbox: Sandbox, scene: Scene, error: str | None) -> None:
+    """Remove everything before copies are made and after.
+
+    Args:
+        error: what makes the copies fail half-way.
+    """
     world = sandbox.reset(scene)
     for _ in range(2):
         sandbox.wire.reset(scene)
@@ -300,7 +327,7 @@ def send(function: FlaskClient, request: Row, headers: dict[str, str]) -> TestRe
     )
 
 
-@examples(100)
+@examples(80)
 @given(request=REQUESTS, headers=HEADERS, credentials=WITHOUT_SECRET)
 def test_without_the_secret_nothing_is_done(
     sandbox: Sandbox, function: FlaskClient, request: Row, headers: Row, credentials: Row

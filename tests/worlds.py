@@ -156,6 +156,7 @@ CHANGES = [
     *((place, "purge", {}) for place in ("copy", "second")),
 ]
 AT_FIRST = CHANGES + _kinds("master", "storage", MOVED) + _kinds("copy", "storage", MOVED)
+ONCE = [kind for number, kind in enumerate(AT_FIRST) if kind not in AT_FIRST[:number]]
 
 
 def edits(kinds: Sequence[tuple[str, str, Row]]) -> st.SearchStrategy[Edit]:
@@ -240,6 +241,9 @@ USUAL: Row = {
     "in_folders": True,
 }
 """An asset with a master and a copy."""
+
+SMALL = (USUAL | {"fields": {"checksum": MD5}}, USUAL | {"names": ["clip.mov", "clip.mov"]})
+"""Assets on which an oddity shows."""
 
 ASSETS = st.fixed_dictionaries(
     {
