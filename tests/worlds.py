@@ -156,7 +156,11 @@ CHANGES = [
     *((place, "purge", {}) for place in ("copy", "second")),
 ]
 AT_FIRST = CHANGES + _kinds("master", "storage", MOVED) + _kinds("copy", "storage", MOVED)
-ONCE = [kind for number, kind in enumerate(AT_FIRST) if kind not in AT_FIRST[:number]]
+
+
+def once(kinds: Sequence[tuple[str, str, Row]]) -> list[tuple[str, str, Row]]:
+    """Return each of some oddities once."""
+    return [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
 
 
 def edits(kinds: Sequence[tuple[str, str, Row]]) -> st.SearchStrategy[Edit]:
@@ -239,10 +243,15 @@ USUAL: Row = {
     "form": "NFC",
     "masters": ("master",),
     "in_folders": True,
+    "copy": {},
 }
 """An asset with a master and a copy."""
 
-SMALL = (USUAL | {"fields": {"checksum": MD5}}, USUAL | {"names": ["clip.mov", "clip.mov"]})
+SMALL = (
+    USUAL | {"fields": {"checksum": MD5}},
+    USUAL | {"names": ["clip.mov", "clip.mov"]},
+    USUAL | {"copy": {"status": "DELETED"}},
+)
 """Assets on which an oddity shows."""
 
 ASSETS = st.fixed_dictionaries(
@@ -255,6 +264,7 @@ ASSETS = st.fixed_dictionaries(
         "form": mostly("NFC", "NFD"),
         "masters": mostly(("master",), ("second",), ("master", "second"), ()),
         "in_folders": mostly(True, False),
+        "copy": mostly({}, {"status": "DELETED"}),
     }
 )
 SETTINGS = st.builds(
@@ -333,7 +343,8 @@ def fill(world: World, scene: Scene) -> None:
         for format_name in asset["formats"]:
             for site in ("copy", *asset["masters"]):
                 files = _files(asset, format_name, is_copy=site == "copy")
-                world.add_file_set(asset_id, sites[site], files, format_name)
+                changes = asset["copy"] if site == "copy" else {}
+                world.add_file_set(asset_id, sites[site], files, format_name, **changes)
     for edit in scene.odd:
         apply(world, edit, settings)
 
