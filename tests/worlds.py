@@ -110,8 +110,11 @@ ODD_FILES: list[Row] = [
     {"original_name": NAMES[0]},
     {"file_set_status": "DELETED"},
     {"format_status": "DELETED"},
-    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+    *({field: STRANGE} for field in ("version_id", "format_id")),
 ]
+ELSEWHERE: Row = {"storage_id": STRANGE}
+"""A row of a file that says that it is on another storage than its file set."""
+
 ODD_FILE_SETS: list[Row] = [
     *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
     *({"file_count": count} for count in (24, 1)),
@@ -142,6 +145,7 @@ CHANGES = [
     *(kind for place in ("copy", "master") for kind in _kinds(place, "file", ODD_FILES)),
     *(kind for place in ("copy", "master") for kind in _kinds(place, "file set", ODD_FILE_SETS)),
     *_kinds("copy", "file", UNFINISHED * 2),
+    *_kinds("master", "file", [ELSEWHERE]),
     *_kinds("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
     *_kinds("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
     *_kinds("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
