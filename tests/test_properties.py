@@ -11,7 +11,6 @@ import string
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     """Whatever changes or goes wrong, each deletion is right; when all is well, the rest goes."""
     figures: Counter[str] = Counter()
 
-    @examples(180)
+    @examples(160)
     @given(scene=worlds.CHANGING)
     def try_world(scene: Scene) -> None:
         world = sandbox.reset(scene)
@@ -99,12 +98,7 @@ def check_convergence(sandbox: Sandbox, scene: Scene) -> None:
     doomed = must_go(world, settings, set(world.assets))
     sandbox.wire.reset(None)
     sandbox.remove(settings)
-    assert not any(is_there(world, id) for id in doomed)
-
-
-def is_there(world: World, file_set_id: str) -> bool:
-    """Whether a file set is neither gone nor in the recycle bin."""
-    return world.file_sets.get(file_set_id, {"status": "DELETED"})["status"] != "DELETED"
+    assert not any(worlds.is_there(world, id) for id in doomed)
 
 
 @examples(80)
@@ -145,23 +139,12 @@ def check_removal(sandbox: Sandbox, scene: Scene) -> None:
     world = sandbox.reset(scene)
     for _ in range(2):
         doomed = must_go(world, scene.settings, set(world.assets))
-        rest = all_but(world, doomed)
+        rest = worlds.all_but(world, doomed)
         removals = sandbox.remove(scene.settings)
-        assert all_but(world, doomed) == rest
-        assert not any(is_there(world, id) for id in doomed)
+        assert worlds.all_but(world, doomed) == rest
+        assert not any(worlds.is_there(world, id) for id in doomed)
         assert scene.settings.use_recycle_bin or not doomed & world.file_sets.keys()
         assert sum(removal.removed for removal in removals) == len(doomed)
-
-
-def all_but(world: World, file_sets: set[str]) -> Row:
-    """Return a copy of all that a world holds, but for some file sets."""
-    held = {name: dict(rows) for name, rows in vars(world).items() if isinstance(rows, dict)}
-    for id in file_sets:
-        held["file_sets"].pop(id, None)
-    for id, row in world.files.items():
-        if row["file_set_id"] in file_sets:
-            del held["files"][id]
-    return deepcopy(held)
 
 
 @pytest.mark.xfail(strict=True, reason="The plugin looks at a storage's place and type once.")
@@ -215,18 +198,12 @@ def check_archiving(sandbox: Sandbox, scene: Scene, error: str | None) -> None:
             check_copies(world)
         world.finish_copies(error)
     is_calm = scene.seconds == 0.125 and not (scene.steps or scene.odd or error)
-    if is_calm and all(map(is_whole_render, scene.assets)):
+    if is_calm and all(map(worlds.is_whole_render, scene.assets)):
         assert scene.settings.storage_name != "LucidLink" or not any(
             row["status"] == "ACTIVE" and world.storages[row["storage_id"]]["name"] == "LucidLink"
             for row in world.file_sets.values()
             if world.formats[row["format_id"]]["name"] in scene.settings.format_names
         )
-
-
-def is_whole_render(asset: Row) -> bool:
-    """Whether nothing about an asset keeps it from being copied, and then removed."""
-    is_sound = asset["in_folders"] and asset["fields"] != {"size": 0} and not asset["copy"]
-    return is_sound and not asset["masters"]
 
 
 def check_copies(world: World) -> None:

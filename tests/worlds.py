@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -363,6 +364,28 @@ def _files(asset: Row, format_name: str, *, is_copy: bool) -> list[Row]:
         }
         for number, name in enumerate(asset["names"])
     ]
+
+
+def all_but(world: World, file_sets: set[str]) -> Row:
+    """Return a copy of all that a world holds, but for some file sets."""
+    held = {name: dict(rows) for name, rows in vars(world).items() if isinstance(rows, dict)}
+    for id in file_sets:
+        held["file_sets"].pop(id, None)
+    for id, row in world.files.items():
+        if row["file_set_id"] in file_sets:
+            del held["files"][id]
+    return deepcopy(held)
+
+
+def is_there(world: World, file_set_id: str) -> bool:
+    """Whether a file set is neither gone nor in the recycle bin."""
+    return world.file_sets.get(file_set_id, {"status": "DELETED"})["status"] != "DELETED"
+
+
+def is_whole_render(asset: Row) -> bool:
+    """Whether nothing about an asset keeps it from being copied, and then removed."""
+    is_sound = asset["in_folders"] and asset["fields"] != {"size": 0} and not asset["copy"]
+    return is_sound and not asset["masters"]
 
 
 # Removals
