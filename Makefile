@@ -8,7 +8,7 @@ PRODUCT = main.py storage_plugin admin
 # sandbox, so several tests run in parallel.
 PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --quiet --numprocesses 3
 
-.PHONY: help deploy actions doctor demo run test coverage bench measure lint types audit mutation soak lock clean
+.PHONY: help deploy actions doctor demo run test properties coverage bench measure lint types audit mutation soak lock clean
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -31,6 +31,10 @@ run: $(VENV)/function ## Start the function and an iconik in memory, to try with
 test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
 	@echo "Running all tests, which takes about a minute on two cores:"
 	@$(PYTEST)
+
+properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change; takes several minutes.
+	PROPERTY_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py -k whatever_changes \
+	    --log-cli-level=INFO
 
 coverage: $(VENV)/dev ## Run all tests; they must cover each line and branch of the deployed code.
 	$(PYTEST) --cov

@@ -281,8 +281,10 @@ def numbered_page(world: World, rows: Sequence[Row]) -> Row:
 def cursor_page(world: World, rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
     per_page = _per_page(world)
-    ids = [row["id"] for row in rows]
-    start = ids.index(flask.request.args["last_id"]) + 1 if "last_id" in flask.request.args else 0
+    ids, last_id = [row["id"] for row in rows], flask.request.args.get("last_id")
+    if last_id and last_id not in ids:
+        flask.abort(400)  # The row has gone meanwhile.
+    start = ids.index(last_id) + 1 if last_id else 0
     shown = rows[start : start + per_page]
     is_last = start + per_page >= len(rows)
     answer = {"per_page": per_page, "total": len(rows)}
