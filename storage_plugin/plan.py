@@ -34,12 +34,6 @@ class Plan:
     use_recycle_bin: bool
     listed: Kept[tuple[float, list[Storage]]] = field(repr=False, compare=False)
 
-    def active_masters(self) -> tuple[float, frozenset[str]]:
-        """Return when the storages were listed, in seconds, and the ids of the active masters'."""
-        asked, storages = self.listed.read()
-        own = {master.id for master in self.masters}
-        return asked, frozenset(each.id for each in storages if each.id in own and each.is_active)
-
 
 def make_plan(iconik: Iconik, settings: Settings) -> Plan:
     """Return the plan for some settings.
@@ -85,30 +79,44 @@ def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storag
     return found[0]
 
 
-def check_removal(plan: Plan) -> None:
-    """Check that the storages allow a removal.
+def check_removal(plan: Plan) -> tuple[float, frozenset[str]]:
+    """Check that the storages allow a removal now.
+
+    Returns:
+        When iconik was asked for the storages, in seconds, and the ids of those whose copies count.
 
     Raises:
         AdministratorError: they do not; nothing is removed.
     """
-    storage, masters = plan.storage, plan.masters
-    remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the one to copy to."
+    asked, listed = plan.listed.read()
+    now = {each.id: each for each in listed}
+    masters = [now[each.id] for each in plan.masters if each.id in now]
+    if not plan.master:
+        masters = [each for each in masters if each.method == "B2"]
+    if obstacle := _obstacle(now.get(plan.storage.id), masters):
+        raise AdministratorError(f"Nothing is removed from {plan.storage.name}: {obstacle}.")
+    return asked, frozenset(master.id for master in masters if master.is_active)
+
+
+def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None:
+    """Return why the storages do not allow a removal, and the remedy; None: they allow it."""
+    remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the one to copy to"
+    if storage is None:
+        return f"iconik no longer lists it; {remedy}"
     if storage.method != "FILE":
-        raise AdministratorError(
-            f"Nothing is removed from {storage.name}: it is of type {storage.method}, and files "
-            f"are removed only from storages of type FILE; {remedy}"
+        return (
+            f"it is of type {storage.method}, and files are removed only from storages of type "
+            f"FILE; {remedy}"
         )
     if own := [master for master in masters if _is_same_place(master, storage)]:
-        raise AdministratorError(
-            f"Nothing is removed from {storage.name}, because its files are the masters of "
-            f"{own[0].name}; {remedy}"
-        )
+        return f"its files are the masters of {own[0].name}; {remedy}"
     if not any(master.is_active for master in masters):
         states = ", ".join(f"{master.name} is {master.status}" for master in masters)
-        raise AdministratorError(
-            f"Nothing is removed while no storage for masters is ACTIVE ({states or 'none is B2'}):"
-            " check its settings in iconik, or set MASTER_STORAGE_NAME."
+        return (
+            f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); check its "
+            "settings in iconik, or set MASTER_STORAGE_NAME"
         )
+    return None
 
 
 def _is_same_place(master: Storage, storage: Storage) -> bool:

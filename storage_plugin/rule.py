@@ -82,8 +82,6 @@ def _why_keep(doomed: FileSet, evidence: Evidence) -> str | None:
     reasons = [_why_no_copy(master, doomed, evidence) for master in evidence.masters_of(doomed)]
     if None in reasons:
         return None
-    if not evidence.master_ids:
-        return "no storage for masters is ACTIVE"
     return "; ".join(dict.fromkeys(filter(None, reasons))) or "it has no master"
 
 
@@ -146,11 +144,12 @@ def _shared_path(doomed: FileSet, evidence: Evidence) -> str | None:
     File sets in the recycle bin do not count, because they have nothing to lose.
     """
     spared = {each.id for each in evidence.file_sets if each.status == "DELETED"} | {doomed.id}
+    records = {each.id: each.storage_id for each in evidence.file_sets}
     others = {
         _path(file)
         for file_set_id in evidence.files.keys() - spared
         for file in evidence.files[file_set_id]
-        if file.claim.storage_id == doomed.storage_id
+        if doomed.storage_id in (file.claim.storage_id, records.get(file_set_id))
     }
     shared = [file.original_name for file in evidence.files_of(doomed) if _path(file) in others]
     return shared[0] if shared else None

@@ -180,7 +180,7 @@ class AssetRemoval:
         formats = self._formats() if doomed else {}
         doomed = [each for each in doomed if each.format_id in formats]
         files = self._files(file_sets, asked) if doomed else {}
-        listed, masters = plan.active_masters() if doomed else (asked, frozenset())
+        listed, masters = check_removal(plan) if doomed else (asked, frozenset())
         return Evidence(
             doomed=doomed,
             master_ids=masters,
@@ -239,7 +239,7 @@ class AssetRemoval:
             before.file_sets,
             before.formats,
         )
-        listed, master_ids = self._plan.active_masters()
+        listed, master_ids = check_removal(self._plan)
         is_same = is_same and master_ids == before.master_ids
         return before._replace(asked=min(asked, listed)) if is_same else None
 

@@ -108,9 +108,7 @@ def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> No
     check_removal(sandbox, scene)
 
 
-@pytest.mark.parametrize(
-    "kind", [*worlds.once(worlds.AT_FIRST), ("copy", "file", worlds.ELSEWHERE)], ids=str
-)
+@pytest.mark.parametrize("kind", worlds.once(worlds.CHANGES), ids=str)
 def test_each_oddity_by_itself(sandbox: Sandbox, kind: tuple[str, str, Row]) -> None:
     """The rule decides on each thing that may be odd, also where it has to be copied first."""
     configured = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
@@ -147,7 +145,6 @@ def check_removal(sandbox: Sandbox, scene: Scene) -> None:
         assert sum(removal.removed for removal in removals) == len(doomed)
 
 
-@pytest.mark.xfail(strict=True, reason="The plugin looks at a storage's place and type once.")
 @pytest.mark.parametrize(
     ("place", "fields"),
     [("copy", worlds.MOVED[1]), *(("master", fields) for fields in worlds.MOVED)],
@@ -163,14 +160,13 @@ def test_a_storage_that_moves_meanwhile_is_noticed(
     assert wrong_deletions(sandbox.wire.log, configured, set(sandbox.world.assets)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="The plugin takes a row's word for where a file is.")
 def test_file_sets_share_a_file_whatever_its_row_says(sandbox: Sandbox) -> None:
     """A file set that is on the storage by its own record protects its files there."""
     configured = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
     asset = worlds.USUAL | {"formats": ("ORIGINAL", "PROXY"), "in_folders": False}
     check_removal(
         sandbox,
-        Scene(configured, {}, [asset], [Edit("copy", "file", worlds.ELSEWHERE, 1)]),
+        Scene(configured, {}, [asset], [Edit("copy", "file", {"storage_id": worlds.STRANGE}, 1)]),
     )
 
 

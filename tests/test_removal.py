@@ -560,12 +560,32 @@ def test_an_asset_that_begins_late_is_not_too_large(site: Site, slow: Slow) -> N
     assert copy in site.world.file_sets
 
 
-def test_a_storage_that_fails_meanwhile_holds_no_masters(site: Site, slow: Slow) -> None:
-    """The storages are listed again before that list is too old to delete on."""
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("B2", {"status": "FAILING"}, "no storage for masters is ACTIVE (B2 is FAILING)"),
+        ("B2", {"method": "FILE", "settings": {"mount_point": "/mnt/LucidLink"}}, "masters of B2"),
+        ("LucidLink", {"method": "S3"}, "it is of type S3"),
+        ("LucidLink", None, "iconik no longer lists it"),
+    ],
+)
+def test_a_storage_that_changes_meanwhile(
+    site: Site, slow: Slow, name: str, change: Row | None, message: str
+) -> None:
+    """The storages are listed, and checked, again before that list is too old to delete on."""
     assets = [site.asset()[0] for _ in range(2)]
-    slow.events[5] = lambda: site.world.storages[site.b2].update(status="FAILING")
+    storages = site.world.storages
+    (storage_id,) = (id for id, row in storages.items() if row["name"] == name)
+
+    def happen() -> None:
+        if change is None:
+            del storages[storage_id]
+        else:
+            storages[storage_id].update(change)
+
+    slow.events[5] = happen
     slow.seconds = 1.0
     removals = remove(slow.iconik, *assets)
     assert sum(removal.removed for removal in removals) < 2
-    assert "no storage for masters is ACTIVE" in str([removal.kept for removal in removals])
+    assert message in str([removal.error for removal in removals])
     assert site.copies() >= 1

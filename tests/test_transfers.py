@@ -210,7 +210,7 @@ def test_without_a_b2_storage_nothing_is_removed(site: Site, iconik: Iconik) -> 
     site.world.add_file_set(asset_id, site.other, [CLIP])
     del site.world.storages[site.b2]
     settings = replace(SETTINGS, master_storage_name=None)
-    with pytest.raises(AdministratorError, match="none is B2"):
+    with pytest.raises(AdministratorError, match="none is of type B2"):
         remove(iconik, asset_id, settings=settings)
     assert site.copies() == 1
 

@@ -111,11 +111,8 @@ ODD_FILES: list[Row] = [
     {"original_name": NAMES[0]},
     {"file_set_status": "DELETED"},
     {"format_status": "DELETED"},
-    *({field: STRANGE} for field in ("version_id", "format_id")),
+    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
 ]
-ELSEWHERE: Row = {"storage_id": STRANGE}
-"""A row of a file that says that it is on another storage than its file set."""
-
 ODD_FILE_SETS: list[Row] = [
     *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
     *({"file_count": count} for count in (24, 1)),
@@ -144,9 +141,9 @@ def _kinds(place: str, part: str, rows: Sequence[Row]) -> list[tuple[str, str, R
 
 CHANGES = [
     *(kind for place in ("copy", "master") for kind in _kinds(place, "file", ODD_FILES)),
+    *(kind for place in ("copy", "master") for kind in _kinds(place, "storage", MOVED)),
     *(kind for place in ("copy", "master") for kind in _kinds(place, "file set", ODD_FILE_SETS)),
     *_kinds("copy", "file", UNFINISHED * 2),
-    *_kinds("master", "file", [ELSEWHERE]),
     *_kinds("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
     *_kinds("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
     *_kinds("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
@@ -160,7 +157,6 @@ CHANGES = [
     *[("master", "purge", {})] * 4,
     *((place, "purge", {}) for place in ("copy", "second")),
 ]
-AT_FIRST = CHANGES + _kinds("master", "storage", MOVED) + _kinds("copy", "storage", MOVED)
 
 
 def once(kinds: Sequence[tuple[str, str, Row]]) -> list[tuple[str, str, Row]]:
@@ -290,7 +286,7 @@ QUIRKS = st.fixed_dictionaries(
         "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
     }
 )
-ODD = st.lists(edits(AT_FIRST), max_size=3).map(lambda edits: edits[1:])
+ODD = st.lists(edits(CHANGES), max_size=3).map(lambda edits: edits[1:])
 """Mostly nothing or one thing: what is odd in several ways tells little."""
 
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
