@@ -164,10 +164,11 @@ def _first_difference(files: Iterable[File], copies: Iterable[File]) -> str | No
     wanted = [file for file in files if file.type != "DIRECTORY"]
     for file in sorted(wanted, key=lambda file: (file.status in UNFINISHED, not file.checksum)):
         twins = spare[_normal(file.original_name), file.type]
-        reasons = [_difference(file, twin) for twin in twins]
-        if None not in reasons:
-            return reasons[0] if reasons else f"its master has no {file.original_name}"
-        fitting = [twin for twin, reason in zip(twins, reasons, strict=True) if reason is None]
+        if not twins:
+            return f"its master has no {file.original_name}"
+        fitting = [twin for twin in twins if _difference(file, twin) is None]
+        if not fitting:
+            return _difference(file, twins[0])
         twins.remove(max(fitting, key=lambda twin: twin.checksum == file.checksum))
     return None
 

@@ -1,23 +1,36 @@
 """One asset: what is deleted, what stays and why, and how old the evidence may be."""
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin.errors import IconikTimeout, IconikUnavailable, OutOfTime, TooManyFiles
-from storage_plugin.iconik import Iconik
+from storage_plugin import rule
+from storage_plugin.errors import (
+    IconikTimeout,
+    IconikUnavailable,
+    OutOfTime,
+    PluginError,
+    TooManyFiles,
+)
+from storage_plugin.iconik import FileSet, Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
 from storage_plugin.rest import Rest
+from storage_plugin.settings import Settings
+from storage_plugin.transfers import FRESH
 from tests.conftest import Time, new_rest
 from tests.test_transfers import SETTINGS, remove
 
 WAV: Row = {"original_name": "clip.wav"}
 ANY_B2 = replace(SETTINGS, master_storage_name=None)
 BIN = replace(SETTINGS, use_recycle_bin=True)
+
+SMALLER = "clip.mov differs from its master in size: 1,000 and 999 bytes"
+CHANGED = "clip.mov and its master have different checksums"
 
 
 # What goes
@@ -85,6 +98,7 @@ def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
         ({"type": "SEQUENCE"}, {"type": "SEQUENCE"}),
         ({"status": "MISSING"}, {}),
         ({"status": "GROWING", "size": 999}, {}),
+        ({"status": "OPEN"}, {}),
         ({"status": "AWAITED", "size": 0, "checksum": "a"}, {"checksum": "b"}),
         ({"status": "AWAITED", "size": None}, {"size": None}),
     ],
@@ -108,6 +122,7 @@ def test_folders_are_not_compared(site: Site, iconik: Iconik) -> None:
     [
         ([None, "a", "b"], [None, "b", "c"]),
         (["a", "b"], [None, "a"]),
+        (["a", "b"], ["a", None]),
     ],
 )
 def test_files_of_one_name_find_their_masters(
@@ -122,6 +137,14 @@ def test_files_of_one_name_find_their_masters(
         for checksums in (copy, master)
     )
     asset_id, _ = site.asset(*sets)
+    assert remove(iconik, asset_id)[0].removed == 1
+
+
+def test_finished_files_choose_their_masters_first(site: Site, iconik: Iconik) -> None:
+    """A finished file has fewer possible masters than one that is still being written."""
+    half: Row = {"directory_path": "half", "status": "OPEN", "size": 500}
+    longer: Row = {"directory_path": "longer", "size": 2000}
+    asset_id, _ = site.asset([CLIP | half, CLIP], [CLIP, CLIP | longer])
     assert remove(iconik, asset_id)[0].removed == 1
 
 
@@ -140,20 +163,36 @@ def test_more_rows_than_iconik_counts_are_no_reason(site: Site, iconik: Iconik) 
     assert remove(iconik, asset_id)[0].removed == 1
 
 
+@pytest.mark.parametrize("changes", [{"type": "MANY_FILES"}, {"file_count": None}])
+@pytest.mark.parametrize("storage", ["b2", "lucidlink"])
+def test_file_sets_of_either_kind_may_go(
+    site: Site, iconik: Iconik, storage: str, changes: Row
+) -> None:
+    """A set of many files needs a total, which iconik need not send for a regular one."""
+    asset_id, _ = site.asset()
+    (row,) = site.world.file_sets_of(asset_id, getattr(site, storage))
+    row.update(changes)
+    assert remove(iconik, asset_id)[0].removed == 1
+
+
 # What stays
 
 
 @pytest.mark.parametrize(
     ("copy", "master", "reason"),
     [
-        ([CLIP], [CLIP | {"size": 999}], "clip.mov differs from its master in size: 1,000 and 999"),
+        ([CLIP], [CLIP | {"size": 999}], SMALLER),
         ([CLIP], [CLIP | {"size": None}], "iconik does not know the size of its master clip.mov"),
         ([CLIP], [CLIP | {"size": 0}], "iconik does not know the size of its master clip.mov"),
-        ([CLIP | {"size": 0}], [CLIP | {"size": 0}], "the size of its master clip.mov"),
+        (
+            [CLIP | {"size": 0}],
+            [CLIP | {"size": 0}],
+            "iconik does not know the size of its master clip.mov",
+        ),
         ([CLIP | {"size": -1}], [CLIP], "iconik does not know the size of clip.mov"),
         ([CLIP, WAV], [CLIP], "its master has no clip.wav"),
         ([CLIP, WAV], [CLIP, WAV | {"type": "SYMLINK"}], "its master has no clip.wav"),
-        ([CLIP | {"checksum": "a"}], [CLIP | {"checksum": "b"}], "have different checksums"),
+        ([CLIP | {"checksum": "a"}], [CLIP | {"checksum": "b"}], CHANGED),
         (
             [CLIP | {"status": "GROWING", "size": 9_000_000}],
             [CLIP],
@@ -162,7 +201,7 @@ def test_more_rows_than_iconik_counts_are_no_reason(site: Site, iconik: Iconik) 
         (
             [CLIP | {"status": "OPEN", "size": 1, "checksum": "a"}],
             [CLIP | {"checksum": "b"}],
-            "have different checksums",
+            CHANGED,
         ),
         (
             [CLIP | {"status": "OPEN", "size": None}],
@@ -174,7 +213,7 @@ def test_more_rows_than_iconik_counts_are_no_reason(site: Site, iconik: Iconik) 
         ([CLIP], [CLIP | {"type": "DIRECTORY"}], "iconik lists no files for its master"),
         ([CLIP], [], "iconik lists no files for its master"),
         *(
-            ([CLIP | {"status": status}], [CLIP | {"size": 999}], "differs from its master in size")
+            ([CLIP | {"status": status}], [CLIP | {"size": 999}], SMALLER)
             for status in ("FAILED", "ARCHIVED", "MISSING", "REDISCOVERED", "DELETED", None)
         ),
         *(
@@ -182,7 +221,11 @@ def test_more_rows_than_iconik_counts_are_no_reason(site: Site, iconik: Iconik) 
             for status in ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED")
         ),
         ([CLIP], [CLIP | {"status": None}], "its master clip.mov is without a status"),
-        ([CLIP], [CLIP, WAV | {"type": "SYMLINK", "status": "OPEN"}], "clip.wav is OPEN"),
+        (
+            [CLIP],
+            [CLIP, WAV | {"type": "SYMLINK", "status": "OPEN"}],
+            "its master clip.wav is OPEN",
+        ),
     ],
 )
 def test_what_keeps_the_copy(
@@ -191,8 +234,7 @@ def test_what_keeps_the_copy(
     """In whatever way a master falls short, the copy stays, and the reason names what differs."""
     asset_id, file_set_id = site.asset(copy, master)
     (removal,) = remove(iconik, asset_id)
-    assert removal.removed == 0
-    assert reason in removal.kept[0]
+    assert removal == Removal(asset_id, kept=[f"ORIGINAL: {reason}"])
     assert site.world.file_sets[file_set_id]["status"] == "ACTIVE"
 
 
@@ -234,7 +276,7 @@ def test_a_state_that_is_not_known_keeps_the_copy(
     asset_id, copy = site.asset()
     site.world.file_sets[copy]["status"] = status
     (reason,) = remove(iconik, asset_id)[0].kept
-    assert f"iconik's record of it is {status or 'without a status'}" in reason
+    assert reason == f"ORIGINAL: iconik's record of it is {status or 'without a status'}"
     assert copy in site.world.file_sets
 
 
@@ -261,16 +303,26 @@ def test_rows_that_contradict_the_record_keep_the_copy(
     assert len(site.world.files) == 4
 
 
+def test_rows_of_a_master_whose_format_is_deleted_keep_the_copy(site: Site, iconik: Iconik) -> None:
+    """The reason names the state of the format in iconik's record and in the rows."""
+    asset_id, _ = site.asset([CLIP], [CLIP | {"format_status": "DELETED"}])
+    assert remove(iconik, asset_id)[0].kept == [
+        "ORIGINAL: iconik's record and files disagree on the state of the format "
+        "(ACTIVE, DELETED) for its master"
+    ]
+    assert site.copies() == 1
+
+
 @pytest.mark.parametrize("storage", ["b2", "lucidlink"])
 def test_records_of_other_versions_keep_the_copy(site: Site, iconik: Iconik, storage: str) -> None:
     """A master of another version is no master."""
     asset_id, _ = site.asset()
     (row,) = site.world.file_sets_of(asset_id, getattr(site, storage))
+    one, other = sorted((row["version_id"], World.app_id))
     row["version_id"] = World.app_id
     site.world.quirks.unsaid = {"version_id": None}
     (reason,) = remove(iconik, asset_id)[0].kept
-    assert "of another version" in reason
-    assert World.app_id in reason
+    assert reason == f"ORIGINAL: its master is of another version: {one} and {other}"
     assert site.copies() == 1
 
 
@@ -336,6 +388,34 @@ def test_file_sets_that_share_a_file_stay(site: Site, iconik: Iconik) -> None:
     assert remove(iconik, asset_id)[0].removed == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_shared"),
+    [
+        ({"directory_path": "/day1/"}, {"directory_path": "day1"}, True),
+        (
+            {"directory_path": "Übung"},
+            {"directory_path": unicodedata.normalize("NFD", "Übung")},
+            True,
+        ),
+        ({"directory_path": "X"}, {"directory_path": "XX"}, False),
+        ({"directory_path": "a "}, {"directory_path": "a"}, False),
+        ({"name": "1.mov"}, {"name": "2.mov"}, False),
+        ({"original_name": "1.mov"}, {"original_name": "2.mov"}, True),
+    ],
+)
+def test_the_path_on_the_storage_decides_whether_a_file_is_shared(
+    site: Site, iconik: Iconik, one: Row, other: Row, is_shared: bool
+) -> None:
+    """Two spellings of a path are one file; two files of one original name are not."""
+    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PROXY"])
+    file = CLIP | {"name": "clip.mov"}
+    for name, changes in (("ORIGINAL", one), ("PROXY", other)):
+        site.world.add_file_set(asset_id, site.b2, [file | changes], name)
+        site.world.add_file_set(asset_id, site.lucidlink, [file | changes], name)
+    assert remove(iconik, asset_id)[0].removed == (0 if is_shared else 1)
+    assert site.copies() == (2 if is_shared else 1)
+
+
 # The recycle bin
 
 
@@ -346,6 +426,7 @@ def test_the_recycle_bin_is_purged_under_the_same_rule(
     """What a purge that failed has left in the bin is purged by a repeat, if it has a master."""
     asset_id, copy = site.asset([CLIP], master)
     site.world.file_sets[copy]["status"] = "DELETED"
+    site.world.quirks.failures = 99  # Only a purge works.
     (removal,) = remove(iconik, asset_id)
     assert (removal.removed == 1) == (copy not in site.world.file_sets) == (master == [CLIP])
 
@@ -372,11 +453,12 @@ def test_with_the_recycle_bin_nothing_is_purged(site: Site, iconik: Iconik, rest
     assert (site.world.file_sets[copy]["status"], rest.calls - before) == ("DELETED", 2)
 
 
-def test_archived_file_sets_are_left_alone(site: Site, iconik: Iconik) -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, BIN])
+def test_archived_file_sets_are_left_alone(site: Site, iconik: Iconik, settings: Settings) -> None:
     """What is in the archive is not on the storage."""
     asset_id, copy = site.asset()
     site.world.file_sets[copy]["status"] = "ARCHIVED"
-    assert remove(iconik, asset_id) == [Removal(asset_id)]
+    assert remove(iconik, asset_id, settings=settings) == [Removal(asset_id)]
     assert copy in site.world.file_sets
 
 
@@ -404,6 +486,21 @@ def test_an_uncertain_answer_is_resolved_by_looking(
     assert (removal.removed == 1) == (copy not in site.world.file_sets) == works
     reasons = [] if works else ["ORIGINAL: iconik was asked to delete it, but still lists it"]
     assert removal.kept == reasons
+
+
+@pytest.mark.undocumented
+@pytest.mark.parametrize("status", [202, 404])
+@pytest.mark.parametrize("works", [True, False])
+def test_an_uncertain_answer_with_the_recycle_bin(
+    site: Site, iconik: Iconik, status: int, works: bool
+) -> None:
+    """Only a file set that iconik lists in the recycle bin counts as removed."""
+    site.world.quirks.deletion_status, site.world.quirks.deletions_work = status, works
+    asset_id, copy = site.asset()
+    (removal,) = remove(iconik, asset_id, settings=BIN)
+    assert site.world.file_sets[copy]["status"] == ("DELETED" if works else "ACTIVE")
+    reasons = [] if works else ["ORIGINAL: iconik was asked to delete it, but still lists it"]
+    assert removal == Removal(asset_id, removed=int(works), kept=reasons)
 
 
 # Fresh
@@ -496,6 +593,30 @@ def test_a_lost_answer_is_resolved_by_looking(site: Site, slow: Slow) -> None:
     assert slow.calls[-1] == "file_sets"
 
 
+def test_a_file_set_left_in_the_recycle_bin_is_purged_and_counted_once(
+    site: Site, slow: Slow
+) -> None:
+    """A deletion that only reached the recycle bin, and whose answer is lost, is completed."""
+    site.world.quirks.knows_immediately = False
+    asset_id, copy = site.asset()
+    slow.events[5] = lambda: setattr(site.world.quirks, "lost", 1)
+    assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
+    assert copy not in site.world.file_sets
+
+
+def test_a_deletion_that_succeeds_ends_a_row_of_failures(site: Site, slow: Slow) -> None:
+    """Five failures with a deletion between them are not five in a row."""
+    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PROXY"])
+    for name in ("ORIGINAL", "PROXY"):
+        for storage_id in (site.b2, site.lucidlink):
+            site.world.add_file_set(asset_id, storage_id, [{"original_name": name}], name)
+    settings = replace(SETTINGS, format_names=("ORIGINAL", "PROXY"))
+    slow.events[5] = lambda: setattr(site.world.quirks, "failures", 1)
+    slow.events[10] = lambda: setattr(site.world.quirks, "failures", 4)
+    assert remove(slow.iconik, asset_id, settings=settings) == [Removal(asset_id, removed=2)]
+    assert slow.calls.count("DELETE") == 1 + 1 + 4 + 1
+
+
 def test_a_deletion_that_fails_for_good_is_given_up(site: Site, slow: Slow) -> None:
     """Five looks and five deletions that fail are an error, and the copy is still there."""
     asset_id, _ = site.asset()
@@ -513,6 +634,25 @@ def test_long_lists_are_confirmed_by_the_records(site: Site, slow: Slow) -> None
     assert remove(slow.iconik, asset_id)[0].removed == 1
     assert slow.calls.count("files") == 6
     assert slow.calls[-4:] == ["file_sets", "formats", "storages", "DELETE"]
+
+
+@pytest.mark.parametrize("judging", [0.0, 6.0])
+def test_evidence_that_is_stale_as_soon_as_it_is_read_is_confirmed(
+    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch, judging: float
+) -> None:
+    """One look and one judgement suffice, even if judging takes longer than evidence is fresh."""
+    judge = rule.judge
+
+    def judge_slowly(evidence: rule.Evidence) -> Iterator[tuple[FileSet, str | None]]:
+        slow.time.now += judging
+        return judge(evidence)
+
+    monkeypatch.setattr(rule, "judge", judge_slowly)
+    asset_id, _ = site.asset()
+    slow.seconds = FRESH / 4
+    assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
+    look = ["file_sets", "formats", "files", "storages"]
+    assert slow.calls[1:] == [*look, "file_sets", "formats", "storages", "DELETE"]
 
 
 def test_long_lists_whose_records_change_are_read_again(site: Site, slow: Slow) -> None:
@@ -541,6 +681,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     """Where the time of a request cannot suffice, the number of files and the remedy are named."""
     frames: list[Row] = [{"original_name": f"{number:05}.dpx"} for number in range(2_000)]
     asset_id, copy = site.asset(frames)
+    site.world.add_file_set(asset_id, site.other, [], file_count=None)
     slow.seconds = 20.0
     (removal,) = remove(slow.iconik, asset_id)
     assert isinstance(removal.error, TooManyFiles)
@@ -550,13 +691,16 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     assert copy in site.world.file_sets
 
 
-def test_an_asset_that_begins_late_is_not_too_large(site: Site, slow: Slow) -> None:
+@pytest.mark.parametrize(("late", "error"), [(280, TooManyFiles), (300, OutOfTime)])
+def test_an_asset_that_begins_late_is_not_too_large(
+    site: Site, slow: Slow, late: int, error: type[PluginError]
+) -> None:
     """An asset that had less than half of the time is not blamed for the end of it."""
     frames: list[Row] = [{"original_name": f"{number:05}.dpx"} for number in range(2_000)]
     asset_id, copy = site.asset(frames)
-    slow.seconds, slow.time.now = 20.0, slow.time.now + 400
+    slow.seconds, slow.time.now = 20.0, slow.time.now + late
     (removal,) = remove(slow.iconik, asset_id)
-    assert isinstance(removal.error, OutOfTime)
+    assert isinstance(removal.error, error)
     assert copy in site.world.file_sets
 
 
@@ -589,3 +733,11 @@ def test_a_storage_that_changes_meanwhile(
     assert sum(removal.removed for removal in removals) < 2
     assert message in str([removal.error for removal in removals])
     assert site.copies() >= 1
+
+
+def test_an_asset_without_copies_costs_one_call(site: Site, slow: Slow) -> None:
+    """Nothing is to be judged, so an old list of storages is not read again."""
+    asset_id = site.master()
+    slow.seconds = 3.0
+    assert remove(slow.iconik, asset_id) == [Removal(asset_id)]
+    assert slow.calls == ["storages", "file_sets"]

@@ -352,6 +352,37 @@ def test_a_broken_walk_removes_nothing(site: Site, iconik: Iconik, kind: str) ->
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
 
 
+def test_a_guard_keeps_an_asset_as_a_whole(site: Site, iconik: Iconik) -> None:
+    """An asset that the guard names stays, for the guard's reason; another asset goes."""
+    (guarded, copy), (other, _) = site.asset(), site.asset()
+    report = transfers.remove(
+        iconik,
+        Selection(assets=(guarded, other)),
+        make_plan(iconik, SETTINGS),
+        progress=Progress(Deadline(60)),
+        guard={guarded: "it was added again"}.get,
+    )
+    assert [removal.kept for removal in report.removals] == [["it was added again"], []]
+    assert [row["id"] for row in site.world.file_sets_of(guarded, site.lucidlink)] == [copy]
+    assert site.copies() == 1
+
+
+@pytest.mark.parametrize("halt", ["Aborted", "Paused"])
+def test_a_halted_removal_begins_nothing_and_says_so(
+    site: Site, iconik: Iconik, time: Time, halt: str
+) -> None:
+    """The report names the halt, and the file is still there."""
+    asset_id, _ = site.asset()
+    deadline = Deadline(60, time)
+    deadline.end()  # A removal that stays paused waits for its deadline.
+    progress = Progress(deadline)
+    progress.halt_as(halt)
+    selection = Selection(assets=(asset_id,))
+    report = transfers.remove(iconik, selection, make_plan(iconik, SETTINGS), progress=progress)
+    assert report.text() == f"{halt}: 1 of 1 asset not done yet."
+    assert site.copies() == 1
+
+
 def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Time) -> None:
     """What runs is finished, what is not begun is left, and the answer counts both."""
     assets = [site.asset()[0] for _ in range(100)]
@@ -367,6 +398,7 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     progress, plan = Progress(deadline), make_plan(iconik, SETTINGS)
     report = transfers.remove(iconik, selection, plan, progress=progress)
     left = [removal for removal in report.removals if removal.end == "left"]
+    assert {removal.reason for removal in left} == {"Not begun"}
     assert sum(removal.removed for removal in report.removals) == 100 - len(left)
     assert (progress.done, progress.total) == (100 - len(left), 100)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
