@@ -691,7 +691,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     assert copy in site.world.file_sets
 
 
-@pytest.mark.parametrize(("late", "error"), [(280, TooManyFiles), (300, OutOfTime)])
+@pytest.mark.parametrize(("late", "error"), [(260, TooManyFiles), (280, OutOfTime)])
 def test_an_asset_that_begins_late_is_not_too_large(
     site: Site, slow: Slow, late: int, error: type[PluginError]
 ) -> None:
@@ -736,8 +736,8 @@ def test_a_storage_that_changes_meanwhile(
 
 
 def test_an_asset_without_copies_costs_one_call(site: Site, slow: Slow) -> None:
-    """Nothing is to be judged, so an old list of storages is not read again."""
+    """Nothing is to be judged, so the list of storages is not read after the records."""
     asset_id = site.master()
     slow.seconds = 3.0
     assert remove(slow.iconik, asset_id) == [Removal(asset_id)]
-    assert slow.calls == ["storages", "file_sets"]
+    assert slow.calls == ["storages", "storages", "file_sets"]
