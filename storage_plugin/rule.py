@@ -31,7 +31,7 @@ class Evidence(NamedTuple):
         file_sets: iconik's own records of the file sets, of all formats and storages.
         files: the rows of their files, by the id of the file set.
         asked: the moment before the first request for evidence, in seconds that never go back.
-        read: the moment after the last answer, in the same seconds.
+        reading: the seconds that it took to read the rows of the files.
     """
 
     doomed: Sequence[FileSet]
@@ -40,7 +40,7 @@ class Evidence(NamedTuple):
     file_sets: Sequence[FileSet]
     files: Mapping[str, Sequence[File]]
     asked: float
-    read: float
+    reading: float
 
     def masters_of(self, doomed: FileSet) -> list[FileSet]:
         """Return the file sets that could be a complete copy of a doomed one."""

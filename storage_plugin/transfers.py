@@ -179,7 +179,9 @@ class AssetRemoval:
         doomed = [each for each in file_sets if self._is_doomed(each)]
         formats = self._formats() if doomed else {}
         doomed = [each for each in doomed if each.format_id in formats]
+        begun = self._iconik.now()
         files = self._files(file_sets, asked) if doomed else {}
+        reading = self._iconik.now() - begun
         listed, masters = check_removal(plan) if doomed else (asked, frozenset())
         return Evidence(
             doomed=doomed,
@@ -188,7 +190,7 @@ class AssetRemoval:
             file_sets=file_sets,
             files=files,
             asked=min(asked, listed),
-            read=self._iconik.now(),
+            reading=reading,
         )
 
     def _is_doomed(self, file_set: FileSet) -> bool:
@@ -226,13 +228,12 @@ class AssetRemoval:
         return rows
 
     def _confirm(self, before: Evidence) -> Evidence | None:
-        """Return evidence that took long to read as fresh, if iconik's own records are unchanged.
+        """Return evidence with many rows of files as fresh, if iconik's own records are unchanged.
 
-        The rows of files are as old as the time it takes to read them all. If that is longer than
-        evidence stays fresh, another look would take as long again. Unchanged records of the file
-        sets, with their numbers of files, then replace it.
+        If it takes longer to read all rows than evidence stays fresh, another look would take as
+        long again. Unchanged records of the file sets, with their numbers of files, replace it.
         """
-        if before.read - before.asked < FRESH:
+        if before.reading < FRESH:
             return None
         asked, asset_id = self._iconik.now(), self._removal.object_id
         is_same = (self._iconik.file_sets(asset_id), self._formats()) == (

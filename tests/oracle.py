@@ -173,10 +173,10 @@ def _is_confirmed(log: Sequence[Call], look: Look, settings: Settings) -> bool:
     if None in earlier or look.file_sets.begun < look.files.begun:
         return False
     file_sets, formats, storages = earlier
-    # The time to read everything includes a pause before the first request, and the storages.
-    begun, read = log[file_sets.begun - 1].arrived, max(look.files.read, storages.read)
+    # The time to read the rows includes a pause before the first request.
+    begun = log[look.files.begun - 1].arrived
     return (
-        read - begun >= FRESH
+        look.files.read - begun >= FRESH
         and file_sets.rows == look.file_sets.rows
         and formats.rows == look.formats.rows
         and _masters(look.state._replace(storages=storages.rows), settings)

@@ -636,9 +636,12 @@ def test_long_lists_are_confirmed_by_the_records(site: Site, slow: Slow) -> None
     assert slow.calls[-4:] == ["file_sets", "formats", "storages", "DELETE"]
 
 
-@pytest.mark.parametrize("judging", [0.0, 6.0])
+@pytest.mark.parametrize(
+    ("judging", "again"),
+    [(0.0, ["file_sets", "formats"]), (6.0, ["file_sets", "formats", "storages"])],
+)
 def test_evidence_that_is_stale_as_soon_as_it_is_read_is_confirmed(
-    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch, judging: float
+    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch, judging: float, again: list[str]
 ) -> None:
     """One look and one judgement suffice, even if judging takes longer than evidence is fresh."""
     judge = rule.judge
@@ -649,10 +652,19 @@ def test_evidence_that_is_stale_as_soon_as_it_is_read_is_confirmed(
 
     monkeypatch.setattr(rule, "judge", judge_slowly)
     asset_id, _ = site.asset()
-    slow.seconds = FRESH / 4
+    slow.events[4] = lambda: slow.time.sleep(FRESH)
     assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
     look = ["file_sets", "formats", "files", "storages"]
-    assert slow.calls[1:] == [*look, "file_sets", "formats", "storages", "DELETE"]
+    assert slow.calls[1:] == [*look, *again, "DELETE"]
+
+
+def test_evidence_that_another_look_can_renew_is_not_confirmed(site: Site, slow: Slow) -> None:
+    """Rows that are read in time are read again if everything together took too long."""
+    asset_id, _ = site.asset()
+    slow.events[2] = lambda: slow.time.sleep(1.0)
+    slow.events[4] = lambda: slow.time.sleep(FRESH - 0.5)
+    assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
+    assert slow.calls.count("files") == 2
 
 
 def test_long_lists_whose_records_change_are_read_again(site: Site, slow: Slow) -> None:
