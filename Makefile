@@ -63,7 +63,7 @@ types: $(VENV)/dev ## Check types.
 audit: $(VENV)/dev ## Look for known vulnerabilities in the requirements.
 	@$(BIN)/python .ci/audit.py
 
-mutation: $(VENV)/dev ## Change the rule and the removal in small ways; no change may go unnoticed by the tests.
+mutation: $(VENV)/dev ## Make small changes to the rule and the removal; the tests must notice each one.
 	@rm -rf mutants
 	$(BIN)/mutmut run
 	@! $(BIN)/mutmut results | grep --invert-match timeout

@@ -6,9 +6,9 @@ Editors read the reasons, so each reason names the difference.
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
+from storage_plugin.evidence import Evidence
 from storage_plugin.iconik import Claim, File, FileSet, Format
 
 REMOVABLE = ("ACTIVE", "DELETED")
@@ -19,40 +19,6 @@ UNFINISHED = ("OPEN", "GROWING", "AWAITED")
 
 https://app.iconik.io/help/pages/entities/files
 """
-
-
-class Evidence(NamedTuple):
-    """iconik's statements about one asset.
-
-    Attributes:
-        doomed: the file sets that are to be deleted if the rule allows it.
-        master_ids: the ids of the storages whose copies count as masters.
-        formats: the formats whose files are to be deleted, by id.
-        file_sets: iconik's own records of the file sets, of all formats and storages.
-        files: the rows of their files, by the id of the file set.
-        asked: the moment before the first request for evidence, in seconds that never go back.
-        reading: the seconds that it took to read the rows of the files.
-    """
-
-    doomed: Sequence[FileSet]
-    master_ids: frozenset[str]
-    formats: Mapping[str, Format]
-    file_sets: Sequence[FileSet]
-    files: Mapping[str, Sequence[File]]
-    asked: float
-    reading: float
-
-    def masters_of(self, doomed: FileSet) -> list[FileSet]:
-        """Return the file sets that could be a complete copy of a doomed one."""
-        return [
-            each
-            for each in self.file_sets
-            if each.format_id == doomed.format_id and each.storage_id in self.master_ids
-        ]
-
-    def files_of(self, file_set: FileSet) -> Sequence[File]:
-        """Return the rows of a file set."""
-        return self.files.get(file_set.id, ())
 
 
 def judge(evidence: Evidence) -> Iterator[tuple[FileSet, str | None]]:

@@ -6,7 +6,6 @@ look.
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from storage_plugin import rule
@@ -16,19 +15,15 @@ from storage_plugin.errors import (
     IconikUnavailable,
     OutOfTime,
     PluginError,
-    TooManyFiles,
 )
-from storage_plugin.iconik import Deletion, File, FileSet, Format, Iconik, chunks
+from storage_plugin.evidence import FRESH, Evidence, confirm, look
+from storage_plugin.iconik import Deletion, FileSet, Iconik, chunks
 from storage_plugin.plan import Plan, check_removal
 from storage_plugin.progress import Progress
 from storage_plugin.report import Removal, Report
-from storage_plugin.rule import Evidence
 from storage_plugin.threads import side_by_side
 from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
-
-FRESH = 5.0
-"""Seconds for which evidence is fresh, counted from just before the first request for it."""
 
 ATTEMPTS = 5
 """Looks at an asset in a row that may end without a deletion before the plugin gives up."""
@@ -166,83 +161,20 @@ class AssetRemoval:
                 failures = 1 if self._removal.removed > removed_before else failures + 1
                 if failures == ATTEMPTS:
                     raise
-            confirmed = self._confirm(evidence)
+            confirmed = confirm(self._iconik, self._removal.object_id, self._plan, evidence)
             evidence = confirmed or self._look()
             verdicts = verdicts if confirmed else list(rule.judge(evidence))
         self._keep(verdicts, evidence)
 
     def _look(self) -> Evidence:
-        """Ask iconik for the evidence that the rule needs, and no more."""
-        plan, asked = self._plan, self._iconik.now()
-        file_sets = self._iconik.file_sets(self._removal.object_id)
-        self._count_removed(file_sets)
-        doomed = [each for each in file_sets if self._is_doomed(each)]
-        formats = self._formats() if doomed else {}
-        doomed = [each for each in doomed if each.format_id in formats]
-        begun = self._iconik.now()
-        files = self._files(file_sets, asked) if doomed else {}
-        reading = self._iconik.now() - begun
-        listed, masters = check_removal(plan) if doomed else (asked, frozenset())
-        return Evidence(
-            doomed=doomed,
-            master_ids=masters,
-            formats=formats,
-            file_sets=file_sets,
-            files=files,
-            asked=min(asked, listed),
-            reading=reading,
-        )
-
-    def _is_doomed(self, file_set: FileSet) -> bool:
-        """Whether a file set is to be deleted from the storage, apart from its format."""
-        spared = ("ARCHIVED", "DELETED") if self._plan.use_recycle_bin else ("ARCHIVED",)
-        return file_set.storage_id == self._plan.storage.id and file_set.status not in spared
-
-    def _formats(self) -> dict[str, Format]:
-        """Return the formats whose files are to be deleted, by id."""
-        listed = self._iconik.formats(self._removal.object_id)
-        return {each.id: each for each in listed if each.name in self._plan.format_names}
-
-    def _files(self, file_sets: Sequence[FileSet], asked: float) -> dict[str, list[File]]:
-        """Return the rows of an asset's files, by the id of the file set.
-
-        Args:
-            file_sets: iconik's records of the file sets.
-            asked: when this look began, in seconds of the clock `now`.
-
-        Raises:
-            TooManyFiles: the rows of this asset alone take too long to read.
-        """
-        rows = defaultdict(list)
-        try:
-            for file in self._iconik.files(self._removal.object_id):
-                rows[file.file_set_id].append(file)
-        except OutOfTime:
-            if self._iconik.now() - asked < self._iconik.deadline.seconds / 2:
-                raise
-            count = sum(each.file_count or 0 for each in file_sets)
-            raise TooManyFiles(
-                f"Comparing {count:,} files takes longer than the function's time limit: "
-                "use a queue."
-            ) from None
-        return rows
-
-    def _confirm(self, before: Evidence) -> Evidence | None:
-        """Return evidence with many rows of files as fresh, if iconik's own records are unchanged.
-
-        If it takes longer to read all rows than evidence stays fresh, another look would take as
-        long again. Unchanged records of the file sets, with their numbers of files, replace it.
-        """
-        if before.reading < FRESH:
-            return None
-        asked, asset_id = self._iconik.now(), self._removal.object_id
-        is_same = (self._iconik.file_sets(asset_id), self._formats()) == (
-            before.file_sets,
-            before.formats,
-        )
-        listed, master_ids = check_removal(self._plan)
-        is_same = is_same and master_ids == before.master_ids
-        return before._replace(asked=min(asked, listed)) if is_same else None
+        """Look at the asset, and count the file sets that were to be deleted and are gone."""
+        evidence = look(self._iconik, self._removal.object_id, self._plan)
+        in_bin = {each.id for each in evidence.file_sets if each.status == "DELETED"}
+        listed = {each.id for each in evidence.file_sets}
+        listed -= in_bin if self._plan.use_recycle_bin else set()
+        self._removal.removed += len(self._asked - listed)
+        self._asked &= listed
+        return evidence
 
     def _delete(self, verdicts: Verdicts, *, not_after: float) -> bool:
         """Delete the file sets that may go; return whether all of them are certainly gone.
@@ -272,13 +204,6 @@ class AssetRemoval:
         if deletion is Deletion.BINNED and not to_bin:
             deletion = iconik.purge_file_set(*ids, not_after=not_after)
         return deletion is Deletion.GONE or (deletion is Deletion.BINNED and to_bin)
-
-    def _count_removed(self, file_sets: Sequence[FileSet]) -> None:
-        """Count the file sets that were to be deleted and that iconik no longer lists."""
-        in_bin = {each.id for each in file_sets if each.status == "DELETED"}
-        listed = {each.id for each in file_sets} - (in_bin if self._plan.use_recycle_bin else set())
-        self._removal.removed += len(self._asked - listed)
-        self._asked &= listed
 
     def _keep(self, verdicts: Verdicts, evidence: Evidence) -> None:
         """Note why each remaining file set must stay."""

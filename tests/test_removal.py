@@ -16,12 +16,12 @@ from storage_plugin.errors import (
     PluginError,
     TooManyFiles,
 )
+from storage_plugin.evidence import FRESH, Evidence
 from storage_plugin.iconik import FileSet, Iconik
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.report import Removal
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import FRESH
 from tests.conftest import Time, new_rest
 from tests.test_transfers import SETTINGS, remove
 
@@ -646,7 +646,7 @@ def test_evidence_that_is_stale_as_soon_as_it_is_read_is_confirmed(
     """One look and one judgement suffice, even if judging takes longer than evidence is fresh."""
     judge = rule.judge
 
-    def judge_slowly(evidence: rule.Evidence) -> Iterator[tuple[FileSet, str | None]]:
+    def judge_slowly(evidence: Evidence) -> Iterator[tuple[FileSet, str | None]]:
         slow.time.now += judging
         return judge(evidence)
 
@@ -703,7 +703,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(site: Site, slow: S
     assert copy in site.world.file_sets
 
 
-@pytest.mark.parametrize(("late", "error"), [(260, TooManyFiles), (280, OutOfTime)])
+@pytest.mark.parametrize(("late", "error"), [(220, TooManyFiles), (240, OutOfTime)])
 def test_an_asset_that_begins_late_is_not_too_large(
     site: Site, slow: Slow, late: int, error: type[PluginError]
 ) -> None:
