@@ -66,7 +66,7 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     log.figures["duration_ms"] = round((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
     headers = error.headers if error else None
-    # It is a stream because the framework reads the whole body before it sends anything else.
+    # A streamed answer, because the framework reads the whole body of a request before any other.
     return flask.Response(iter([answer]), status, headers, mimetype="text/plain")
 
 
@@ -83,7 +83,7 @@ def let_in(request: flask.Request) -> bool:
     given = request.headers.get(webhook.SECRET_HEADER)
     if given and webhook.is_authentic(given, shared_secret.read()):
         return False
-    # The secret may have been rotated, but a flood of wrong secrets must cost nothing.
+    # The secret may have been rotated, but a flood of wrong secrets must not cause as many reads.
     if given and webhook.is_authentic(given, shared_secret.read(max_age=0, pause=10)):
         return False
     if task_queue.is_sender(request.headers.get("Authorization", ""), os.environ):

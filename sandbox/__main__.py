@@ -1,7 +1,7 @@
 """The demo: real custom-action payloads through the function as Google runs it.
 
 python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: sandbox and function stay, to be tried with curl; QUEUE=1 as above.
+python -m sandbox run: keeps both running, to try with curl; QUEUE=1 as above.
 """
 
 import json
@@ -22,7 +22,7 @@ from sandbox.tasks import Tasks
 from sandbox.world import Row, World, new_id
 
 LOG = Path(".demo.log")
-"""Where the demo leaves the function's log."""
+"""The file for the function's log."""
 
 SECRET = "let-me-in"
 B2, LUCIDLINK = "Backblaze B2", "LucidLink"
@@ -58,7 +58,7 @@ class Demo:
             "metadata_view_id": None,
             "metadata_values": None,
             "date_created": "2026-01-09T17:00:00.000000",
-            "auth_token": "of-the-custom-action",
+            "auth_token": "not-used-by-the-plugin",
         }
 
     def show(self, title: str) -> None:
@@ -100,7 +100,7 @@ def main(command: str) -> None:
         settings |= {"ARCHIVE_BEFORE_REMOVE": "true"} if tasks else {}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
-        print(f"An iconik in memory is at {iconik_url}, the function at {function.url}.")
+        print(f"A simulated iconik runs at {iconik_url}, and the function at {function.url}.")
         if command == "run":
             if tasks:
                 threading.Thread(target=keep_delivering, args=(tasks,), daemon=True).start()
@@ -110,7 +110,7 @@ def main(command: str) -> None:
 
 
 def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
-    """Right-click the selection twice, and print what becomes of the files."""
+    """Right-click the selection twice, and print where the files are."""
     payload = demo.payload()
     print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
     demo.show("Before:")
@@ -131,23 +131,23 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     for line in function.output.splitlines():
         print(f"  {shorten(line)}")
     shutil.copy(function.log, LOG)
-    print(f"{LOG} has it whole, as Cloud Logging would get it.")
+    print(f"The full log, as Cloud Logging would receive it, is in {LOG}.")
 
 
 def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
-    """Remove a render that has to be copied to B2 first, and add it again while that goes on."""
-    print("\nA render is on LucidLink alone, so that a removal has it copied to B2 first:")
+    """Remove a render that must first be copied to B2, and add it again in the meantime."""
+    print("\nA render exists only on LucidLink, so the removal first has it copied to B2:")
     demo.world.quirks.copies_take_time = True
     render = demo.world.add_asset("Final cut")
     demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
     payload = demo.payload() | {"asset_ids": [render], "collection_ids": []}
     click(function, "remove", payload)
     deliver(tasks)
-    print("\nMeanwhile an editor needs it again, and the later click wins:")
+    print("\nMeanwhile, an editor adds it again, and the later click wins:")
     click(function, "add", payload)
     deliver(tasks, newest=True)
     demo.world.finish_copies()
-    print("\nThe copy is there, and the removal comes back:")
+    print("\nThe copy to B2 is complete, and the queue delivers the removal again:")
     deliver(tasks)
     demo.show("In the end:")
 
@@ -160,13 +160,13 @@ def click(function: Function, path: str, payload: Row) -> None:
 
 
 def deliver(tasks: Tasks, *, newest: bool = False) -> None:
-    """Deliver what waits in the queue, or the task that came last, and print the answer."""
+    """Deliver the waiting tasks, or the newest one, and print the statuses of the answers."""
     statuses = tasks.deliver_newest() if newest else tasks.deliver()
     print(f"> Cloud Tasks delivers it\n< {', '.join(map(str, statuses))}")
 
 
 def shorten(line: str) -> str:
-    """Return a line of the function's log as one reads it: severity and message."""
+    """Return the severity and the message of a line of the log."""
     try:
         entry = json.loads(line)
         return f"{entry['severity']:8} {entry['message']}"
@@ -175,14 +175,14 @@ def shorten(line: str) -> str:
 
 
 def keep_delivering(tasks: Tasks) -> None:
-    """Deliver what waits in the queue, twice a second, for as long as this process runs."""
+    """Deliver the waiting tasks twice a second, as long as this process runs."""
     pause = threading.Event()
     while not pause.wait(0.5):
         tasks.deliver()
 
 
 def wait(demo: Demo, function: Function, iconik_url: str) -> None:
-    """Print what to try, and wait for Ctrl-C or a signal to end."""
+    """Print commands to try, and wait for Ctrl-C or a signal."""
     body = shlex.quote(json.dumps(demo.selection))
     post = f"curl -w '\\n' -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"

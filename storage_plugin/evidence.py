@@ -75,7 +75,7 @@ def confirm(iconik: Iconik, asset_id: str, plan: Plan, before: Evidence) -> Evid
     """Return evidence with many rows of files as fresh, if iconik's own records are unchanged.
 
     If it takes longer to read all rows than evidence stays fresh, another look would take as long
-    again. Unchanged records of the file sets, with their numbers of files, replace it.
+    again. Unchanged records of the file sets, with their numbers of files, take its place.
 
     Returns:
         None: only another look can renew the evidence.
@@ -91,7 +91,7 @@ def confirm(iconik: Iconik, asset_id: str, plan: Plan, before: Evidence) -> Evid
 
 
 def _is_doomed(file_set: FileSet, plan: Plan) -> bool:
-    """Whether a file set is to be deleted from the storage, apart from its format."""
+    """Whether a file set is a candidate for the deletion, regardless of its format."""
     spared = ("ARCHIVED", "DELETED") if plan.use_recycle_bin else ("ARCHIVED",)
     return file_set.storage_id == plan.storage.id and file_set.status not in spared
 

@@ -70,7 +70,7 @@ class Kept(Generic[T]):
             if self._failure:
                 raise copy.copy(self._failure)
             return
-        before, begun = self._value, self._clock()  # A later change may be missed.
+        before, begun = self._value, self._clock()  # The fetch may miss later changes.
         try:
             self._value = self._fetch()
         except PluginError as error:

@@ -41,7 +41,7 @@ CHUNK = 1 << 16
 """Bytes of an answer to read at once."""
 
 SILENCE = 0.8
-"""The share of a request's wait without an answer to any request that means that iconik hangs.
+"""If no request was answered for this share of a timed-out request's wait, iconik hangs.
 
 It is less than 1, because another request may be answered just after this one was sent.
 """
@@ -51,7 +51,7 @@ class Patience(NamedTuple):
     """How long the plugin waits for iconik.
 
     Attributes:
-        attempts: the most times that a request is sent, not counting refusals as too many.
+        attempts: the maximum number of attempts; answers with 429 do not count.
         read: seconds to wait for an answer.
         ends_when_silent: whether the deadline ends as soon as iconik answers no request at all.
     """
@@ -82,7 +82,7 @@ class Rest:
 
     All methods raise AdministratorError if iconik refuses the token, AccessDenied if it refuses
     the call, NotFound if it answers 404, IconikTimeout and IconikUnavailable if it still fails
-    after some attempts, and OutOfTime.
+    after some attempts, and OutOfTime if no time is left.
 
     Args:
         session: a session from `wire.new_session`.
@@ -159,8 +159,8 @@ class Rest:
     ) -> Answer:
         """Send a request until iconik serves it, and return the answer.
 
-        If iconik or the network fails, every request except a POST is repeated, because that does
-        no harm.
+        If iconik or the network fails, every request except a POST is repeated, because a repeat is
+        harmless.
         """
         attempts = 0
         while True:

@@ -26,10 +26,10 @@ from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
 
 ATTEMPTS = 5
-"""Looks at an asset in a row that may end without a deletion before the plugin gives up."""
+"""The consecutive looks at an asset that may end without a deletion before the plugin gives up."""
 
 Verdicts = Sequence[tuple[FileSet, str | None]]
-"""File sets to be deleted, each with the reason to keep it; None: it may go."""
+"""Candidates for a deletion, each with the reason to keep it, or None if it may go."""
 
 Archive = Callable[[str, FileSet, Evidence, str], tuple[str, bool]]
 """Arranges a copy of a file set that must stay.

@@ -31,7 +31,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Selection:
-    """The ids that an editor selected, each once, by the `object_type` of iconik's bulk calls."""
+    """The selected ids without duplicates, by the `object_type` of iconik's bulk calls."""
 
     assets: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def is_authentic(given: str, secret: str) -> bool:
         given: the header as WSGI passes it, that is, decoded as Latin-1.
         secret: the configured secret; an empty one matches nothing.
     """
-    wanted = secret.encode(errors="surrogateescape")  # The environment decodes odd bytes so.
+    wanted = secret.encode(errors="surrogateescape")  # As os.environ decodes odd bytes.
     return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), wanted)
 
 

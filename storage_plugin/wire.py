@@ -32,7 +32,7 @@ def new_session() -> requests.Session:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream from a socket that ends when the socket's current timeout has passed in total."""
+    """A stream from a socket whose timeout applies to the whole answer, not to each read."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

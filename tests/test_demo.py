@@ -101,6 +101,6 @@ def test_the_log_of_the_demo(tmp_path: Path) -> None:
     _, _, log = output.partition("The function's log:\n")
     lines = log.splitlines()
     assert lines[0] == "  INFO     add 200: OK"
-    assert lines[-1] == ".demo.log has it whole, as Cloud Logging would get it."
+    assert lines[-1] == "The full log, as Cloud Logging would receive it, is in .demo.log."
     whole = (tmp_path / ".demo.log").read_text().splitlines()
     assert len(whole[1:]) == len(lines[:-1])  # The first line is written at the start.

@@ -135,7 +135,7 @@ class TaskQueue:
             return (claims["aud"], claims["email"], claims["email_verified"]) == ours
 
         try:
-            # Read the claims unverified first, so strangers cannot make it fetch certificates.
+            # Check the claims before verifying them, so arbitrary tokens cause no fetch.
             if len(token) > MAX_TOKEN or not is_ours(decode(token, verify=False)):
                 return False
             certificates = self._certificates.read(pause=CERTIFICATES_PAUSE)

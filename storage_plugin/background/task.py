@@ -1,6 +1,6 @@
 """The content of a task: everything that the click meant, whatever has been deployed since.
 
-Call this module only with requests that the plugin's own queue has delivered.
+Use `read_delivery` only for requests that the plugin's own queue has delivered.
 """
 
 import json
