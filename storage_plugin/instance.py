@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from importlib import metadata
 
 from storage_plugin import __version__
-from storage_plugin.settings import Settings
+from storage_plugin.settings import TIMEOUT
 
 METADATA_TIMEOUT = 0.5
 """Seconds to wait for the metadata server."""
@@ -25,7 +25,7 @@ def greeting(environ: Mapping[str, str]) -> str:
     return (
         f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
         f"{metadata.version('functions-framework')}, time limit "
-        + (f"{limit} s." if limit else f"{Settings.timeout:g} s, because the platform names none.")
+        + (f"{limit} s." if limit else f"{TIMEOUT:g} s, because the platform names none.")
     )
 
 

@@ -1,7 +1,7 @@
 """The plan of an action: the storages that the settings name, as iconik lists them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from storage_plugin.errors import AdministratorError
 from storage_plugin.iconik import Iconik, Storage
@@ -12,8 +12,7 @@ LISTED = 2.5
 """Seconds for which a list of storages is kept: half the time for which evidence is fresh."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The storages and formats of an action.
 
     Attributes:
@@ -32,7 +31,7 @@ class Plan:
     format_names: tuple[str, ...]
     path: str
     use_recycle_bin: bool
-    listed: Kept[tuple[float, list[Storage]]] = field(repr=False, compare=False)
+    listed: Kept[tuple[float, list[Storage]]]
 
 
 def make_plan(iconik: Iconik, settings: Settings) -> Plan:

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError, CallerError
+
+ICONIK_URL = "https://app.iconik.io"
+"""iconik, unless a variable names another one."""
+
+TIMEOUT = 60.0
+"""Seconds after which the platform ends a request, unless a variable says otherwise."""
 
 REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
 WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
@@ -14,8 +19,7 @@ OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAG
 """The settings that a custom action's URL may override: query parameter to variable."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The function's settings, named after their environment variables.
 
     Attributes:
@@ -42,8 +46,8 @@ class Settings:
     master_storage_name: str | None = None
     archive_before_remove: bool = False
     use_recycle_bin: bool = False
-    iconik_url: str = "https://app.iconik.io"
-    timeout: float = 60.0
+    iconik_url: str = ICONIK_URL
+    timeout: float = TIMEOUT
     task_queue: str | None = None
     task_service_account: str = ""
     function_url: str = ""
@@ -65,7 +69,7 @@ class Settings:
         Args:
             query: the overrides that `read_query` returns.
         """
-        return replace(self, **_fields({OVERRIDES[name]: query[name] for name in query}))
+        return self._replace(**_fields({OVERRIDES[name]: query[name] for name in query}))
 
 
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -154,7 +158,7 @@ _VARIABLES = {
     ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
     "USE_RECYCLE_BIN": _Variable("use_recycle_bin", r"true|false", "true or false", "true".__eq__),
     "ICONIK_URL": _Variable(
-        "iconik_url", rf"{_HOST}/?", f"like {Settings.iconik_url}, with https", _without_slash
+        "iconik_url", rf"{_HOST}/?", f"like {ICONIK_URL}, with https", _without_slash
     ),
     "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(
         "timeout", r"0*[1-9][0-9]*", "a number of seconds", float

@@ -7,7 +7,6 @@ import hmac
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from storage_plugin.errors import CallerError
@@ -29,8 +28,7 @@ _PATH = re.compile(rf"(?:/iconik_handler)?{ROUTE}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The selected ids without duplicates, by the `object_type` of iconik's bulk calls."""
 
     assets: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from werkzeug.datastructures import Headers
 
@@ -80,7 +79,7 @@ class Clicks:
         action = webhook.read_action(path, {}, body)
         settings = Settings("app-id", "LucidLink", master_storage_name="B2")
         self.log = Log()
-        return Run(action, replace(settings, **changes), self._rest, self, self.log)  # type: ignore[arg-type]
+        return Run(action, settings._replace(**changes), self._rest, self, self.log)  # type: ignore[arg-type]
 
 
 def _answer(act: Callable[[], str]) -> str:

@@ -1,7 +1,5 @@
 """What stands only on LucidLink is copied to the masters first, and removed only then."""
 
-from dataclasses import replace
-
 import pytest
 
 from sandbox.site import CLIP, Site
@@ -22,7 +20,7 @@ from tests.conftest import Time
 from tests.test_transfers import SETTINGS
 from tests.test_transfers import remove as remove_at_once
 
-ON = replace(SETTINGS, archive_before_remove=True)
+ON = SETTINGS._replace(archive_before_remove=True)
 
 
 @pytest.fixture
@@ -309,7 +307,7 @@ def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
     began = clock.now
     monkeypatch.setattr("storage_plugin.background.archive.time.time", clock)
     plan = make_plan(iconik, ON)
-    pins = replace(Pins.of(ON, plan), clicked=began)
+    pins = Pins.of(ON, plan)._replace(clicked=began)
     action = Action("remove", Selection(), {}, None)
     while pauses[-1] > 0:
         archive = Archive(iconik, plan, Task(action, pins, wait=wait))

@@ -84,8 +84,10 @@ def test_run_until_it_is_ended(queue: str, end: signal.Signals) -> None:
     assert process.stderr
     with process.stdout, process.stderr:
         output = ""
-        while "Ctrl-C ends it." not in output:
-            output += process.stdout.readline()
+        for line in process.stdout:
+            output += line
+            if line == "Ctrl-C ends it.\n":
+                break
         *_, url = shlex.split(re.search("Remove from LucidLink:\n(.*)", output)[1])  # type: ignore[index]
         assert requests.post(url, timeout=60).status_code == 401
         process.send_signal(end)

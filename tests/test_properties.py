@@ -11,7 +11,6 @@ import string
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -112,7 +111,7 @@ def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> No
 def test_each_oddity_by_itself(sandbox: Sandbox, kind: tuple[str, str, Row]) -> None:
     """The rule decides on each thing that may be odd, also where it has to be copied first."""
     configured = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
-    archiving = replace(configured, master_storage_name="B2", archive_before_remove=True)
+    archiving = configured._replace(master_storage_name="B2", archive_before_remove=True)
     odd = [Edit(*kind, 0)]
     for asset in worlds.SMALL:
         for unsaid in ({}, worlds.UNSAID):

@@ -14,7 +14,7 @@ from sandbox.server import serve
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Tasks
 from storage_plugin.background import queue
 from storage_plugin.background.queue import QueueUnavailable, TaskQueue
-from storage_plugin.background.task import Pins, Task, read_delivery
+from storage_plugin.background.task import PINNED, Task, read_delivery
 from storage_plugin.webhook import Action, Selection
 from tests.clicks import EDITOR
 from tests.conftest import Time
@@ -98,7 +98,7 @@ def test_nonsense_of_a_delivery_is_none(retries: str) -> None:
     """What headers and payload say is read, however odd."""
     action = Action("remove", Selection((EDITOR,)), {}, None)
     headers = Headers({"X-CloudTasks-TaskName": "task", "X-CloudTasks-TaskRetryCount": retries})
-    settings = dict.fromkeys(Pins.FIELDS, "") | {"format_names": ["ORIGINAL"]}
+    settings = dict.fromkeys(PINNED, "") | {"format_names": ["ORIGINAL"]}
     pins = {"settings": settings, "storage_id": EDITOR, "master_ids": [EDITOR], "clicked": 1.0}
     oddities: list[dict[str, object]] = [
         {"settings": {}},

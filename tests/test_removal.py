@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -26,8 +25,8 @@ from tests.conftest import Time, new_rest
 from tests.test_transfers import SETTINGS, remove
 
 WAV: Row = {"original_name": "clip.wav"}
-ANY_B2 = replace(SETTINGS, master_storage_name=None)
-BIN = replace(SETTINGS, use_recycle_bin=True)
+ANY_B2 = SETTINGS._replace(master_storage_name=None)
+BIN = SETTINGS._replace(use_recycle_bin=True)
 
 NFD = unicodedata.normalize("NFD", "Übung")
 """A name as macOS writes it."""
@@ -77,7 +76,7 @@ def test_only_the_chosen_formats_go(site: Site, iconik: Iconik) -> None:
     for name in formats:
         for storage_id in (site.b2, site.lucidlink):
             site.world.add_file_set(asset_id, storage_id, [{"original_name": name}], name)
-    remove(iconik, asset_id, settings=replace(SETTINGS, format_names=("ORIGINAL", "PPRO_PROXY")))
+    remove(iconik, asset_id, settings=SETTINGS._replace(format_names=("ORIGINAL", "PPRO_PROXY")))
     assert site.world.names_on(site.lucidlink) == ["OTHER"]
 
 
@@ -616,7 +615,7 @@ def test_slow_deletions_do_not_outlast_their_evidence(site: Site, slow: Slow) ->
             site.world.purge(row["id"])
 
     slow.events[5], slow.events[9] = slow_down, purge_masters
-    settings = replace(SETTINGS, format_names=tuple(str(number) for number in range(6)))
+    settings = SETTINGS._replace(format_names=tuple(str(number) for number in range(6)))
     (removal,) = remove(slow.iconik, asset_id, settings=settings)
     assert slow.calls[4:9] == ["DELETE", "DELETE", "DELETE", "DELETE", "file_sets"]
     assert (removal.removed, site.copies()) == (4, 2)
@@ -683,7 +682,7 @@ def test_a_list_of_storages_grows_old_like_other_evidence(
             site.world.storages[site.b2]["status"] = "FAILING"
 
     slow.events.update(dict.fromkeys(pauses, pause))
-    settings = replace(SETTINGS, format_names=("ORIGINAL", "PROXY"))
+    settings = SETTINGS._replace(format_names=("ORIGINAL", "PROXY"))
     (removal,) = remove(slow.iconik, asset_id, settings=settings)
     assert (removal.removed, site.copies()) == (1, 1)
     assert "no storage for masters is ACTIVE" in str(removal.error)
@@ -751,7 +750,7 @@ def test_a_deletion_that_succeeds_ends_a_row_of_failures(site: Site, slow: Slow)
     for name in ("ORIGINAL", "PROXY"):
         for storage_id in (site.b2, site.lucidlink):
             site.world.add_file_set(asset_id, storage_id, [{"original_name": name}], name)
-    settings = replace(SETTINGS, format_names=("ORIGINAL", "PROXY"))
+    settings = SETTINGS._replace(format_names=("ORIGINAL", "PROXY"))
     slow.events[5] = lambda: setattr(site.world.quirks, "failures", 1)
     slow.events[10] = lambda: setattr(site.world.quirks, "failures", 4)
     assert remove(slow.iconik, asset_id, settings=settings) == [Removal(asset_id, removed=2)]

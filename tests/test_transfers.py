@@ -1,7 +1,6 @@
 """What is copied, what is deleted, and above all what is kept."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -69,7 +68,7 @@ def test_add_copies_the_formats_to_the_folder(site: Site, iconik: Iconik) -> Non
     asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PPRO_PROXY", "OTHER"])
     for name in ("ORIGINAL", "PPRO_PROXY", "OTHER"):
         site.world.add_file_set(asset_id, site.b2, [{"original_name": name}], name)
-    settings = replace(SETTINGS, format_names=("ORIGINAL", "PPRO_PROXY"), storage_path="/in")
+    settings = SETTINGS._replace(format_names=("ORIGINAL", "PPRO_PROXY"), storage_path="/in")
     add(iconik, asset_id, settings=settings)
     assert site.world.names_on(site.lucidlink) == ["ORIGINAL", "PPRO_PROXY"]
     copies = site.world.file_sets_of(asset_id, site.lucidlink)
@@ -80,7 +79,7 @@ def test_add_keeps_the_folders_of_the_source(site: Site, iconik: Iconik) -> None
     """Without a path iconik is sent none, and keeps the folders."""
     asset_id = site.world.add_asset("Clip")
     site.world.add_file_set(asset_id, site.b2, [CLIP], base_dir="/day1")
-    add(iconik, asset_id, settings=replace(SETTINGS, storage_path=""))
+    add(iconik, asset_id, settings=SETTINGS._replace(storage_path=""))
     (copy,) = site.world.file_sets_of(asset_id, site.lucidlink)
     assert copy["base_dir"] == "/day1"
 
@@ -91,7 +90,7 @@ def test_add_prefers_the_master(site: Site, iconik: Iconik, master: str) -> None
     asset_id = site.world.add_asset("Clip")
     site.world.add_file_set(asset_id, site.b2, [{"original_name": "B2"}])
     site.world.add_file_set(asset_id, site.other, [{"original_name": "Other"}])
-    settings = replace(SETTINGS, master_storage_name=master)
+    settings = SETTINGS._replace(master_storage_name=master)
     add(iconik, asset_id, settings=settings)
     assert site.world.names_on(site.lucidlink) == [master]
 
@@ -100,7 +99,7 @@ def test_add_needs_no_masters_storage(site: Site, iconik: Iconik) -> None:
     """Where none is configured iconik chooses what to copy from."""
     asset_id = site.world.add_asset("Clip")
     site.world.add_file_set(asset_id, site.other, [CLIP])
-    add(iconik, asset_id, settings=replace(SETTINGS, master_storage_name=None))
+    add(iconik, asset_id, settings=SETTINGS._replace(master_storage_name=None))
     assert site.world.names_on(site.lucidlink) == ["clip.mov"]
 
 
@@ -135,7 +134,7 @@ def test_storage_is_found_by_its_exact_name_on_any_page(site: Site, iconik: Icon
         site.world.add_storage(name)
     last = site.world.add_storage("Filespace")
     assert make_plan(iconik, SETTINGS).storage.id == site.lucidlink
-    settings = replace(SETTINGS, storage_name="Filespace")
+    settings = SETTINGS._replace(storage_name="Filespace")
     assert make_plan(iconik, settings).storage.id == last
 
 
@@ -143,10 +142,10 @@ def test_storage_is_found_by_its_exact_name_on_any_page(site: Site, iconik: Icon
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (replace(SETTINGS, storage_name="Lucid"), "^STORAGE_NAME.* no storages named Lucid"),
-        (replace(SETTINGS, storage_name="Twin"), "^STORAGE_NAME.* 2 storages named Twin"),
+        (SETTINGS._replace(storage_name="Lucid"), "^STORAGE_NAME.* no storages named Lucid"),
+        (SETTINGS._replace(storage_name="Twin"), "^STORAGE_NAME.* 2 storages named Twin"),
         (
-            replace(SETTINGS, master_storage_name="No"),
+            SETTINGS._replace(master_storage_name="No"),
             "^MASTER_STORAGE_NAME.* no storages named No",
         ),
     ],
@@ -184,7 +183,7 @@ def test_masters_are_never_removed(
     for storage_id in list(site.world.storages)[2:]:
         site.world.add_file_set(asset_id, storage_id, [CLIP])
     before = len(site.world.file_sets)
-    settings = replace(SETTINGS, storage_name=target, master_storage_name=master)
+    settings = SETTINGS._replace(storage_name=target, master_storage_name=master)
     with pytest.raises(AdministratorError, match=f"Nothing is removed from .*{message}"):
         remove(iconik, asset_id, settings=settings)
     assert len(site.world.file_sets) == before
@@ -198,7 +197,7 @@ def test_masters_on_a_storage_that_is_not_active_do_not_count(
     """While iconik does not reach the masters nothing is removed, and the administrator is told."""
     asset_id, _ = site.asset()
     site.world.storages[site.b2]["status"] = status
-    settings = replace(SETTINGS, master_storage_name=name)
+    settings = SETTINGS._replace(master_storage_name=name)
     with pytest.raises(AdministratorError, match=f"B2 is {status}"):
         remove(iconik, asset_id, settings=settings)
     assert site.copies() == 1
@@ -209,7 +208,7 @@ def test_without_a_b2_storage_nothing_is_removed(site: Site, iconik: Iconik) -> 
     asset_id, _ = site.asset()
     site.world.add_file_set(asset_id, site.other, [CLIP])
     del site.world.storages[site.b2]
-    settings = replace(SETTINGS, master_storage_name=None)
+    settings = SETTINGS._replace(master_storage_name=None)
     with pytest.raises(AdministratorError, match="none is of type B2"):
         remove(iconik, asset_id, settings=settings)
     assert site.copies() == 1

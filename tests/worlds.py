@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import replace
 from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -268,15 +267,16 @@ ASSETS = st.fixed_dictionaries(
         "copy": mostly({}, {"status": "DELETED"}),
     }
 )
-SETTINGS = st.builds(
-    Settings,
-    iconik_id=st.just(World.app_id),
-    storage_name=st.sampled_from(["LucidLink"] * 19 + ["S3"]),
-    format_names=st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
-    master_storage_name=mostly("B2", None, "NAS", None, "LucidLink"),
-    use_recycle_bin=mostly(False, True),
-    iconik_url=st.just(IN_PROCESS),
-)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "iconik_id": st.just(World.app_id),
+        "storage_name": st.sampled_from(["LucidLink"] * 19 + ["S3"]),
+        "format_names": st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
+        "master_storage_name": mostly("B2", None, "NAS", None, "LucidLink"),
+        "use_recycle_bin": mostly(False, True),
+        "iconik_url": st.just(IN_PROCESS),
+    }
+).map(lambda values: Settings(**values))
 UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
 QUIRKS = st.fixed_dictionaries(
     {
@@ -320,7 +320,10 @@ CHANGING = st.builds(
 
 RENDERS = WORLD | {
     "settings": st.builds(
-        replace, SETTINGS, master_storage_name=st.just("B2"), archive_before_remove=st.just(True)
+        Settings._replace,
+        SETTINGS,
+        master_storage_name=st.just("B2"),
+        archive_before_remove=st.just(True),
     ),
     "quirks": st.builds(dict.__or__, QUIRKS, st.just({"copies_take_time": True})),
     "assets": st.lists(

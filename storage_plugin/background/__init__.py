@@ -153,7 +153,7 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
         if time.time() > task.pins.clicked + MAX_WAIT:
             job.abort("Paused for too long")
             return "OK: It was paused for too long."
-        _hand_over(run, replace(task, pause=PAUSE), [run.action.selection])
+        _hand_over(run, task._replace(pause=PAUSE), [run.action.selection])
         return "OK: It is paused."
     return None
 
@@ -210,7 +210,7 @@ def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -
     before = report.before + Tally.of(done) if len(selections) == 1 else Tally()
     wait, pause = archive.next_wait(before)
     try:
-        _hand_over(run, replace(delivery.task, wait=wait, pause=pause), selections)
+        _hand_over(run, delivery.task._replace(wait=wait, pause=pause), selections)
     except PluginError as error:
         if error.can_retry and not delivery.is_last:
             raise
@@ -239,5 +239,5 @@ def _hand_over(run: Run, task: Task, selections: Sequence[Selection]) -> None:
         # With a name, a task that is delivered twice causes only one new task.
         name = hashlib.sha256(f"{task.name}/{number}".encode()).hexdigest() if task.name else ""
         action = task.action._replace(selection=selection)
-        following = replace(task, action=action, part=part, name=name)
-        run.queue.hand_over(replace(following, wait=task.wait.of(selection)), run.settings)
+        following = task._replace(action=action, part=part, name=name)
+        run.queue.hand_over(following._replace(wait=task.wait.of(selection)), run.settings)

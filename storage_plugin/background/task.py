@@ -26,13 +26,22 @@ ATTEMPTS = 20
 """How often the queue delivers a task. `make deploy` sets up the queue with this number."""
 
 
-@dataclass(frozen=True)
-class Pins:
+PINNED = (
+    "storage_name",
+    "master_storage_name",
+    "format_names",
+    "storage_path",
+    "archive_before_remove",
+    "use_recycle_bin",
+)
+"""The settings that decide what happens to files: fields of `Settings`."""
+
+
+class Pins(NamedTuple):
     """The meaning of a click: the settings at that time, and the storages that they named.
 
     Attributes:
-        settings: the settings that decide what happens to files, by the names of the fields of
-            `Settings`.
+        settings: the settings in `PINNED`, by name.
         storage_id: the id of the storage to copy to and delete from.
         master_ids: the ids of the storages whose copies count as masters.
         clicked: the time of the click, in seconds since 1970.
@@ -43,26 +52,17 @@ class Pins:
     master_ids: tuple[str, ...]
     clicked: float
 
-    FIELDS = (
-        "storage_name",
-        "master_storage_name",
-        "format_names",
-        "storage_path",
-        "archive_before_remove",
-        "use_recycle_bin",
-    )
-
     @classmethod
     def of(cls, settings: Settings, plan: Plan) -> "Pins":
         """Return the pins of a click that happens now."""
-        pinned = {name: getattr(settings, name) for name in cls.FIELDS}
+        pinned = {name: getattr(settings, name) for name in PINNED}
         masters = tuple(master.id for master in plan.masters)
         return cls(pinned, plan.storage.id, masters, time.time())
 
     def applied_to(self, settings: Settings) -> Settings:
         """Return the current settings, with the pinned ones in their place."""
         names = tuple(self.settings["format_names"])
-        return replace(settings, **{**self.settings, "format_names": names})
+        return settings._replace(**{**self.settings, "format_names": names})
 
     def check(self, plan: Plan) -> Plan:
         """Return the current plan, limited to the pinned storages.
@@ -76,7 +76,7 @@ class Pins:
                 f"The storages have changed since the click: {plan.storage.name} or its masters' "
                 "storage is now a different storage with the same name. Repeat the action."
             )
-        return replace(plan, masters=masters)
+        return plan._replace(masters=masters)
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ FIRST = Wait()
 """The memory of a removal that begins."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """An action to be done later.
 
     Attributes:
@@ -147,7 +146,7 @@ class Task:
             "saved_search_ids": selection.saved_searches,
             "user_id": self.action.user_id,
             "job_id": self.job_id,
-            "pins": asdict(self.pins) if self.pins else None,
+            "pins": self.pins._asdict() if self.pins else None,
             "wait": asdict(self.wait),
             "part": self.part,
         }
@@ -207,7 +206,7 @@ def _tried(read: Callable[[Any], T], value: object) -> T | None:
 
 
 def _pins(value: Any) -> Pins:
-    settings = {name: value["settings"][name] for name in Pins.FIELDS}
+    settings = {name: value["settings"][name] for name in PINNED}
     masters, clicked = tuple(value["master_ids"]), float(value["clicked"])
     texts = (settings["storage_name"], settings["storage_path"], *settings["format_names"])
     if not all(isinstance(text, str) for text in texts) or not math.isfinite(clicked):
