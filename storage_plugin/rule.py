@@ -29,14 +29,12 @@ def judge(evidence: Evidence) -> Iterator[tuple[FileSet, str | None]]:
 
 def why_untouchable(file_set: FileSet, evidence: Evidence) -> str | None:
     """Return why a file set may be neither deleted nor copied; None: it may."""
-    of, files = evidence.formats[file_set.format_id], evidence.files_of(file_set)
     if file_set.status not in REMOVABLE:
         return f"iconik's record of it is {file_set.status or 'without a status'}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
-    for status in {of.status, *(file.claim.format_status for file in files)}:
-        if status not in ("ACTIVE", None):
-            return f"the format is {status}"
+    if (status := evidence.formats[file_set.format_id].status) not in ("ACTIVE", None):
+        return f"the format is {status}"
     return _flaw(file_set, evidence)
 
 
@@ -90,7 +88,7 @@ def _versions(file_set: FileSet, evidence: Evidence) -> set[str]:
 
 
 def _contradiction(file_set: FileSet, of: Format, claim: Claim) -> str | None:
-    """Return how the rows of files contradict iconik's own records; None: they do not."""
+    """Return how a row of a file contradicts iconik's own records; None: it does not."""
     said = {
         "format": (claim.format_id, file_set.format_id),
         "storage": (claim.storage_id, file_set.storage_id),
@@ -101,6 +99,8 @@ def _contradiction(file_set: FileSet, of: Format, claim: Claim) -> str | None:
     for what, (row, record) in said.items():
         if None not in (row, record) and row != record:
             return f"iconik's record and files disagree on the {what} ({record}, {row})"
+    if claim.format_status not in ("ACTIVE", None):
+        return f"the format is {claim.format_status}"
     return None
 
 

@@ -212,8 +212,6 @@ def _reasons(state: State, file_set: Row, settings: Settings) -> Iterator[str]:
     yield from _reasons_of_storages(state, file_set, settings)
     if file_set["status"] not in ("ACTIVE", "DELETED"):
         yield "its own record is not ACTIVE"
-    if {of["status"], *(row["format_status"] for row in files)} - {"ACTIVE", None}:
-        yield "its format is in the recycle bin"
     if not _is_sound(state, file_set):
         yield "its record and its rows are not to be relied on"
     if not _paths(files).isdisjoint(_paths(_files_beside(state, file_set))):
@@ -264,7 +262,8 @@ def _is_sound(state: State, file_set: Row) -> bool:
     if file_set["status"] == "ACTIVE":
         said.append(("file_set_status", "ACTIVE"))
     return (
-        all(
+        {of["status"], *(row["format_status"] for row in files)} <= {"ACTIVE", None}
+        and all(
             None in (row[field], value) or row[field] == value
             for row in files
             for field, value in said

@@ -399,11 +399,17 @@ def test_a_format_in_the_recycle_bin_is_left_alone(site: Site, iconik: Iconik) -
     assert site.copies() == 1
 
 
-def test_a_format_that_only_rows_call_deleted_is_left_alone(site: Site, iconik: Iconik) -> None:
+@pytest.mark.parametrize(
+    ("copy", "master", "where"),
+    [({"format_status": "DELETED"}, {}, ""), ({}, {"format_status": "DELETED"}, " for its master")],
+)
+def test_a_format_that_only_rows_call_deleted_is_left_alone(
+    site: Site, iconik: Iconik, copy: Row, master: Row, where: str
+) -> None:
     """If iconik's record of the format has no status, the rows of the files decide."""
-    asset_id, _ = site.asset([CLIP | {"format_status": "DELETED"}], [CLIP])
+    asset_id, _ = site.asset([CLIP | copy], [CLIP | master])
     site.world.formats_of(asset_id)[0]["status"] = None
-    assert remove(iconik, asset_id)[0].kept == ["ORIGINAL: the format is DELETED"]
+    assert remove(iconik, asset_id)[0].kept == [f"ORIGINAL: the format is DELETED{where}"]
     assert site.copies() == 1
 
 
