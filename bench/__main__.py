@@ -21,10 +21,10 @@ from sandbox.site import Site
 
 LATENCY = 0.1
 SECRET = {"x-bz-secret": "let-me-in"}
-STARTS = 15
+STARTS = 25
 REQUESTS = 300
 ADDED = (1, 2000)
-REMOVED = (1, 10, 100, 300, 1000, 2000)
+REMOVED = (1, 10, 100, 240, 1000, 2000)
 CHART = Path(__file__).with_name("removals.svg")
 BARE = """
 import functions_framework
