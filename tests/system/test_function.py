@@ -110,9 +110,9 @@ def test_strangers_who_never_send_a_body(stage: Stage, threads: str, is_served: 
 
 def test_out_of_time_goes_on_when_repeated(stage: Stage) -> None:
     """A removal ends before the platform ends it, says what is left, and goes on from there."""
-    collection = stage.world.add_collection(*stage.assets(60))
-    stage.faults.latency = 0.1
-    with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="1") as function:
+    collection = stage.world.add_collection(*stage.assets(150))
+    stage.faults.latency = 0.2
+    with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="3") as function:
         response = post(function, "/remove", collection_ids=[collection])
         assert response.status_code == 504
         assert response.text.endswith(" not done yet. Repeat the action.")
@@ -126,7 +126,7 @@ def test_out_of_time_goes_on_when_repeated(stage: Stage) -> None:
 def test_out_of_time_is_shown(stage: Stage) -> None:
     """A removal that runs out of time has some left to show its end in the job."""
     stage.faults.services, stage.faults.probabilities = ("files",), {"429": 1}
-    with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="1") as function:
+    with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="3") as function:
         assert post(function, "/remove", asset_ids=stage.assets(1)).status_code == 504
     assert stage.job["status"] == "FAILED"
 
