@@ -72,7 +72,7 @@ def iconik(rest: Rest) -> Iconik:
     return Iconik(rest)
 
 
-HASTE = 20
+HASTE = 8
 """How much faster than ours the plugin's time passes, lest a test waits for its pauses."""
 
 

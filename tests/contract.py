@@ -67,6 +67,7 @@ def api_of_answers() -> OpenAPI:
 def enforce(app: flask.Flask) -> list[str]:
     """Check what an application gets and answers, and return the list that mistakes go to."""
     mistakes: list[str] = []
+    _ = api(), api_of_answers()  # Reading the description takes seconds, which no request may wait for.
 
     @app.after_request
     def check(answer: flask.Response) -> flask.Response:
