@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,10 @@ def run_function(
 
     Args:
         folder: where its main.py is.
-        port: a free one by default.
+        port: a reserved one; 0: reserve one.
         python: in whose environment it runs.
     """
-    port = port or free_port()
     platform = {
-        "PORT": str(port),
         "HOST": "127.0.0.1",
         "FUNCTION_TARGET": "iconik_handler",
         "LOG_EXECUTION_ID": "true",
@@ -69,11 +67,13 @@ def run_function(
     for variable in os.environ.keys() & {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}:
         platform[variable] = os.environ[variable]
     command = [str(Path(python).with_name("functions-framework"))]
-    with tempfile.TemporaryDirectory() as scratch, _reserved(port):
-        log = Path(scratch, "output")
+    with ExitStack() as stack:
+        port = port or stack.enter_context(reserved_port())
+        environ = platform | {"PORT": str(port)} | dict(settings)
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "output")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=folder, env=platform | dict(settings), stdout=output, stderr=output
+                command, cwd=folder, env=environ, stdout=output, stderr=output
             )
         try:
             _wait_for(port, process, log)
@@ -82,10 +82,16 @@ def run_function(
             _stop(process)
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """Reserve a port on loopback for a server, and yield its number.
+
+    Otherwise, any connection may take it first, and one that waits for the server may meet itself.
+    """
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The server may bind it, too.
+        yield int(holder.getsockname()[1])
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
@@ -100,15 +106,6 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGQUIT)
         process.wait()
-
-
-@contextmanager
-def _reserved(port: int) -> Iterator[None]:
-    """Reserve a port for a server; otherwise, a connection that waits for it may meet itself."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", port))
-        yield
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

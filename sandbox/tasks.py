@@ -19,7 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud.tasks_v2.types import CreateTaskRequest, Task
 
-from sandbox.function import ROOT, Function, free_port, run_function
+from sandbox.function import ROOT, Function, reserved_port, run_function
 from sandbox.network import certify, private_pem
 from sandbox.secrets import Secrets
 from sandbox.server import serve
@@ -149,8 +149,8 @@ class Tasks:
         )
         self.google.network.add_host("cloudtasks.googleapis.com", server)
         server.start()
-        port = free_port()
         with ExitStack() as stack:
+            port = stack.enter_context(reserved_port())
             stack.callback(server.stop, None)
             google = stack.enter_context(self.google.serve())
             google |= stack.enter_context(self.google.network.serve())

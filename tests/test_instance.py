@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 import requests
 
-from sandbox.function import ROOT, free_port, run_function
+from sandbox.function import ROOT, reserved_port, run_function
 from sandbox.secrets import METADATA, PROJECT_PATH, Secrets
 from storage_plugin import __version__
 from storage_plugin.instance import Project, greeting
@@ -95,7 +95,8 @@ def test_a_metadata_server_that_is_away_is_no_harm(
     secrets: Secrets, google: dict[str, str]
 ) -> None:
     """Neither a silent one nor one that is not there is waited for."""
-    assert find_out({**google, "GCE_METADATA_HOST": f"127.0.0.1:{free_port()}"}) == ""
+    with reserved_port() as port:
+        assert find_out({**google, "GCE_METADATA_HOST": f"127.0.0.1:{port}"}) == ""
     secrets.silent = PROJECT_PATH
     project = Project(google)
     project.find_out()

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from admin.deploy import APIS, QUEUE_OPTIONS, deploy
 from admin.gcloud import PAUSES, Gcloud
-from sandbox.function import ROOT, free_port, run_function
+from sandbox.function import ROOT, reserved_port, run_function
 from sandbox.gcloud import BUILDER
 from sandbox.world import World
 from storage_plugin.errors import AdministratorError
@@ -565,8 +565,16 @@ def test_gcloud_knows_the_commands(run: Run, tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in refused([*lines, unknown], tmp_path)] == [unknown]
 
 
+@pytest.fixture
+def reserved() -> Iterator[int]:
+    """Return the port of a function that is not deployed yet."""
+    with reserved_port() as port:
+        yield port
+
+
 def test_from_clone_to_right_click(
     cloud: Cloud,
+    reserved: int,
     world: World,
     iconik_url: str,
     deploys: Callable[..., tuple[int, str]],
@@ -575,8 +583,7 @@ def test_from_clone_to_right_click(
 ) -> None:
     """After deploy and actions the doctor finds no fault, and reads the secrets as gcloud does."""
     world.token = TOKEN
-    port = free_port()
-    cloud.change(url=f"http://127.0.0.1:{port}")
+    cloud.change(url=f"http://127.0.0.1:{reserved}")
     assert deploys()[0] == 0
     for name in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
         monkeypatch.delenv(name)
@@ -586,7 +593,7 @@ def test_from_clone_to_right_click(
         "BZ_SHARED_SECRET": secrets["bz-shared-secret"][0]["value"],
         "ICONIK_TOKEN": secrets["iconik-token"][0]["value"],
     }
-    with run_function(variables, port=port) as function:
+    with run_function(variables, port=reserved) as function:
         assert run("actions", "create")[0] == 0
         assert {action["url"] for action in world.custom_actions.values()} == {
             f"{function.url}/{verb}" for verb in ("add", "remove")
