@@ -28,8 +28,8 @@ demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE
 run: $(VENV)/function ## Start the function and an iconik in memory, to try with curl; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
-	@echo "Running all tests, which takes about a minute on two cores:"
+test: $(VENV)/dev ## Run all tests; takes one to two minutes on two cores.
+	@echo "Running all tests, which takes one to two minutes on two cores:"
 	@$(PYTEST)
 
 properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change; takes several minutes.
