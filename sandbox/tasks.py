@@ -111,7 +111,7 @@ class Tasks:
             return requests.post(
                 request.url, data=request.body, headers=headers, timeout=600
             ).status_code
-        except requests.ConnectionError:
+        except requests.RequestException:
             return 0
 
     def certificates(self) -> dict[str, str]:
