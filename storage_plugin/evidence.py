@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from storage_plugin.errors import OutOfTime, TooManyFiles
 from storage_plugin.iconik import File, FileSet, Format, Iconik
+from storage_plugin.pages import PAGE
 from storage_plugin.plan import Plan, check_removal
 
 FRESH = 5.0
@@ -22,7 +23,6 @@ class Evidence(NamedTuple):
         file_sets: iconik's own records of the file sets, of all formats and storages.
         files: the rows of their files, by the id of the file set.
         asked: the moment before the first request for evidence, in seconds that never go back.
-        reading: the seconds that it took to read the rows of the files.
     """
 
     doomed: Sequence[FileSet]
@@ -31,7 +31,6 @@ class Evidence(NamedTuple):
     file_sets: Sequence[FileSet]
     files: Mapping[str, Sequence[File]]
     asked: float
-    reading: float
 
     def masters_of(self, doomed: FileSet) -> list[FileSet]:
         """Return the file sets that could be a complete copy of a doomed one."""
@@ -58,7 +57,7 @@ def look(iconik: Iconik, asset_id: str, plan: Plan) -> Evidence:
     doomed = [each for each in file_sets if _is_doomed(each, plan)]
     formats = _formats(iconik, asset_id, plan) if doomed else {}
     doomed = [each for each in doomed if each.format_id in formats]
-    files, reading = _files(iconik, asset_id, file_sets) if doomed else ({}, 0.0)
+    files = _files(iconik, asset_id, file_sets) if doomed else {}
     listed, master_ids = check_removal(plan) if doomed else (asked, frozenset())
     return Evidence(
         doomed=doomed,
@@ -67,20 +66,19 @@ def look(iconik: Iconik, asset_id: str, plan: Plan) -> Evidence:
         file_sets=file_sets,
         files=files,
         asked=min(asked, listed),
-        reading=reading,
     )
 
 
 def confirm(iconik: Iconik, asset_id: str, plan: Plan, before: Evidence) -> Evidence | None:
-    """Return evidence with many rows of files as fresh, if iconik's own records are unchanged.
+    """Return stale evidence with many rows of files as fresh, if iconik's records are unchanged.
 
-    If it takes longer to read all rows than evidence stays fresh, another look would take as long
-    again. Unchanged records of the file sets, with their numbers of files, take its place.
+    It may take longer to read many pages of rows than evidence stays fresh, so another look would
+    be stale, too. Unchanged records of the file sets, with their numbers of files, take its place.
 
     Returns:
         None: only another look can renew the evidence.
     """
-    if before.reading < FRESH:
+    if sum(map(len, before.files.values())) <= PAGE:
         return None
     asked = iconik.now()
     records = iconik.file_sets(asset_id), _formats(iconik, asset_id, plan)
@@ -102,10 +100,8 @@ def _formats(iconik: Iconik, asset_id: str, plan: Plan) -> dict[str, Format]:
     return {each.id: each for each in listed if each.name in plan.format_names}
 
 
-def _files(
-    iconik: Iconik, asset_id: str, file_sets: Sequence[FileSet]
-) -> tuple[dict[str, list[File]], float]:
-    """Return the rows of an asset's files by the id of the file set, and the seconds it took."""
+def _files(iconik: Iconik, asset_id: str, file_sets: Sequence[FileSet]) -> dict[str, list[File]]:
+    """Return the rows of an asset's files, by the id of the file set."""
     rows, begun = defaultdict(list), iconik.now()
     try:
         for file in iconik.files(asset_id):
@@ -117,4 +113,4 @@ def _files(
         raise TooManyFiles(
             f"Comparing {count:,} files takes longer than the function's time limit: use a queue."
         ) from None
-    return rows, iconik.now() - begun
+    return rows

@@ -15,6 +15,7 @@ from storage_plugin.errors import (
     IconikUnavailable,
     OutOfTime,
     PluginError,
+    Stale,
 )
 from storage_plugin.evidence import FRESH, Evidence, confirm, look
 from storage_plugin.iconik import Deletion, FileSet, Iconik, chunks
@@ -151,20 +152,24 @@ class AssetRemoval:
         evidence = self._look()
         verdicts, failures = list(rule.judge(evidence)), 0
         while True:
-            removed_before = self._removal.removed
+            removed_before, is_stale = self._removal.removed, False
             try:
                 if self._delete(verdicts, not_after=evidence.asked + FRESH):
                     break
             except IconikBusy:
                 pass  # The deadline ends this loop.
-            except IconikUnavailable:
+            except IconikUnavailable as error:
+                is_stale = isinstance(error, Stale)
                 failures = 1 if self._removal.removed > removed_before else failures + 1
                 if failures == ATTEMPTS:
                     raise
-            confirmed = confirm(self._iconik, self._removal.object_id, self._plan, evidence)
+            confirmed = self._confirm(evidence) if is_stale else None
             evidence = confirmed or self._look()
             verdicts = verdicts if confirmed else list(rule.judge(evidence))
         self._keep(verdicts, evidence)
+
+    def _confirm(self, evidence: Evidence) -> Evidence | None:
+        return confirm(self._iconik, self._removal.object_id, self._plan, evidence)
 
     def _look(self) -> Evidence:
         """Look at the asset, and count the file sets that were to be deleted and are gone."""

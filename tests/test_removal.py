@@ -642,6 +642,16 @@ def test_a_file_that_joins_the_copy_is_seen(site: Site, slow: Slow) -> None:
     assert copy in site.world.file_sets
 
 
+def test_a_record_protects_a_shared_file_whatever_its_row_says(site: Site, iconik: Iconik) -> None:
+    """A row that names another storage does not hide a file that is on this one by its record."""
+    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PROXY"])
+    for name in ("ORIGINAL", "PROXY"):
+        site.world.add_file_set(asset_id, site.b2, [CLIP], name)
+        rows = [CLIP | ({"storage_id": site.other} if name == "PROXY" else {})]
+        site.world.add_file_set(asset_id, site.lucidlink, rows, name)
+    assert remove(iconik, asset_id)[0].kept == [SHARED]
+
+
 def test_a_file_set_that_joins_during_a_look_keeps_its_file(site: Site, slow: Slow) -> None:
     """Its rows are listed, although its record was not yet."""
     asset_id, copy = site.asset()
@@ -669,8 +679,8 @@ def test_a_slow_deletion_is_not_completed_on_stale_evidence(site: Site, slow: Sl
 @pytest.mark.parametrize(
     "pauses",
     [
-        {1: 2.4, 5: 3.0},  # The list is older than the look.
-        {4: 6.0, 5: 2.0, 8: 3.5},  # The list is older than the confirmation.
+        {1: 2.4, 6: 3.0},  # The list is older than the look.
+        {4: 6.0, 6: 2.0, 9: 3.5},  # The list is older than the confirmation.
     ],
 )
 def test_a_list_of_storages_grows_old_like_other_evidence(
@@ -679,8 +689,9 @@ def test_a_list_of_storages_grows_old_like_other_evidence(
     """Of two deletions, the second is not sent if the list is more than 5 s old by then."""
     asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PROXY"])
     for name in ("ORIGINAL", "PROXY"):
+        files = [{"original_name": f"{name}{number}"} for number in range(26)]
         for storage_id in (site.b2, site.lucidlink):
-            site.world.add_file_set(asset_id, storage_id, [{"original_name": name}], name)
+            site.world.add_file_set(asset_id, storage_id, files, name)
 
     def pause() -> None:
         slow.time.now += pauses[len(slow.calls)]
@@ -690,7 +701,7 @@ def test_a_list_of_storages_grows_old_like_other_evidence(
     slow.events.update(dict.fromkeys(pauses, pause))
     settings = SETTINGS._replace(format_names=("ORIGINAL", "PROXY"))
     (removal,) = remove(slow.iconik, asset_id, settings=settings)
-    assert (removal.removed, site.copies()) == (1, 1)
+    assert (removal.removed, site.copies()) == (1, 26)
     assert "no storage for masters is ACTIVE" in str(removal.error)
 
 
@@ -707,10 +718,10 @@ def test_a_change_before_the_confirmation_keeps_the_copy(
     site: Site, slow: Slow, changed: str, reason: str
 ) -> None:
     """Rows that took long to read are not relied on if any record has changed since."""
-    asset_id, copy = site.asset()
+    asset_id, copy = site.asset([{"original_name": f"{number}.dpx"} for number in range(51)])
     (master,) = site.world.file_sets_of(asset_id, site.b2)
     (format,) = site.world.formats_of(asset_id)
-    (file,) = site.world.files_in(copy)
+    file, *_ = site.world.files_in(copy)
 
     def change() -> None:
         if changed == "master":
@@ -725,7 +736,7 @@ def test_a_change_before_the_confirmation_keeps_the_copy(
     def pause() -> None:
         slow.time.now += FRESH
 
-    slow.events.update({4: pause, 5: pause, 6: change})
+    slow.events.update({4: pause, 6: pause, 7: change})
     assert reason in remove(slow.iconik, asset_id)[0].reason
     assert copy in site.world.file_sets
 
@@ -797,20 +808,27 @@ def test_evidence_that_is_stale_as_soon_as_it_is_read_is_confirmed(
         return judge(evidence)
 
     monkeypatch.setattr(rule, "judge", judge_slowly)
-    asset_id, _ = site.asset()
+    asset_id, _ = site.asset([{"original_name": f"{number:04}.dpx"} for number in range(51)])
     slow.events[4] = lambda: slow.time.sleep(FRESH)
     assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
-    look = ["file_sets", "formats", "files", "storages"]
+    look = ["file_sets", "formats", "files", "files", "storages"]
     assert slow.calls[1:] == [*look, *again, "DELETE"]
 
 
-def test_evidence_that_another_look_can_renew_is_not_confirmed(site: Site, slow: Slow) -> None:
-    """Rows that are read in time are read again if everything together took too long."""
-    asset_id, _ = site.asset()
-    slow.events[2] = lambda: slow.time.sleep(1.0)
-    slow.events[4] = lambda: slow.time.sleep(FRESH - 0.5)
+def test_one_page_of_rows_is_read_again(site: Site, slow: Slow) -> None:
+    """Stale rows that come in one page are not confirmed: another look renews them."""
+    asset_id, _ = site.asset([{"original_name": f"{number:04}.dpx"} for number in range(50)])
+    slow.events[4] = lambda: slow.time.sleep(FRESH)
     assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
     assert slow.calls.count("files") == 2
+
+
+def test_many_rows_are_read_again_after_a_refusal(site: Site, slow: Slow) -> None:
+    """Only evidence that became stale by itself is confirmed; a refused deletion needs a look."""
+    asset_id, _ = site.asset([{"original_name": f"{number:04}.dpx"} for number in range(51)])
+    slow.events[6] = lambda: setattr(site.world.quirks, "refusals", 1)
+    assert remove(slow.iconik, asset_id) == [Removal(asset_id, removed=1)]
+    assert (slow.calls.count("DELETE"), slow.calls.count("files")) == (2, 4)
 
 
 def test_long_lists_whose_records_change_are_read_again(site: Site, slow: Slow) -> None:
