@@ -67,7 +67,9 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     log.write_answer(answer, status, error=error)
     headers = error.headers if error else None
     # A streamed answer, because the framework reads the whole body of a request before any other.
-    return flask.Response(iter([answer]), status, headers, mimetype="text/plain")
+    response = flask.Response(iter([answer]), status, headers, mimetype="text/plain")
+    response.content_length = len(answer.encode())
+    return response
 
 
 def let_in(request: flask.Request) -> bool:

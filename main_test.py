@@ -132,6 +132,7 @@ def test_other_methods_are_405(stage: Stage) -> None:
     """Only POST is served."""
     response = send(stage.function, "GET", "/add")
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    assert int(response.headers["Content-Length"]) == len(response.content)
 
 
 def test_large_bodies_are_413(stage: Stage) -> None:
