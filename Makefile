@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PRODUCT = main.py storage_plugin admin
-# Warnings are errors in the function's own process, too. Most tests wait for that process or the
-# sandbox, so several tests run in parallel.
-PYTEST = PYTHONWARNINGS=error $(BIN)/python -m pytest --quiet --numprocesses 3
+# Warnings are errors in the function's own process, too. Tests start many processes, so compiled
+# modules are kept. Most tests wait for a process or the sandbox, so several tests run in parallel.
+PYTEST = PYTHONWARNINGS=error PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --quiet --numprocesses 4
 
 .PHONY: help deploy actions doctor demo run test properties coverage bench measure lint types audit mutation soak lock clean
 
@@ -28,8 +28,8 @@ demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE
 run: $(VENV)/function ## Start the function and an iconik in memory, to try with curl; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(VENV)/dev ## Run all tests; takes one to two minutes on two cores.
-	@echo "Running all tests, which takes one to two minutes on two cores:"
+test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
+	@echo "Running all tests, which takes about a minute on two cores:"
 	@$(PYTEST)
 
 properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change; takes several minutes.

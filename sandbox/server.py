@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import flask
+from flask import abort, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.local import LocalProxy
 from werkzeug.routing import UUIDConverter
 from werkzeug.test import Client
 
@@ -39,263 +41,295 @@ class IdConverter(UUIDConverter):
     to_url = str  # type: ignore[assignment]
 
 
-def create_app(world: World) -> flask.Flask:
+api = flask.Flask("sandbox", static_folder=None)
+api.url_map.converters["id"] = IdConverter
+world: World = LocalProxy(lambda: flask.current_app.config["WORLD"])  # type: ignore[assignment]
+
+
+def create_app(of: World) -> flask.Flask:
     """Return the WSGI application that serves a world; what it does not know is answered 501."""
-    app = flask.Flask("sandbox")
-    app.url_map.converters["id"] = IdConverter
-    request = flask.request
-
-    @app.before_request
-    def authenticate() -> None:
-        given = (request.headers.get("App-ID"), request.headers.get("Auth-Token"))
-        if given != (world.app_id, world.token):
-            flask.abort(401)
-        if (request.view_args or {}).get("asset_id") in world.denied:
-            flask.abort(403)
-        world.quirks.on_call(request.method, request.path)
-
-    @app.errorhandler(HTTPException)
-    def refuse(error: HTTPException) -> tuple[Row, int]:
-        # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
-        is_known = request.url_rule or error.code == 401
-        return {"errors": [error.name]}, (error.code or 500) if is_known else 501
-
-    def as_sent(file: Row) -> Row:
-        status = world.file_sets[file["file_set_id"]]["status"]
-        return {"file_set_status": status} | file | world.quirks.unsaid
-
-    def of_asset(asset_id: str, row: Row | None) -> Row:
-        return known(row if row and row["asset_id"] == asset_id else None)
-
-    def of_context(context: str, action_id: str) -> Row:
-        action = known(world.custom_actions.get(action_id))
-        return known(action if action["context"] == context else None)
-
-    @app.get("/API/files/v1/storages/")
-    def storages() -> Row:
-        name = request.args.get("name", "").lower()
-        rows = [row for row in world.storages.values() if name in row["name"].lower()]
-        return numbered_page(world, rows)
-
-    @app.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
-    def permissions(storage_id: str) -> Row:
-        return known(world.permissions.get(storage_id))
-
-    @app.post("/API/files/v1/storages/<id:storage_id>/bulk/")
-    def bulk(storage_id: str) -> tuple[Row, int]:
-        known(world.storages.get(storage_id))
-        if not 1 <= len(request.get_json()["object_ids"]) <= 500:
-            flask.abort(400)
-        job_id = world.copy(storage_id, request.get_json())
-        return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
-
-    @app.get(f"{ASSET}/formats/")
-    def formats(asset_id: str) -> Row:
-        return cursor_page(world, known(world.formats_of(asset_id) or None))
-
-    @app.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
-    def transfers_to(storage_id: str) -> Row:
-        return transfers(
-            "destination_storage_id", storage_id, not world.quirks.lists_transfers_from
-        )
-
-    @app.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
-    def transfers_from(storage_id: str) -> Row:
-        return transfers("original_storage_id", storage_id, world.quirks.lists_transfers_from)
-
-    def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
-        if "can_read_transfers" not in world.roles:
-            flask.abort(403)
-        found = [row for row in world.transfers.values() if are_listed and row[field] == storage_id]
-        if field == "original_storage_id":
-            return cursor_page(world, found)
-        # Transfers to a storage have some fields that others have not, and lack some.
-        own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
-        unknown = {"destination_storage_id", "original_file_set_id"}
-        return cursor_page(
-            world, [{key: row[key] for key in row.keys() - unknown} | own for row in found]
-        )
-
-    @app.get(f"{ASSET}/file_sets/")
-    def all_file_sets(asset_id: str) -> Row:
-        rows = list(world.file_sets.of_asset[asset_id].values())
-        if flask.request.args.get("file_count") == "true":
-            rows = [{"file_count": len(world.files_in(row["id"])), **row} for row in rows]
-        return cursor_page(world, known(rows or None))
-
-    @app.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
-    def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:
-        rows = [
-            row
-            for row in world.file_sets.of_asset[asset_id].values()
-            if (row["format_id"], row["storage_id"]) == (format_id, storage_id)
-        ]
-        return cursor_page(world, known(rows or None))
-
-    @app.get(f"{ASSET}/files/")
-    def files(asset_id: str) -> Row:
-        page = cursor_page(world, known(list(world.files.of_asset[asset_id].values()) or None))
-        return page | {"objects": [as_sent(row) for row in page["objects"]]}
-
-    @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
-    def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
-        if world.quirks.take("refusals"):
-            flask.abort(429)
-        if world.quirks.take("failures"):
-            flask.abort(500)
-        row = of_asset(asset_id, world.file_sets.get(file_set_id))
-        is_immediate = request.args.get("immediately") == "true" and world.quirks.knows_immediately
-        if world.quirks.deletions_work:
-            world.delete(file_set_id)
-            if is_immediate:
-                world.purge(file_set_id)
-        if world.quirks.take("lost"):
-            flask.abort(500)
-        return (
-            (row, 200)
-            if not (is_immediate or world.quirks.deletion_status)
-            else ("", world.quirks.deletion_status or 204)
-        )
-
-    @app.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
-    def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
-        if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
-            flask.abort(400)
-        if world.quirks.deletions_work:
-            world.purge(file_set_id)
-        return "", world.quirks.deletion_status or 204
-
-    @app.get("/API/assets/v1/collections/<id:collection_id>/contents/")
-    def contents(collection_id: str) -> Row:
-        return numbered_page(world, known(world.collections.get(collection_id)))
-
-    @app.post("/API/search/v1/search/")
-    def search_assets() -> Row:
-        if "can_search" not in world.roles:
-            flask.abort(403)
-        found = [
-            {"object_type": "assets", "formats": world.formats_of(id)} | asset
-            for id, asset in world.assets.items()
-        ]
-        return numbered_page(world, found)
-
-    @app.get("/API/search/v1/search/saved/<id:search_id>/")
-    def saved_search(search_id: str) -> Row:
-        return numbered_page(world, known(world.saved_searches.get(search_id)))
-
-    @app.get("/API/assets/v1/assets/<id:asset_id>/")
-    def asset(asset_id: str) -> Row:
-        return known(world.assets.get(asset_id))
-
-    @app.post("/API/jobs/v1/jobs/")
-    def create_job() -> tuple[Row, int]:
-        if not world.quirks.jobs_work:
-            flask.abort(403)
-        return world.add_job(request.get_json()), 201
-
-    @app.get("/API/jobs/v1/jobs/")
-    def jobs() -> Row:
-        if "can_read_jobs" not in world.roles:
-            flask.abort(403)
-        filters = request.args.keys() & {"parent_id", "type", "status", "object_id"}
-        return numbered_page(
-            world,
-            [
-                job
-                for job in world.jobs.values()
-                if all(job.get(name) == request.args[name] for name in filters)
-            ],
-        )
-
-    @app.get("/API/jobs/v1/jobs/<id:job_id>/")
-    def job(job_id: str) -> Row:
-        if "can_read_jobs" not in world.roles:
-            flask.abort(403)
-        return known(world.jobs.get(job_id))
-
-    @app.patch("/API/jobs/v1/jobs/<id:job_id>/")
-    def update_job(job_id: str) -> Row:
-        if not world.quirks.jobs_work:
-            flask.abort(403)
-        known(world.jobs.get(job_id))
-        changed = world.change_job(job_id, request.get_json())
-        return changed if world.quirks.jobs_show_status else changed | {"status": None}
-
-    @app.get("/API/users/v1/users/current/")
-    def current_user() -> Row:
-        user = {"id": world.user_id, "first_name": "Plugin", "email": "plugin@example.com"}
-        return user | {"type": "STANDARD", "is_admin": world.is_admin}
-
-    @app.get("/API/users/v1/users/current/roles/")
-    def current_roles() -> Row:
-        return {"objects": world.roles}
-
-    @app.get("/API/assets/v1/custom_actions/")
-    def custom_actions() -> Row:
-        return {"objects": list(world.custom_actions.values())}
-
-    @app.post("/API/assets/v1/custom_actions/<context>/")
-    def create_custom_action(context: str) -> tuple[Row, int]:
-        action = request.get_json()
-        if context != action["context"]:
-            flask.abort(400)
-        if "app_id" in action and not world.quirks.apps_work:
-            flask.abort(500)
-        return world.add_custom_action(action), 201
-
-    @app.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
-    def update_custom_action(context: str, action_id: str) -> Row:
-        action = of_context(context, action_id)
-        action.update(request.get_json())
-        return action
-
-    @app.delete("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
-    def delete_custom_action(context: str, action_id: str) -> tuple[str, int]:
-        of_context(context, action_id)
-        del world.custom_actions[action_id]
-        return "", 204
-
-    @app.post("/API/users-notifications/v1/notifications/")
-    def notify() -> tuple[Row, int]:
-        return world.add_notification(request.get_json()), 201
-
+    app = flask.Flask("sandbox", static_folder=None)
+    app.config["WORLD"] = of
+    # All worlds share the routes, because compiling them takes 10 ms, which each test would pay.
+    app.url_map, app.view_functions = api.url_map, api.view_functions
+    app.before_request(authenticate)
+    app.register_error_handler(HTTPException, refuse)
     return app
+
+
+def authenticate() -> None:
+    given = (request.headers.get("App-ID"), request.headers.get("Auth-Token"))
+    if given != (world.app_id, world.token):
+        abort(401)
+    if (request.view_args or {}).get("asset_id") in world.denied:
+        abort(403)
+    world.quirks.on_call(request.method, request.path)
+
+
+def refuse(error: HTTPException) -> tuple[Row, int]:
+    # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
+    is_known = request.url_rule or error.code == 401
+    return {"errors": [error.name]}, (error.code or 500) if is_known else 501
+
+
+def as_sent(file: Row) -> Row:
+    status = world.file_sets[file["file_set_id"]]["status"]
+    return {"file_set_status": status} | file | world.quirks.unsaid
+
+
+def of_asset(asset_id: str, row: Row | None) -> Row:
+    return known(row if row and row["asset_id"] == asset_id else None)
+
+
+def of_context(context: str, action_id: str) -> Row:
+    action = known(world.custom_actions.get(action_id))
+    return known(action if action["context"] == context else None)
+
+
+@api.get("/API/files/v1/storages/")
+def storages() -> Row:
+    name = request.args.get("name", "").lower()
+    rows = [row for row in world.storages.values() if name in row["name"].lower()]
+    return numbered_page(rows)
+
+
+@api.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
+def permissions(storage_id: str) -> Row:
+    return known(world.permissions.get(storage_id))
+
+
+@api.post("/API/files/v1/storages/<id:storage_id>/bulk/")
+def bulk(storage_id: str) -> tuple[Row, int]:
+    known(world.storages.get(storage_id))
+    if not 1 <= len(request.get_json()["object_ids"]) <= 500:
+        abort(400)
+    job_id = world.copy(storage_id, request.get_json())
+    return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
+
+
+@api.get(f"{ASSET}/formats/")
+def formats(asset_id: str) -> Row:
+    return cursor_page(known(world.formats_of(asset_id) or None))
+
+
+@api.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
+def transfers_to(storage_id: str) -> Row:
+    return transfers("destination_storage_id", storage_id, not world.quirks.lists_transfers_from)
+
+
+@api.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
+def transfers_from(storage_id: str) -> Row:
+    return transfers("original_storage_id", storage_id, world.quirks.lists_transfers_from)
+
+
+def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
+    if "can_read_transfers" not in world.roles:
+        abort(403)
+    found = [row for row in world.transfers.values() if are_listed and row[field] == storage_id]
+    if field == "original_storage_id":
+        return cursor_page(found)
+    # Transfers to a storage have some fields that others have not, and lack some.
+    own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
+    unknown = {"destination_storage_id", "original_file_set_id"}
+    return cursor_page([{key: row[key] for key in row.keys() - unknown} | own for row in found])
+
+
+@api.get(f"{ASSET}/file_sets/")
+def all_file_sets(asset_id: str) -> Row:
+    rows = list(world.file_sets.of_asset[asset_id].values())
+    if request.args.get("file_count") == "true":
+        rows = [{"file_count": len(world.files_in(row["id"])), **row} for row in rows]
+    return cursor_page(known(rows or None))
+
+
+@api.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
+def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:
+    rows = [
+        row
+        for row in world.file_sets.of_asset[asset_id].values()
+        if (row["format_id"], row["storage_id"]) == (format_id, storage_id)
+    ]
+    return cursor_page(known(rows or None))
+
+
+@api.get(f"{ASSET}/files/")
+def files(asset_id: str) -> Row:
+    page = cursor_page(known(list(world.files.of_asset[asset_id].values()) or None))
+    return page | {"objects": [as_sent(row) for row in page["objects"]]}
+
+
+@api.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
+def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
+    if world.quirks.take("refusals"):
+        abort(429)
+    if world.quirks.take("failures"):
+        abort(500)
+    row = of_asset(asset_id, world.file_sets.get(file_set_id))
+    is_immediate = request.args.get("immediately") == "true" and world.quirks.knows_immediately
+    if world.quirks.deletions_work:
+        world.delete(file_set_id)
+        if is_immediate:
+            world.purge(file_set_id)
+    if world.quirks.take("lost"):
+        abort(500)
+    return (
+        (row, 200)
+        if not (is_immediate or world.quirks.deletion_status)
+        else ("", world.quirks.deletion_status or 204)
+    )
+
+
+@api.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
+def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
+    if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
+        abort(400)
+    if world.quirks.deletions_work:
+        world.purge(file_set_id)
+    return "", world.quirks.deletion_status or 204
+
+
+@api.get("/API/assets/v1/collections/<id:collection_id>/contents/")
+def contents(collection_id: str) -> Row:
+    return numbered_page(known(world.collections.get(collection_id)))
+
+
+@api.post("/API/search/v1/search/")
+def search_assets() -> Row:
+    if "can_search" not in world.roles:
+        abort(403)
+    found = [
+        {"object_type": "assets", "formats": world.formats_of(id)} | asset
+        for id, asset in world.assets.items()
+    ]
+    return numbered_page(found)
+
+
+@api.get("/API/search/v1/search/saved/<id:search_id>/")
+def saved_search(search_id: str) -> Row:
+    return numbered_page(known(world.saved_searches.get(search_id)))
+
+
+@api.get("/API/assets/v1/assets/<id:asset_id>/")
+def asset(asset_id: str) -> Row:
+    return known(world.assets.get(asset_id))
+
+
+@api.post("/API/jobs/v1/jobs/")
+def create_job() -> tuple[Row, int]:
+    if not world.quirks.jobs_work:
+        abort(403)
+    return world.add_job(request.get_json()), 201
+
+
+@api.get("/API/jobs/v1/jobs/")
+def jobs() -> Row:
+    if "can_read_jobs" not in world.roles:
+        abort(403)
+    filters = request.args.keys() & {"parent_id", "type", "status", "object_id"}
+    return numbered_page(
+        [
+            job
+            for job in world.jobs.values()
+            if all(job.get(name) == request.args[name] for name in filters)
+        ],
+    )
+
+
+@api.get("/API/jobs/v1/jobs/<id:job_id>/")
+def job(job_id: str) -> Row:
+    if "can_read_jobs" not in world.roles:
+        abort(403)
+    return known(world.jobs.get(job_id))
+
+
+@api.patch("/API/jobs/v1/jobs/<id:job_id>/")
+def update_job(job_id: str) -> Row:
+    if not world.quirks.jobs_work:
+        abort(403)
+    known(world.jobs.get(job_id))
+    changed = world.change_job(job_id, request.get_json())
+    return changed if world.quirks.jobs_show_status else changed | {"status": None}
+
+
+@api.get("/API/users/v1/users/current/")
+def current_user() -> Row:
+    user = {"id": world.user_id, "first_name": "Plugin", "email": "plugin@example.com"}
+    return user | {"type": "STANDARD", "is_admin": world.is_admin}
+
+
+@api.get("/API/users/v1/users/current/roles/")
+def current_roles() -> Row:
+    return {"objects": world.roles}
+
+
+@api.get("/API/assets/v1/custom_actions/")
+def custom_actions() -> Row:
+    return {"objects": list(world.custom_actions.values())}
+
+
+@api.post("/API/assets/v1/custom_actions/<context>/")
+def create_custom_action(context: str) -> tuple[Row, int]:
+    action = request.get_json()
+    if context != action["context"]:
+        abort(400)
+    if "app_id" in action and not world.quirks.apps_work:
+        abort(500)
+    return world.add_custom_action(action), 201
+
+
+@api.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
+def update_custom_action(context: str, action_id: str) -> Row:
+    action = of_context(context, action_id)
+    action.update(request.get_json())
+    return action
+
+
+@api.delete("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
+def delete_custom_action(context: str, action_id: str) -> tuple[str, int]:
+    of_context(context, action_id)
+    del world.custom_actions[action_id]
+    return "", 204
+
+
+@api.post("/API/users-notifications/v1/notifications/")
+def notify() -> tuple[Row, int]:
+    return world.add_notification(request.get_json()), 201
 
 
 def known(found: T | None) -> T:
     """Return what was found, else answer 404."""
     if found is None:
-        flask.abort(404)
+        abort(404)
     return found
 
 
-def numbered_page(world: World, rows: Sequence[Row]) -> Row:
+def numbered_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `page` and `per_page` ask for."""
-    page, per_page = flask.request.args.get("page", 1, int), _per_page(world)
+    page, per_page = request.args.get("page", 1, int), _per_page()
     pages = max(1, -(-len(rows) // per_page))
     answer = {"page": page, "pages": pages, "per_page": per_page, "total": len(rows)}
     shown = rows[(page - 1) * per_page : page * per_page]
-    return answer | _objects(world, shown, {"page": page + 1} if page < pages else None)
+    return answer | _objects(shown, {"page": page + 1} if page < pages else None)
 
 
-def cursor_page(world: World, rows: Sequence[Row]) -> Row:
+def cursor_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    per_page = _per_page(world)
-    ids, last_id = [row["id"] for row in rows], flask.request.args.get("last_id")
+    per_page = _per_page()
+    ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
     if last_id and last_id not in ids:
-        flask.abort(400)  # The row has gone meanwhile.
+        abort(400)  # The row has gone meanwhile.
     start = ids.index(last_id) + 1 if last_id else 0
     shown = rows[start : start + per_page]
     is_last = start + per_page >= len(rows)
     answer = {"per_page": per_page, "total": len(rows)}
-    return answer | _objects(world, shown, None if is_last else {"last_id": shown[-1]["id"]})
+    return answer | _objects(shown, None if is_last else {"last_id": shown[-1]["id"]})
 
 
-def _per_page(world: World) -> int:
-    return world.quirks.rows_per_page or min(flask.request.args.get("per_page", PAGE, int), 100)
+def _per_page() -> int:
+    return world.quirks.rows_per_page or min(request.args.get("per_page", PAGE, int), 100)
 
 
-def _objects(world: World, rows: Sequence[Row], following: Row | None) -> Row:
+def _objects(rows: Sequence[Row], following: Row | None) -> Row:
     """Return rows and, where this world has it so, the link to the rows that follow.
 
     Args:
@@ -305,8 +339,8 @@ def _objects(world: World, rows: Sequence[Row], following: Row | None) -> Row:
         return {"objects": rows}
     if not following:
         return {"objects": rows, "next_url": None}
-    query = {**flask.request.args, "per_page": _per_page(world), **following}
-    return {"objects": rows, "next_url": f"{flask.request.path}?{urlencode(query)}"}
+    query = {**request.args, "per_page": _per_page(), **following}
+    return {"objects": rows, "next_url": f"{request.path}?{urlencode(query)}"}
 
 
 class _Handler(BaseHTTPRequestHandler):

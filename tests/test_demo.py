@@ -20,6 +20,11 @@ exec {python} -c "import sys; sys.version_info = (3, 9, 18, 'final', 0); $1"
 """
 """A Python that says that it is an old one."""
 
+WITHOUT_PIP = """#!/bin/sh
+exec {python} "$@" --without-pip
+"""
+"""A Python that creates environments without pip, which takes seconds."""
+
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make in the project, without the options of a make that runs these tests."""
@@ -34,21 +39,21 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def old_python(path: Path) -> None:
-    """Put an old Python at a path."""
-    path.parent.mkdir(parents=True)
-    path.write_text(OLD.format(python=sys.executable))
+def python(path: Path, script: str) -> Path:
+    """Put a script that serves as a Python at a path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script.format(python=sys.executable))
     path.chmod(0o755)
+    return path
 
 
 def test_an_old_python_is_refused(tmp_path: Path) -> None:
     """One sentence says which Python is needed, before anything is made."""
-    python, venv = tmp_path / "bin" / "python3", tmp_path / "venv"
-    old_python(python)
-    result = make("demo", f"PYTHON={python}", f"VENV={venv}")
+    old, venv = python(tmp_path / "python3", OLD), tmp_path / "venv"
+    result = make("demo", f"PYTHON={old}", f"VENV={venv}")
     sentence, *rest = result.stderr.splitlines()
     assert result.returncode == 2
-    assert sentence.startswith(f"The plugin needs Python 3.10 or newer, and {python} is 3.9:")
+    assert sentence.startswith(f"The plugin needs Python 3.10 or newer, and {old} is 3.9:")
     assert [line[:9] for line in rest] == ["make: ***"]
     assert not venv.exists()
 
@@ -56,9 +61,10 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
 def test_an_environment_of_an_old_python_is_made_again(tmp_path: Path) -> None:
     """An environment of an old Python is replaced; one of a new Python stays."""
     venv = tmp_path / "venv"
-    old_python(venv / "bin" / "python")
+    python(venv / "bin" / "python", OLD)
     (venv / "function").touch()
-    command = (f"{venv}/pyvenv.cfg", f"PYTHON={sys.executable}", f"VENV={venv}")
+    new = python(tmp_path / "python3", WITHOUT_PIP)
+    command = (f"{venv}/pyvenv.cfg", f"PYTHON={new}", f"VENV={venv}")
     assert make(*command).returncode == 0
     version = subprocess.check_output([venv / "bin" / "python", "--version"], text=True)
     assert version == f"Python {sys.version.split()[0]}\n"

@@ -3,6 +3,7 @@
 https://github.com/NorthShoreAutomation/iconik-sdk-generator
 """
 
+import importlib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -13,16 +14,8 @@ from uuid import UUID
 import attrs
 import flask
 import pytest
-from pythonik.assets.models import CustomActionCreateSchema, CustomActionSchema
-from pythonik.files.models import (
-    BulkTransferToStorageSchema,
-    BulkTransferToStorageSchemaObjectType,
-)
 from pythonik.files.types import Response
 from pythonik.friendly import Iconik as Sdk
-from pythonik.jobs.models import JobSchema
-from pythonik.search.models import SearchCriteriaSchema
-from pythonik.usersnotifications.models import NotificationSchema
 
 from admin.iconik import AdminIconik
 from sandbox.quirks import Quirks
@@ -159,9 +152,19 @@ def faults(found: Any, where: str = "") -> Iterator[str]:
                 yield f"{where}.{name} is {each!r}, not {described[name].type}"
 
 
-def body(model: Any, fields: Row) -> Any:
+def model(name: str) -> Any:
+    """Return a model of the SDK by its service and name.
+
+    The models of a service are imported late, because each process that runs tests imports this
+    module, and only one runs the tests of the SDK.
+    """
+    service, name = name.split(".")
+    return getattr(importlib.import_module(f"pythonik.{service}.models"), name)
+
+
+def body(name: str, fields: Row) -> Any:
     """Return a body as a model of the SDK, which must know all fields and lack none."""
-    made = model.from_dict(fields)
+    made = model(name).from_dict(fields)
     assert [*faults(made)] == []
     return made
 
@@ -237,7 +240,7 @@ OPERATIONS = {
         lambda plugin, _: plugin.format_names(),
         lambda sdk, _: [
             sdk.post_search(
-                body=body(SearchCriteriaSchema, CRITERIA),
+                body=body("search.SearchCriteriaSchema", CRITERIA),
                 per_page=PAGE,
                 generate_signed_url=False,
                 save_search_history=False,
@@ -269,16 +272,18 @@ OPERATIONS = {
     ),
     "create_job": Operation(
         lambda plugin, _: plugin.create_job(JOB),
-        lambda sdk, _: [sdk.post_jobs(body=body(JobSchema, JOB))],
+        lambda sdk, _: [sdk.post_jobs(body=body("jobs.JobSchema", JOB))],
     ),
     "update_job": Operation(
         lambda plugin, scene: plugin.update_job(scene.job, PROGRESS),
-        lambda sdk, scene: [sdk.patch_job(scene.job, body=body(JobSchema, KEPT | PROGRESS))],
+        lambda sdk, scene: [sdk.patch_job(scene.job, body=body("jobs.JobSchema", KEPT | PROGRESS))],
     ),
     "update_job with metadata": Operation(
         lambda plugin, scene: plugin.update_job(scene.job, NOTED),
         lambda sdk, scene: [
-            sdk.patch_job(scene.job, body=body(JobSchema, KEPT | NOTED), merge_metadata="true")
+            sdk.patch_job(
+                scene.job, body=body("jobs.JobSchema", KEPT | NOTED), merge_metadata="true"
+            )
         ],
     ),
     "current_user": Operation(
@@ -295,7 +300,9 @@ OPERATIONS = {
     ),
     "notify": Operation(
         lambda plugin, _: plugin.notify(NOTIFICATION),
-        lambda sdk, _: [sdk.post_notifications(body=body(NotificationSchema, NOTIFICATION))],
+        lambda sdk, _: [
+            sdk.post_notifications(body=body("usersnotifications.NotificationSchema", NOTIFICATION))
+        ],
     ),
     "custom_actions": Operation(
         lambda plugin, _: plugin.custom_actions(),
@@ -304,14 +311,16 @@ OPERATIONS = {
     "create_custom_action": Operation(
         lambda plugin, _: plugin.create_custom_action(ACTION),
         lambda sdk, _: [
-            sdk.post_custom_actions_by_context("ASSET", body=body(CustomActionCreateSchema, ACTION))
+            sdk.post_custom_actions_by_context(
+                "ASSET", body=body("assets.CustomActionCreateSchema", ACTION)
+            )
         ],
     ),
     "update_custom_action": Operation(
         lambda plugin, scene: plugin.update_custom_action(scene.action, ACTION),
         lambda sdk, scene: [
             sdk.patch_custom_actions_by_context_by_action(
-                "ASSET", scene.action, body=body(CustomActionSchema, ACTION)
+                "ASSET", scene.action, body=body("assets.CustomActionSchema", ACTION)
             )
         ],
     ),
@@ -338,8 +347,8 @@ OPERATIONS = {
         lambda sdk, scene: [
             sdk.post_storage_bulk(
                 scene.other,
-                body=BulkTransferToStorageSchema(
-                    object_type=BulkTransferToStorageSchemaObjectType.ASSETS,
+                body=model("files.BulkTransferToStorageSchema")(
+                    object_type=model("files.BulkTransferToStorageSchemaObjectType")("assets"),
                     object_ids=[UUID(scene.clip)],
                     format_name="ORIGINAL",
                     file_path="/projects",

@@ -12,12 +12,8 @@ from enum import Enum
 from typing import NamedTuple
 
 import pytest
-from pythonik.assets.models import CustomActionCreateSchema
-from pythonik.files.models import StoragesReadSchema
 from pythonik.files.types import Unset
 from pythonik.friendly import Iconik as Sdk
-from pythonik.jobs.models import JobSchema
-from pythonik.usersnotifications.models import NotificationSchema
 
 from admin.custom_actions import wanted
 from sandbox.server import create_app
@@ -36,6 +32,7 @@ from tests.system.sdk import (
     Scene,
     body,
     faults,
+    model,
     recorded,
     sdk_of,
 )
@@ -118,7 +115,7 @@ def exchanges() -> Exchanges:
 )
 def test_deviations_from_a_model_are_found(row: Row, fault: str) -> None:
     """An unknown field, a value of another type or a missing field is a fault."""
-    first = next(faults(StoragesReadSchema.from_dict({"objects": [row]})), "")
+    first = next(faults(model("files.StoragesReadSchema").from_dict({"objects": [row]})), "")
     assert first.startswith(fault)
     assert bool(first) == bool(fault)
 
@@ -167,10 +164,10 @@ def test_nothing_is_left_out(exchanges: Exchanges) -> None:
 
 
 BODIES = {
-    "POST /API/jobs/v1/jobs/": JobSchema,
-    "PATCH /API/jobs/v1/jobs/<id:job_id>/": JobSchema,
-    "POST /API/users-notifications/v1/notifications/": NotificationSchema,
-    "POST /API/assets/v1/custom_actions/<context>/": CustomActionCreateSchema,
+    "POST /API/jobs/v1/jobs/": "jobs.JobSchema",
+    "PATCH /API/jobs/v1/jobs/<id:job_id>/": "jobs.JobSchema",
+    "POST /API/users-notifications/v1/notifications/": "usersnotifications.NotificationSchema",
+    "POST /API/assets/v1/custom_actions/<context>/": "assets.CustomActionCreateSchema",
 }
 """The SDK's models of the bodies that other parts of the plugin write."""
 
