@@ -11,8 +11,8 @@ from enum import Enum
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from storage_plugin import pages
-from storage_plugin.errors import AccessDenied, IconikError, IconikUnavailable, NotFound
-from storage_plugin.rest import Rest, Row, json_object
+from storage_plugin.errors import AccessDenied, IconikError, NotFound
+from storage_plugin.rest import Rest, Row
 from storage_plugin.webhook import is_uuid
 
 MAX_IDS = 500
@@ -190,9 +190,7 @@ class Iconik:
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
         answer = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
-        with suppress(IconikUnavailable):  # iconik documents no body here, so the body is optional.
-            return id_or_none(json_object(answer), "job_id")
-        return None
+        return id_or_none(answer, "job_id")
 
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:

@@ -17,7 +17,7 @@ from storage_plugin.iconik import (
     number_or_none,
     text_or_none,
 )
-from storage_plugin.rest import Row, json_object
+from storage_plugin.rest import Row
 
 ENDED = frozenset(
     {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
@@ -105,7 +105,7 @@ class BackgroundIconik(Iconik):
     @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return id_of(json_object(self._rest.send("POST", JOBS, json=job)))
+        return id_of(self._rest.send("POST", JOBS, json=job))
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
@@ -114,8 +114,8 @@ class BackgroundIconik(Iconik):
         Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
         query = {"merge_metadata": "true"} if "metadata" in changes else {}
-        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
-        return text_or_none(json_object(response), "status")
+        job = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
+        return text_or_none(job, "status")
 
     @needs("can_read_jobs")
     def job(self, job_id: str) -> JobState:
