@@ -210,7 +210,7 @@ class Rest:
                 stream=True,
             )
             body = _body(response)
-        except (requests.RequestException, ValueError) as error:  # ValueError: a malformed Location.
+        except (requests.RequestException, ValueError) as error:  # A malformed Location.
             raise self._failure(error, call, started=started, limit=half) from None
         self._answered = self.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
