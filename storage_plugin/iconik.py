@@ -4,8 +4,8 @@ https://app.iconik.io/docs/reference.html
 """
 
 import functools
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -18,12 +18,16 @@ from storage_plugin.webhook import is_uuid
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
 
+WORKERS = 16
+"""Threads for one action. At 0.1 s a call they send 160 requests a second, above iconik's limit."""
+
 FILES = "/API/files/v1"
 
 _roles: dict[Callable[..., object], tuple[str, ...]] = {}
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def needs(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -208,7 +212,7 @@ class Iconik:
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
         rows = self._all(f"{FILES}/assets/{asset_id}/files/", {"generate_signed_url": "false"})
-        shared: dict[object, Any] = {}
+        shared = functools.cache(lambda value: value)  # It returns the first of equal values.
         return [_file(_of_asset(row, asset_id), shared) for row in rows]
 
     @needs("can_delete_files")
@@ -271,6 +275,12 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield ids in pieces that fit into one bulk call."""
     for start in range(0, len(ids), MAX_IDS):
         yield ids[start : start + MAX_IDS]
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the result of `work` for each item, computed by threads; stop at the first error."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(work, items))
 
 
 def id_of(row: Row, field: str = "id") -> str:
@@ -348,11 +358,12 @@ def _file_set(row: Row) -> FileSet:
     )
 
 
-def _file(row: Row, shared: dict[object, Any]) -> File:
+def _file(row: Row, shared: Callable[[Any], Any]) -> File:
     """Return a file.
 
     Args:
-        shared: values that many rows have in common, to keep each one in memory only once.
+        row: iconik's row.
+        shared: returns the equal value of an earlier row, if there is one, to save memory.
     """
     claim = Claim(
         format_id=id_of(row, "format_id"),
@@ -362,20 +373,14 @@ def _file(row: Row, shared: dict[object, Any]) -> File:
         format_status=text_or_none(row, "format_status"),
     )
     original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
-    file_set_id, folder = id_of(row, "file_set_id"), text_or_none(row, "directory_path") or ""
     return File(
-        file_set_id=shared.setdefault(file_set_id, file_set_id),
-        claim=shared.setdefault(claim, claim),
-        folder=shared.setdefault(folder, folder),
+        file_set_id=shared(id_of(row, "file_set_id")),
+        claim=shared(claim),
+        folder=shared(text_or_none(row, "directory_path") or ""),
         name=original_name if name in (None, original_name) else str(name),
         original_name=original_name,
-        type=_shared(row, "type"),
-        status=_shared(row, "status"),
+        type=shared(text_or_none(row, "type")),
+        status=shared(text_or_none(row, "status")),
         size=number_or_none(row, "size"),
         checksum=text_or_none(row, "checksum"),
     )
-
-
-def _shared(row: Row, field: str) -> str | None:
-    text = text_or_none(row, field)
-    return sys.intern(text) if text else None
