@@ -199,21 +199,20 @@ class Iconik:
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
-        rows = self._all(f"{FILES}/assets/{asset_id}/file_sets/", {"file_count": "true"})
-        return [_file_set(_of_asset(row, asset_id)) for row in rows]
+        rows = self._of_asset(asset_id, "file_sets/", {"file_count": "true"})
+        return [_file_set(row) for row in rows]
 
     @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
-        rows = self._all(f"{FILES}/assets/{asset_id}/formats/")
-        return [_format(_of_asset(row, asset_id)) for row in rows]
+        return [_format(row) for row in self._of_asset(asset_id, "formats/")]
 
     @needs("can_read_files")
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
-        rows = self._all(f"{FILES}/assets/{asset_id}/files/", {"generate_signed_url": "false"})
+        rows = self._of_asset(asset_id, "files/", {"generate_signed_url": "false"})
         shared = functools.cache(lambda value: value)  # It returns the first of equal values.
-        return [_file(_of_asset(row, asset_id), shared) for row in rows]
+        return [_file(row, shared) for row in rows]
 
     @needs("can_delete_files")
     def delete_file_set(
@@ -258,10 +257,17 @@ class Iconik:
             for row in pages.numbered(self._rest, path, query)
         ]
 
-    def _all(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Row]:
-        """Yield the rows of a list with a cursor; nothing if iconik answers 404."""
+    def _of_asset(
+        self, asset_id: str, path: str, query: Mapping[str, str] | None = None
+    ) -> Iterator[Row]:
+        """Yield the rows of a list below an asset; nothing if iconik answers 404."""
         with suppress(NotFound):
-            yield from pages.by_cursor(self._rest, path, query)
+            for row in pages.by_cursor(self._rest, f"{FILES}/assets/{asset_id}/{path}", query):
+                if str(row.get("asset_id") or asset_id).lower() != asset_id:
+                    raise IconikError(
+                        f"iconik's answer for asset {asset_id} has a row of another asset."
+                    )
+                yield row
 
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
@@ -325,12 +331,6 @@ def number_or_none(row: Row, field: str) -> int | None:
 def lacking(field: str) -> IconikError:
     """Return the error for a row without a field that the plugin needs."""
     return IconikError(f"iconik's answer contains an object without {field}: it is not used.")
-
-
-def _of_asset(row: Row, asset_id: str) -> Row:
-    if str(row.get("asset_id") or asset_id).lower() != asset_id:
-        raise IconikError(f"iconik's answer for asset {asset_id} has a row of another asset.")
-    return row
 
 
 def _storage(row: Row) -> Storage:

@@ -61,13 +61,13 @@ class Patience(NamedTuple):
     ends_when_silent: bool
 
 
-class TokenRenewed(IconikUnavailable):
-    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
-
-
 PATIENT = Patience(attempts=5, read=10.0, ends_when_silent=True)
 HURRIED = Patience(attempts=2, read=3.0, ends_when_silent=False)
 """For requests that must not hold up the work."""
+
+
+class TokenRenewed(IconikUnavailable):
+    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
 
 
 class Rest:
@@ -158,7 +158,8 @@ class Rest:
         failures = 0
         while True:
             try:
-                return self._exchange(method, path, query=query, json=json)[1]
+                _, found = self._exchange(method, path, query=query, json=json)
+                return found
             except (IconikBusy, TokenRenewed):
                 pass  # iconik did nothing, so this was no attempt.
             except IconikUnavailable:
@@ -180,7 +181,8 @@ class Rest:
             Stale: that moment has passed.
             IconikBusy, IconikUnavailable: the request was not served, or the answer is lost.
         """
-        return self._exchange("DELETE", path, query=query, not_after=not_after)[0]
+        status, _ = self._exchange("DELETE", path, query=query, not_after=not_after)
+        return status
 
     def _exchange(
         self,
@@ -256,7 +258,7 @@ def _checked(token: str) -> str:
     return token
 
 
-def _body(response: requests.Response) -> bytes:
+def _body(response: requests.Response) -> bytearray:
     """Read an answer to its end, unless it is too large."""
     body = bytearray()
     with response:
@@ -264,10 +266,10 @@ def _body(response: requests.Response) -> bytes:
             body += chunk
             if len(body) > MAX_ANSWER:
                 raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
-    return bytes(body)
+    return body
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def _json_object(body: bytearray) -> dict[str, Any] | None:
     """Return the JSON object in a body; None: it is something else."""
     try:
         found = json.loads(body)

@@ -75,8 +75,8 @@ class BackgroundIconik(Iconik):
     @needs("can_read_files")
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
         """Whether a format has a file set on a storage, in any state, even without files."""
-        of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
-        return any(True for _ in self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
+        path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
+        return any(True for _ in self._of_asset(asset_id, path))
 
     @needs("can_read_transfers")
     def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
