@@ -1,4 +1,4 @@
-"""Calls to Google's services, which have a time limit and cannot be held up by each other.
+"""Calls to Google's services. Each call has a time limit, and a stuck call holds up no other.
 
 No library of Google's is imported before the first call.
 """
@@ -48,7 +48,7 @@ class GoogleError(Exception):
 
 
 class TimeLimit:
-    """Runs work that cannot be interrupted in threads, and leaves a stuck thread behind.
+    """Runs each piece of work in a thread of its own, and leaves a stuck thread behind.
 
     Args:
         seconds: the time limit for a piece of work.
@@ -63,8 +63,8 @@ class TimeLimit:
         """Run work, and return its result or raise its error.
 
         Raises:
-            GoogleError: with the code `Stuck`, if the work takes too long and its thread goes on by
-                itself; with `TooManyStuck`, if no work is started because too much goes on.
+            GoogleError: `Stuck`: the work takes too long; its thread goes on by itself.
+                `TooManyStuck`: the work is not started, because earlier work still goes on.
         """
         with self._lock:
             self._stuck = [thread for thread in self._stuck if thread.is_alive()]

@@ -29,8 +29,6 @@ REPORTED = {
 METADATA_TIMEOUT = 0.5
 """Seconds to wait for the metadata server."""
 
-PROJECT_PATH = "/computeMetadata/v1/project/project-id"
-
 _ID = re.compile(rb"[a-z0-9.:-]{1,100}")
 _TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
@@ -121,7 +119,10 @@ class Project:
         return self._id
 
     def find_out(self) -> None:
-        """Start to ask the metadata server, unless that was done before."""
+        """Start to ask the metadata server, unless that was done before.
+
+        Call this when serving a request: the server forks after the import, without its threads.
+        """
         with self._lock:
             is_asked, self._is_asked = self._is_asked, True
         if not is_asked:
@@ -129,10 +130,10 @@ class Project:
 
     def _ask(self) -> None:
         host = self._environ.get("GCE_METADATA_HOST", "metadata.google.internal")
+        url = f"http://{host}/computeMetadata/v1/project/project-id"
         headers = {"Metadata-Flavor": "Google"}
         try:
             with new_session() as session:
-                url = f"http://{host}{PROJECT_PATH}"
                 answer = session.get(url, headers=headers, timeout=METADATA_TIMEOUT)
         except requests.RequestException:
             return  # Log lines without it can still be found by their trace.
