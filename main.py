@@ -7,12 +7,12 @@ import time
 import flask
 import functions_framework
 
-from storage_plugin import background, instance, transfers, webhook
+from storage_plugin import background, transfers, webhook
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
 from storage_plugin.background.task import Delivery, read_delivery
 from storage_plugin.errors import CallerError, Fault, PluginError
-from storage_plugin.logs import Log
+from storage_plugin.logs import Log, Project, greeting
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.plan import make_plan
 from storage_plugin.rest import Rest
@@ -22,7 +22,7 @@ from storage_plugin.webhook import Action
 from storage_plugin.wire import new_session
 
 # An instance's requests run in parallel, and share these objects.
-project = instance.Project(os.environ)
+project = Project(os.environ)
 secret_manager = SecretManager()
 warn = functools.partial(Log().write, "WARNING")
 shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access, warn=warn)
@@ -31,7 +31,7 @@ session = new_session()
 pace = Pace()
 task_queue = TaskQueue()
 
-Log().write("INFO", instance.greeting(os.environ))
+Log().write("INFO", greeting(os.environ))
 
 
 @functions_framework.http

@@ -21,7 +21,7 @@ from storage_plugin.iconik import (
 )
 from storage_plugin.pages import rows_of
 from storage_plugin.plan import find_storage
-from storage_plugin.rest import Row, json_object
+from storage_plugin.rest import Row
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 SEARCH = "/API/search/v1/search/"
@@ -74,7 +74,7 @@ class AdminIconik(Iconik):
         query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
         criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
         try:
-            found = json_object(self._rest.send("POST", SEARCH, query=query, json=criteria))
+            found = self._rest.send("POST", SEARCH, query=query, json=criteria)
             formats = [each for asset in found["objects"] for each in asset.get("formats") or ()]
             return {str(each["name"]) for each in formats}
         except (AccessDenied, IconikError, AttributeError, KeyError, TypeError):

@@ -120,19 +120,10 @@ class Stale(IconikTimeout):
 
 
 class IconikBusy(IconikError):
-    """iconik refused a request as one too many, and did nothing.
-
-    Args:
-        message: what happened and what to do.
-        retry_after: seconds that iconik asks the plugin to wait; None: it does not.
-    """
+    """iconik refused a request as one too many, and did nothing."""
 
     status = 503
     can_retry = True
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class OutOfTime(PluginError):

@@ -53,7 +53,7 @@ class Kept(Generic[T]):
         if self._fetched < oldest:
             with self._lock:  # Another thread may have fetched it while this one waited.
                 if self._fetched < oldest:
-                    self._renew(asked - pause, is_check=pause > 0)
+                    self._renew(asked, pause)
         return self._value  # type: ignore[return-value] # It has been fetched.
 
     def last(self, max_age: float) -> T | None:
@@ -64,9 +64,9 @@ class Kept(Generic[T]):
         """Discard the value."""
         self._fetched = NEVER
 
-    def _renew(self, last_fruitless: float, *, is_check: bool) -> None:
-        """Fetch the value, unless a fetch since `last_fruitless` was fruitless."""
-        if self._fruitless >= last_fruitless:
+    def _renew(self, asked: float, pause: float) -> None:
+        """Fetch the value, unless a fetch within the pause before was fruitless."""
+        if self._fruitless >= asked - pause:
             if self._failure:
                 raise copy.copy(self._failure)
             return
@@ -77,5 +77,5 @@ class Kept(Generic[T]):
             self._failure, self._fruitless = error, self._clock()
             raise
         self._fetched = begun
-        if is_check and self._value == before:
+        if pause > 0 and self._value == before:
             self._failure, self._fruitless = None, begun

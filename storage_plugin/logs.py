@@ -5,20 +5,31 @@ https://cloud.google.com/error-reporting/docs/formatting-error-messages
 """
 
 import json
+import platform
 import re
 import secrets
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import metadata
 
+import requests
+
+from storage_plugin import __version__
 from storage_plugin.errors import Fault, PluginError
+from storage_plugin.settings import TIMEOUT
+from storage_plugin.wire import new_session
 
 REPORTED = {
     "@type": "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 }
 """A field that makes Error Reporting show a line."""
 
+METADATA_TIMEOUT = 0.5
+"""Seconds to wait for the metadata server."""
+
+_ID = re.compile(rb"[a-z0-9.:-]{1,100}")
 _TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
 
@@ -85,3 +96,56 @@ def _stack_trace(error: Exception) -> str:
     """Return an error's stack trace without its message, which may quote a header or a body."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     return f"Traceback (most recent call last):\n{frames}{type(error).__name__}"
+
+
+class Project:
+    """The Google Cloud project that the function runs in.
+
+    https://cloud.google.com/run/docs/container-contract#metadata-server
+
+    Args:
+        environ: names the project, or shows that this is Google Cloud.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._id = environ.get("GOOGLE_CLOUD_PROJECT", "")
+        # Only a machine of Google's asks the metadata server, and only once.
+        self._is_asked = bool(self._id) or "K_SERVICE" not in environ
+        self._lock = threading.Lock()
+
+    def get(self) -> str:
+        """Return the project's id; empty: not known yet."""
+        return self._id
+
+    def find_out(self) -> None:
+        """Start to ask the metadata server, unless that was done before.
+
+        Call this when serving a request: the server forks after the import, without its threads.
+        """
+        with self._lock:
+            is_asked, self._is_asked = self._is_asked, True
+        if not is_asked:
+            threading.Thread(target=self._ask, name="project", daemon=True).start()
+
+    def _ask(self) -> None:
+        host = self._environ.get("GCE_METADATA_HOST", "metadata.google.internal")
+        url = f"http://{host}/computeMetadata/v1/project/project-id"
+        headers = {"Metadata-Flavor": "Google"}
+        try:
+            with new_session() as session:
+                answer = session.get(url, headers=headers, timeout=METADATA_TIMEOUT)
+        except requests.RequestException:
+            return  # Log lines without it can still be found by their trace.
+        if answer.ok and _ID.fullmatch(answer.content):
+            self._id = answer.content.decode()
+
+
+def greeting(environ: Mapping[str, str]) -> str:
+    """Return a sentence with the versions of the software and the time limit of requests."""
+    limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS")
+    return (
+        f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
+        f"{metadata.version('functions-framework')}, time limit "
+        + (f"{limit} s." if limit else f"{TIMEOUT:g} s, because the platform names none.")
+    )

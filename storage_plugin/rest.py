@@ -61,20 +61,13 @@ class Patience(NamedTuple):
     ends_when_silent: bool
 
 
-class TokenRenewed(IconikUnavailable):
-    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
-
-
 PATIENT = Patience(attempts=5, read=10.0, ends_when_silent=True)
 HURRIED = Patience(attempts=2, read=3.0, ends_when_silent=False)
 """For requests that must not hold up the work."""
 
 
-class Answer(NamedTuple):
-    """A successful answer from iconik."""
-
-    status: int
-    body: bytes
+class TokenRenewed(IconikUnavailable):
+    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
 
 
 class Rest:
@@ -147,7 +140,7 @@ class Rest:
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the JSON object at a path."""
-        return json_object(self.send("GET", path, query=query))
+        return self.send("GET", path, query=query)
 
     def send(
         self,
@@ -156,28 +149,25 @@ class Rest:
         *,
         query: Mapping[str, str] | None = None,
         json: Row | None = None,
-    ) -> Answer:
-        """Send a request until iconik serves it, and return the answer.
+    ) -> dict[str, Any]:
+        """Send a request until iconik serves it, and return the JSON object in the answer.
 
         If iconik or the network fails, every request except a POST is repeated, because a repeat is
-        harmless.
+        harmless. The object is empty if the answer to anything but a GET contains none.
         """
-        attempts = 0
+        failures = 0
         while True:
-            self._pace.wait(self.deadline)
-            attempts += 1
             try:
-                return self._exchange(method, path, query=query, json=json)
-            except TokenRenewed:
-                attempts -= 1
-            except IconikBusy as error:
-                self._pace.refused(error.retry_after)
-                attempts -= 1
+                _, found = self._exchange(method, path, query=query, json=json)
+                return found
+            except (IconikBusy, TokenRenewed):
+                pass  # iconik did nothing, so this was no attempt.
             except IconikUnavailable:
-                is_last = attempts == self._patience.attempts or self.deadline.is_over
+                failures += 1
+                is_last = failures == self._patience.attempts or self.deadline.is_over
                 if is_last or method == "POST":
                     raise
-                self._pace.sleep(backoff(attempts), self.deadline)
+                self._pace.sleep(backoff(failures), self.deadline)
 
     def delete(self, path: str, query: Mapping[str, str], *, not_after: float) -> int:
         """Send a DELETE that depends on evidence, once, and return the status of the answer.
@@ -191,12 +181,8 @@ class Rest:
             Stale: that moment has passed.
             IconikBusy, IconikUnavailable: the request was not served, or the answer is lost.
         """
-        self._pace.wait(self.deadline)
-        try:
-            return self._exchange("DELETE", path, query=query, not_after=not_after).status
-        except IconikBusy as error:
-            self._pace.refused(error.retry_after)
-            raise
+        status, _ = self._exchange("DELETE", path, query=query, not_after=not_after)
+        return status
 
     def _exchange(
         self,
@@ -206,8 +192,9 @@ class Rest:
         query: Row | None = None,
         json: Row | None = None,
         not_after: float = math.inf,
-    ) -> Answer:
-        """Send a request once, and return the answer if it is a success."""
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a request once; if iconik serves it, return the status and the JSON object."""
+        self._pace.wait(self.deadline)
         call, token, started = f"{method} {path}", self._token, self.now()
         if started >= not_after:
             raise Stale(f"iconik is too slow for a safe {call}: try again later.")
@@ -225,28 +212,29 @@ class Rest:
                 stream=True,
             )
             body = _body(response)
-        except (requests.RequestException, ValueError) as error:
-            # A malformed Location is a ValueError. The message may quote a header: leave it out.
-            if not _is_timeout(error):
-                raise IconikUnavailable(
-                    f"iconik cannot be reached for {call} ({type(error).__name__}): try again."
-                ) from None
-            if half < self._patience.read:  # The time was short; iconik is not slow.
-                raise OutOfTime(f"Not enough time is left for {call}.") from None
-            raise self._timeout(call, started) from None
+        except (requests.RequestException, ValueError) as error:  # A malformed Location.
+            raise self._failure(error, call, started=started, limit=half) from None
         self._answered = self.now()
         if response.status_code == requests.codes.unauthorized and self._renews(token):
             raise TokenRenewed("The application token has changed: try again.")
-        if refusal := _refusal(call, response):
+        if response.status_code == requests.codes.too_many_requests:
+            self._pace.refused(_retry_after(response))
+        if refusal := _refusal(call, response.status_code):
             raise refusal
         self._pace.accepted()
-        answer = Answer(response.status_code, body)
-        if method == "GET":
-            json_object(answer)  # Repeat the request if the answer is incomplete.
-        return answer
+        found = _json_object(body)
+        if found is None and method == "GET":
+            raise IconikUnavailable("iconik's answer is not a JSON object: try again later.")
+        return response.status_code, found or {}
 
-    def _timeout(self, call: str, started: float) -> IconikTimeout:
-        """Return the error for an unanswered request; if iconik hangs, end the deadline."""
+    def _failure(self, error: Exception, call: str, *, started: float, limit: float) -> PluginError:
+        """Return the error for a request without an answer; if iconik hangs, end the deadline."""
+        if not _is_timeout(error):
+            # The error's own message may quote a header: leave it out.
+            reason = type(error).__name__
+            return IconikUnavailable(f"iconik cannot be reached for {call} ({reason}): try again.")
+        if limit < self._patience.read:  # The time was short; iconik is not slow.
+            return OutOfTime(f"Not enough time is left for {call}.")
         waited, silence = self.now() - started, self.now() - self._answered
         if self._patience.ends_when_silent and silence >= SILENCE * waited:
             self.deadline.end()
@@ -270,18 +258,7 @@ def _checked(token: str) -> str:
     return token
 
 
-def json_object(answer: Answer) -> dict[str, Any]:
-    """Return the JSON object in an answer."""
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise IconikUnavailable("iconik's answer is not a JSON object: try again later.")
-    return found
-
-
-def _body(response: requests.Response) -> bytes:
+def _body(response: requests.Response) -> bytearray:
     """Read an answer to its end, unless it is too large."""
     body = bytearray()
     with response:
@@ -289,7 +266,16 @@ def _body(response: requests.Response) -> bytes:
             body += chunk
             if len(body) > MAX_ANSWER:
                 raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
-    return bytes(body)
+    return body
+
+
+def _json_object(body: bytearray) -> dict[str, Any] | None:
+    """Return the JSON object in a body; None: it is something else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _is_timeout(error: Exception) -> bool:
@@ -298,9 +284,16 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError)
 
 
-def _refusal(call: str, response: requests.Response) -> PluginError | None:
-    """Return the error for iconik's answer; None: the answer is a success."""
-    status = response.status_code
+def _retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that iconik asks the plugin to wait; None: it does not."""
+    try:
+        return Retry().parse_retry_after(response.headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
+
+
+def _refusal(call: str, status: int) -> PluginError | None:
+    """Return the error for the status of an answer; None: it is a success."""
     if 200 <= status < 300:
         return None
     if status == requests.codes.unauthorized:
@@ -313,10 +306,6 @@ def _refusal(call: str, response: requests.Response) -> PluginError | None:
     if status == requests.codes.not_found:
         return NotFound(f"iconik found nothing for {call}.")
     if status == requests.codes.too_many_requests:
-        try:
-            retry_after = Retry().parse_retry_after(response.headers.get("Retry-After", ""))
-        except (InvalidHeader, ValueError, OverflowError):
-            retry_after = None
-        return IconikBusy("iconik receives too many requests: try again in a minute.", retry_after)
+        return IconikBusy("iconik receives too many requests: try again in a minute.")
     kind = IconikUnavailable if status >= 500 else IconikError
     return kind(f"iconik answered {call} with {status}: try again later.")

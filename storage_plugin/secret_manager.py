@@ -5,16 +5,14 @@ https://cloud.google.com/run/docs/configuring/services/secrets
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError
+from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError, TimeLimit
 from storage_plugin.kept import Kept
-from storage_plugin.time_limit import Stuck, TimeLimit
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -66,7 +64,7 @@ class SecretManager:
     """Google Secret Manager."""
 
     def __init__(self) -> None:
-        self._client = GoogleClient(_make_client)
+        self._client = GoogleClient(_connect)
 
     def access(self, name: str) -> str:
         """Return the latest version of a secret.
@@ -89,11 +87,10 @@ class SecretManager:
         except GoogleError as error:
             why = REMEDIES.get(error.code, UNUSABLE)
             why = why.format(code=error.code, project=self._client.project)
-            kind = SecretOutOfReach if error.passes else SecretUnavailable
-            raise unavailable(name, why, kind=kind, severity=error.severity) from None
+            raise unavailable(name, why, error) from None
 
 
-def _make_client(credentials: "Credentials") -> "SecretManagerServiceClient":
+def _connect(credentials: "Credentials") -> "SecretManagerServiceClient":
     from google.cloud.secretmanager import SecretManagerServiceClient
 
     return SecretManagerServiceClient(credentials=credentials)
@@ -129,7 +126,6 @@ class Secret:
         self._limit = TimeLimit(SECONDS)
         self._warned = float("-inf")
         self._flaw = ""
-        self._lock = threading.Lock()
 
     @property
     def source(self) -> str:
@@ -155,7 +151,10 @@ class Secret:
         value = value.removesuffix("\n").removesuffix("\r")
         if not value:
             raise unavailable(self.name, f"It is empty: set it, here or in {self._variable}.")
-        self._report(find_flaw(value))
+        flaw, known_flaw = find_flaw(value), self._flaw
+        self._flaw = flaw
+        if flaw not in ("", known_flaw):
+            self._warn(f"The secret {self.name} {flaw}, which counts as part of the secret.")
         return value
 
     @property
@@ -192,42 +191,31 @@ class Secret:
             raise
 
     def _read_file(self, path: str) -> str:
+        """Return the secret in a mounted file. Google fetches it each time the file is read."""
+
+        def read() -> bytes:
+            with Path(path).open("rb") as file:
+                return file.read(MAX_BYTES + 1)
+
+        cause = None
         try:
-            return self._limit.run(lambda: read_file(self.name, path))
-        except Stuck as error:
-            why = f"Reading the file {path} takes too long ({type(error).__name__}): try again."
-            raise unavailable(
-                self.name, why, kind=SecretOutOfReach, severity=error.severity
-            ) from None
-
-    def _report(self, flaw: str) -> None:
-        """Log a possible flaw of the secret once."""
-        with self._lock:
-            is_new, self._flaw = flaw != self._flaw, flaw
-        if is_new and flaw:
-            self._warn(f"The secret {self.name} {flaw}, which counts as part of the secret.")
-
-
-def read_file(name: str, path: str) -> str:
-    """Return a secret that is mounted as a file. Google fetches it each time the file is read.
-
-    Raises:
-        SecretUnavailable: the file cannot be read; the detail says why and what to do.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) <= MAX_BYTES:
-            return data.decode()
-        why = f"The file {path} is too large for a secret: name another."
-    except UnicodeDecodeError:
-        why = f"The file {path} is not UTF-8 text: add a version that is."
-    except (FileNotFoundError, PermissionError) as error:
-        why = f"The file {path} cannot be read ({type(error).__name__}): mount the secret there."
-    except OSError as error:
-        why = f"The file {path} cannot be read now ({type(error).__name__}): try again."
-        raise unavailable(name, why, kind=SecretOutOfReach) from None
-    raise unavailable(name, why)
+            data = self._limit.run(read)
+            if len(data) <= MAX_BYTES:
+                return data.decode()
+            why = f"The file {path} is too large for a secret: name another."
+        except UnicodeDecodeError:
+            why = f"The file {path} is not UTF-8 text: add a version that is."
+        except (FileNotFoundError, PermissionError) as error:
+            why = (
+                f"The file {path} cannot be read ({type(error).__name__}): mount the secret there."
+            )
+        except OSError as error:
+            cause = GoogleError(type(error).__name__, passes=True)
+            why = f"The file {path} cannot be read now ({cause.code}): try again."
+        except GoogleError as error:
+            cause = error
+            why = f"Reading the file {path} takes too long ({cause.code}): try again."
+        raise unavailable(self.name, why, cause)
 
 
 def find_flaw(value: str) -> str:
@@ -237,14 +225,16 @@ def find_flaw(value: str) -> str:
     return "has white space around it" if value != value.strip() else ""
 
 
-def unavailable(
-    name: str,
-    why: str,
-    *,
-    kind: type[SecretUnavailable] = SecretUnavailable,
-    severity: str = "ERROR",
-) -> SecretUnavailable:
-    """Return an error that reveals nothing to strangers; its detail is for the administrator."""
+def unavailable(name: str, why: str, cause: GoogleError | None = None) -> SecretUnavailable:
+    """Return an error that reveals nothing to strangers.
+
+    Args:
+        name: the secret's name.
+        why: why it cannot be read and what to do, for the administrator.
+        cause: the error of Google's service; None: the secret itself is unusable.
+    """
+    kind = SecretOutOfReach if cause and cause.passes else SecretUnavailable
     error = kind(f"The secret {name} cannot be read: see the function's log.", why)
-    error.severity = severity
+    if cause:
+        error.severity = cause.severity
     return error

@@ -18,11 +18,10 @@ from storage_plugin.errors import (
     Stale,
 )
 from storage_plugin.evidence import FRESH, Evidence, confirm, look
-from storage_plugin.iconik import Deletion, FileSet, Iconik, chunks
+from storage_plugin.iconik import Deletion, FileSet, Iconik, chunks, side_by_side
 from storage_plugin.plan import Plan, check_removal
 from storage_plugin.progress import Progress
 from storage_plugin.report import Removal, Report
-from storage_plugin.threads import side_by_side
 from storage_plugin.walk import find_assets
 from storage_plugin.webhook import Selection
 

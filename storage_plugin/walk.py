@@ -4,9 +4,8 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from storage_plugin.errors import NotFound
-from storage_plugin.iconik import Iconik, Item
+from storage_plugin.iconik import Iconik, Item, side_by_side
 from storage_plugin.report import Removal
-from storage_plugin.threads import side_by_side
 from storage_plugin.webhook import Selection
 
 CONTAINERS = ("collections", "saved_searches")

@@ -189,7 +189,7 @@ def test_a_copy_that_somebody_else_asks_for_meanwhile(
 ) -> None:
     """What is under way when the copies are to be asked for is left out."""
     monkeypatch.setattr("storage_plugin.iconik.MAX_IDS", 1)
-    monkeypatch.setattr("storage_plugin.threads.WORKERS", 1)
+    monkeypatch.setattr("storage_plugin.iconik.WORKERS", 1)
     renders = [site.only_copy(), site.only_copy()]
     has_file_set = iconik.has_file_set
 

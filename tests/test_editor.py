@@ -10,9 +10,9 @@ from storage_plugin import rest as rest_module
 from storage_plugin.background import job as job_module
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import IconikUnavailable
+from storage_plugin.iconik import WORKERS
 from storage_plugin.pace import Deadline
 from storage_plugin.rest import HURRIED, Rest
-from storage_plugin.threads import WORKERS
 from tests.clicks import EDITOR, Clicks
 from tests.conftest import new_rest
 

@@ -13,7 +13,7 @@ import requests
 from sandbox.function import ROOT, reserved_port, run_function
 from sandbox.secrets import METADATA, PROJECT_PATH, Secrets
 from storage_plugin import __version__
-from storage_plugin.instance import Project, greeting
+from storage_plugin.logs import Project, greeting
 
 
 def test_the_version_is_in_one_place() -> None:

@@ -13,9 +13,8 @@ from flask.testing import FlaskClient
 from sandbox.world import World, new_id
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.google_client import GoogleClient
+from storage_plugin.google_client import MAX_STUCK, GoogleClient
 from storage_plugin.secret_manager import Secret, SecretManager
-from storage_plugin.time_limit import MAX_STUCK
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,7 +120,7 @@ def test_without_threads_nobody_is_let_in_and_that_is_critical(
     """While eight accesses are stuck a request is refused at once, in a line that stands out."""
     may_end, threads = threading.Event(), []
 
-    def hang() -> None:
+    def hang(**_: object) -> None:
         threads.append(threading.current_thread())
         may_end.wait()
         raise google.auth.exceptions.DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
@@ -129,7 +128,7 @@ def test_without_threads_nobody_is_let_in_and_that_is_critical(
     monkeypatch.undo()
     monkeypatch.setattr(google.auth, "default", hang)
     monkeypatch.setattr(
-        secret_manager, "GoogleClient", lambda make: GoogleClient(make, seconds=0.01)
+        secret_manager, "GoogleClient", lambda connect: GoogleClient(connect, seconds=0.01)
     )
     secret = Secret("bz-shared-secret", "BZ_SHARED_SECRET", access=SecretManager().access)
     monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)

@@ -53,7 +53,7 @@ def examples(usual: int) -> settings:
 def sandbox() -> Iterator[Sandbox]:
     """Return an iconik that one thread works on, so that each example can be repeated."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage_plugin.threads.WORKERS", 1)
+        patch.setattr("storage_plugin.iconik.WORKERS", 1)
         yield Sandbox()
 
 

@@ -22,7 +22,7 @@ from storage_plugin.errors import (
     PluginError,
 )
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest, json_object
+from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.wire import new_session
 from tests.conftest import Time, new_rest
@@ -250,7 +250,7 @@ def test_too_many_requests_are_sent_again(
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     answers: list[dict[str, Any]] = [{"status_code": 429, "headers": headers}, {"json": {}}]
     requests_mock.request(method, PATH, answers)
-    assert json_object(rest.send(method, PATH)) == {}
+    assert rest.send(method, PATH) == {}
     assert least <= round(time.now - 1000, 6) <= most
 
 

@@ -376,7 +376,7 @@ def secrets() -> Secrets:
 def manager(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretManager]:
     """Return a SecretManager that has credentials, as on Google Cloud."""
     credentials = Credentials(TOKEN)  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(google.auth, "default", lambda: (credentials, "project"))
+    monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, "project"))
     with secrets.serve() as served:
         client = functools.partial(connect, served["SANDBOX_SECRETS"])
         monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", client)
@@ -436,7 +436,7 @@ def test_some_failures_pass(
 def test_without_credentials_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is not Google's is told so."""
 
-    def default() -> None:
+    def default(**_: object) -> None:
         raise google.auth.exceptions.DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(google.auth, "default", default)
@@ -452,7 +452,7 @@ def test_without_a_project_nothing_is_kept(
     secrets.answers[NAME] = found(b"first")
     credentials, _ = google.auth.default()
     with monkeypatch.context() as patch:
-        patch.setattr(google.auth, "default", lambda: (credentials, None))
+        patch.setattr(google.auth, "default", lambda **_: (credentials, None))
         with pytest.raises(SecretUnavailable):
             manager.access(NAME)
     assert manager.access(NAME) == "first"

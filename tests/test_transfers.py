@@ -6,9 +6,10 @@ from threading import Event
 import pytest
 
 from sandbox.site import CLIP, Site
-from storage_plugin import threads, transfers
+from storage_plugin import iconik as iconik_module
+from storage_plugin import transfers
 from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
-from storage_plugin.iconik import Iconik
+from storage_plugin.iconik import WORKERS, Iconik, side_by_side
 from storage_plugin.pace import Deadline
 from storage_plugin.plan import make_plan
 from storage_plugin.progress import Progress
@@ -286,10 +287,10 @@ def test_after_an_error_nothing_new_is_begun(monkeypatch: pytest.MonkeyPatch) ->
         is_shut.wait()
         done.append(item)
 
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(threads, "WORKERS", 1)
+    monkeypatch.setattr(iconik_module, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(iconik_module, "WORKERS", 1)
     with pytest.raises(IconikError):
-        threads.side_by_side(work, [0, 1, 2, 3])
+        side_by_side(work, [0, 1, 2, 3])
     assert done in ([], [1])
 
 
@@ -401,6 +402,6 @@ def test_near_the_deadline_nothing_is_begun(site: Site, iconik: Iconik, time: Ti
     assert sum(removal.removed for removal in report.removals) == 100 - len(left)
     assert (progress.done, progress.total) == (100 - len(left), 100)
     assert len(site.world.names_on(site.lucidlink)) == len(left)
-    assert 100 - 10 - threads.WORKERS <= len(left) <= 100 - 10
+    assert 100 - 10 - WORKERS <= len(left) <= 100 - 10
     assert isinstance(report.error, OutOfTime)
     assert report.text().startswith(f"{100 - len(left)} of 100 assets removed from LucidLink, ")

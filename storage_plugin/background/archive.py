@@ -15,11 +15,10 @@ from storage_plugin.background.iconik import BROKEN, ENDED, BackgroundIconik, Tr
 from storage_plugin.background.task import Task, Wait
 from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
 from storage_plugin.evidence import Evidence
-from storage_plugin.iconik import FileSet, chunks
+from storage_plugin.iconik import FileSet, chunks, side_by_side
 from storage_plugin.plan import Plan
 from storage_plugin.report import Removal, Tally
 from storage_plugin.rule import UNFINISHED
-from storage_plugin.threads import side_by_side
 
 MAX_WAIT = 24 * 3600
 """Seconds to wait for copies."""

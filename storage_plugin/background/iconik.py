@@ -17,7 +17,7 @@ from storage_plugin.iconik import (
     number_or_none,
     text_or_none,
 )
-from storage_plugin.rest import Row, json_object
+from storage_plugin.rest import Row
 
 ENDED = frozenset(
     {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
@@ -75,8 +75,8 @@ class BackgroundIconik(Iconik):
     @needs("can_read_files")
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
         """Whether a format has a file set on a storage, in any state, even without files."""
-        of_format = f"{FILES}/assets/{asset_id}/formats/{format_id}"
-        return any(True for _ in self._all(f"{of_format}/storages/{storage_id}/file_sets/"))
+        path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
+        return any(True for _ in self._of_asset(asset_id, path))
 
     @needs("can_read_transfers")
     def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
@@ -105,7 +105,7 @@ class BackgroundIconik(Iconik):
     @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return id_of(json_object(self._rest.send("POST", JOBS, json=job)))
+        return id_of(self._rest.send("POST", JOBS, json=job))
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
@@ -114,8 +114,8 @@ class BackgroundIconik(Iconik):
         Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
         query = {"merge_metadata": "true"} if "metadata" in changes else {}
-        response = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
-        return text_or_none(json_object(response), "status")
+        job = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
+        return text_or_none(job, "status")
 
     @needs("can_read_jobs")
     def job(self, job_id: str) -> JobState:

@@ -14,10 +14,9 @@ import requests
 
 from storage_plugin.background.task import Task
 from storage_plugin.errors import PluginError
-from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError
+from storage_plugin.google_client import SECONDS, GoogleClient, GoogleError, TimeLimit
 from storage_plugin.kept import Kept
 from storage_plugin.settings import Settings
-from storage_plugin.time_limit import Stuck, TimeLimit
 from storage_plugin.wire import new_session
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class TaskQueue:
         certificates_url: str = "https://www.googleapis.com/oauth2/v1/certs",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = GoogleClient(_make_client)
+        self._client = GoogleClient(_connect)
         fetch = functools.partial(_fetch_certificates, certificates_url, TimeLimit(SECONDS))
         self._certificates = Kept(fetch, CERTIFICATES_KEPT, clock)
 
@@ -147,7 +146,7 @@ class TaskQueue:
             return False
 
 
-def _make_client(credentials: "Credentials") -> "CloudTasksClient":
+def _connect(credentials: "Credentials") -> "CloudTasksClient":
     from google.cloud.tasks_v2 import CloudTasksClient
 
     return CloudTasksClient(credentials=credentials)
@@ -182,7 +181,7 @@ def _fetch_certificates(url: str, limit: TimeLimit) -> dict[str, str]:
     failure = QueueUnavailable("Google's certificates cannot be read: try again.")
     try:
         return limit.run(lambda: _download_certificates(url))
-    except Stuck as error:
+    except GoogleError as error:
         failure.severity = error.severity
     except Exception:  # noqa: BLE001, S110 - A malformed answer may cause any error.
         pass
