@@ -1,7 +1,7 @@
 """The result of a removal: the answer, the log lines, and the sentence for the editor."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 
 from storage_plugin.errors import (
     AdministratorError,
@@ -172,6 +172,11 @@ class Report:
     def tally(self) -> Tally:
         """The results of all assets, including those that were finished before."""
         return self.before + Tally.of(self.removals)
+
+    @property
+    def finished(self) -> "Report":
+        """The report on only the assets with nothing left to do."""
+        return replace(self, removals=[removal for removal in self.removals if removal.is_done])
 
     @property
     def notable(self) -> list[Removal]:

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from storage_plugin import transfers
 from storage_plugin.background import overtaken
@@ -20,7 +19,7 @@ from storage_plugin.background.task import Delivery, Pins, Task
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import Plan, check_removal, make_plan
 from storage_plugin.progress import Progress
-from storage_plugin.report import Report, Tally, count
+from storage_plugin.report import NO_ASSETS, Report, count
 from storage_plugin.webhook import Selection
 
 PART = 3_000
@@ -47,7 +46,9 @@ def remove(run: Run) -> str:
 
 def report_failure(run: Run, error: PluginError) -> None:
     """Show a failed Add as a job, and notify the editor."""
-    Job(run).report_failure(error)
+    job = Job(run)
+    job.open()
+    job.close(Report(failure=error))
 
 
 def defer(run: Run) -> str:
@@ -64,10 +65,9 @@ def defer(run: Run) -> str:
         _hand_over(run, Task(run.action, Pins.of(run.settings, plan), job.id), selections)
         job.wait_for_queue()
     except PluginError as error:
-        if job.id:
-            job.close(Report(failure=error))
-        else:
-            job.report_failure(error)
+        if not job.id:
+            job.open()
+        job.close(Report(failure=error))
         raise
     return "OK"
 
@@ -107,7 +107,7 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
     if report.can_retry and not delivery.is_last:
         job.say("Not finished yet. The removal continues automatically.")
         return report.answer()
-    following = _come_back(run, delivery, archive, report) if archive else 0
+    following = _come_back(run, delivery, archive, report)
     if following:
         waiting, total = report.tally.waiting, report.tally.total
         progress.done = total - waiting
@@ -116,29 +116,10 @@ def _resume_removal(run: Run, delivery: Delivery) -> str:
         job.say(sentence)
         if following == 1:
             return f"OK: {sentence}"
-    return _conclude(job, report, following)
-
-
-def _conclude(job: Job, report: Report, following: int) -> str:
-    """Show the result of a task, and return the answer.
-
-    Args:
-        job: the job in iconik.
-        report: the result of the task.
-        following: the number of tasks that will do the rest.
-
-    Raises:
-        EndNotShown: the job does not show the result; the queue must deliver the task again.
-        Concluded: the task failed for good.
-    """
-    if following:
-        report = replace(report, removals=[each for each in report.removals if each.is_done])
-    if not job.close_part(report, split=following):
-        raise EndNotShown("The job in iconik does not show the result yet: the queue tries again.")
-    try:
-        return report.answer()
-    except PluginError as error:  # Even if a repeat could succeed: the job shows the result.
-        raise Concluded(str(error), error.detail) from None
+        report = report.finished
+    if not job.close(report, split=following):
+        raise EndNotShown
+    return report.answer()
 
 
 def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
@@ -147,6 +128,8 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
     if state.status == "ABORT_PENDING":
         job.abort()
         return "OK: It was aborted."
+    if job.shows_part and state.status not in ENDED and not job.close_parts():
+        raise EndNotShown
     if state.status in ENDED or job.shows_part:
         return "OK: It had already ended."
     if state.status == "PAUSED" and task.pins:
@@ -193,7 +176,7 @@ def _checked(plan: Plan, pins: Pins | None) -> Plan:
     return pins.check(plan)
 
 
-def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -> int:
+def _come_back(run: Run, delivery: Delivery, archive: Archive | None, report: Report) -> int:
     """If something waits for its copy, hand the unfinished assets to the queue again.
 
     Returns:
@@ -202,12 +185,11 @@ def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -
     Raises:
         QueueUnavailable: the queue may accept them later.
     """
-    if not report.tally.waiting:
+    if not archive or not report.tally.waiting:
         return 0
-    done = [removal for removal in report.removals if removal.is_done]
     left = [(each.object_type, each.object_id) for each in report.removals if not each.is_done]
     selections = list(_split(left))
-    before = report.before + Tally.of(done) if len(selections) == 1 else Tally()
+    before = report.finished.tally if len(selections) == 1 else NO_ASSETS
     wait, pause = archive.next_wait(before)
     try:
         _hand_over(run, delivery.task._replace(wait=wait, pause=pause), selections)
