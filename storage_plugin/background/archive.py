@@ -57,9 +57,9 @@ class Archive:
         Args:
             before: the finished assets.
         """
-        times, left = self._wait.times + 1, max(0, math.ceil(self._ends - time.time()))
+        times, left = self._wait.times, max(0, math.ceil(self._ends - time.time()))
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times, 10), left)
-        return Wait(times, dict(self._awaited), tuple(self._jobs), before), pause
+        return Wait(times + 1, dict(self._awaited), tuple(self._jobs), before), pause
 
     def explain(
         self, asset_id: str, file_set: FileSet, evidence: Evidence, reason: str

@@ -22,7 +22,7 @@ def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | N
     cannot find out. Transfers to the masters' storage that the removal requested do not count.
     """
     task = delivery.task
-    if not (delivery.retries or task.has_waited or time.time() > task.clicked + LATE):
+    if not (delivery.retries or task.wait.times or time.time() > task.clicked + LATE):
         return None
     own = set(task.wait.jobs)
 

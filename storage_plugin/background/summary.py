@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from storage_plugin.background.task import MALFORMED
 from storage_plugin.report import NO_ASSETS, Tally
 
 NAMED = 10
@@ -41,7 +42,7 @@ class Summary:
         """Return the summary in a job's metadata.
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: the metadata is malformed.
+            The errors in MALFORMED: the metadata is malformed.
         """
         return cls(
             tally=Tally(**{name: int(number) for name, number in value["tally"].items()}),
@@ -86,7 +87,7 @@ def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
     parts = {}
     for key, note in metadata.items():
         if key.startswith(PART):
-            with suppress(AttributeError, KeyError, TypeError, ValueError):
+            with suppress(*MALFORMED):
                 parts[key.removeprefix(PART)] = Summary.read(note)
     return parts
 

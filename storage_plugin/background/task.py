@@ -7,9 +7,10 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError
 from storage_plugin.plan import Plan
@@ -20,11 +21,11 @@ from storage_plugin.webhook import Action, Selection, is_uuid, read_object
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
-T = TypeVar("T")
-
 ATTEMPTS = 20
 """How often the queue delivers a task. `make deploy` sets up the queue with this number."""
 
+MALFORMED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""The errors of reading JSON whose content is not as expected."""
 
 PINNED = (
     "storage_name",
@@ -84,13 +85,13 @@ class Wait:
     """The memory of a removal that waits for copies on the masters' storage.
 
     Attributes:
-        times: the number of looks since the copies were requested; -1: none yet.
+        times: the number of looks that found copies missing.
         awaited: the awaited copies: the id of each format to the id of its asset.
         jobs: the ids of iconik's copy jobs, if iconik sent them.
         before: the finished assets.
     """
 
-    times: int = -1
+    times: int = 0
     awaited: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[str, ...] = ()
     before: Tally = NO_ASSETS
@@ -131,11 +132,6 @@ class Task(NamedTuple):
     def clicked(self) -> float:
         """The time of the click, in seconds since 1970; now, if it is unknown."""
         return self.pins.clicked if self.pins else time.time()
-
-    @property
-    def has_waited(self) -> bool:
-        """Whether the removal had to wait for copies."""
-        return self.wait.times >= 0
 
     def body(self) -> bytes:
         """Return the payload of the task, in JSON. The token that iconik sent is not in it."""
@@ -185,24 +181,21 @@ def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
     """
     payload = read_object(body)
     job_id, part = payload.get("job_id"), payload.get("part")
+    pins, wait = None, FIRST
+    with suppress(*MALFORMED):
+        pins = _pins(payload["pins"])
+    with suppress(*MALFORMED):
+        wait = _wait(payload["wait"])
     task = Task(
         action,
-        _tried(_pins, payload.get("pins")),
+        pins,
         str(job_id) if is_uuid(job_id) else None,
-        _tried(_wait, payload.get("wait")) or FIRST,
+        wait,
         part if isinstance(part, str) and re.fullmatch(r"[0-9.]{1,40}", part) else "",
         headers.get("X-CloudTasks-TaskName", ""),
     )
     retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
     return Delivery(task, int(retries) if re.fullmatch(r"[0-9]{1,9}", retries, re.ASCII) else 0)
-
-
-def _tried(read: Callable[[Any], T], value: object) -> T | None:
-    """Return the result of reading a value; None: the value is malformed."""
-    try:
-        return read(value)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
 
 
 def _pins(value: Any) -> Pins:
