@@ -214,7 +214,7 @@ def _deploy_function(gcloud: Gcloud, target: Target) -> files.Deployment:
     account = files.email(ACCOUNT, target.project)
     options = f"{OPTIONS} --timeout={timeout} --service-account={account} --region={target.region}"
     digest, last, found = _digest(options, target), files.Deployment.read(), _find(gcloud, target)
-    if last and (last.digest, last.updated) == (digest, found.get("updateTime")):
+    if (last.digest, last.updated) == (digest, found.get("updateTime")):
         gcloud.say("The function is up to date.")
         return last
     with tempfile.TemporaryDirectory() as folder:

@@ -67,13 +67,15 @@ def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storag
         name: the name of the storage.
 
     Raises:
-        AdministratorError: no storage has the name, or several have it.
+        AdministratorError: no storage has the name, or several have it; the message lists all
+            names.
     """
     found = [storage for storage in storages if storage.name == name]
     if len(found) != 1:
+        names = ", ".join(sorted(str(storage.name) for storage in storages)) or "none"
         raise AdministratorError(
             f"{setting}: the token's user sees {len(found) or 'no'} storages named {name}; "
-            "there must be exactly one."
+            f"there must be exactly one. That user sees {names}."
         )
     return found[0]
 
