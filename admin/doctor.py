@@ -94,8 +94,7 @@ def examine(url: str, shared_secret: Secret, token: Secret) -> Iterator[Finding]
     has_token = yield from _guarded(token.name, _examine_secret(token))
     url = url or (settings.function_url if settings else "")
     if settings and has_token:
-        iconik = connect(settings, token)
-        yield from _guarded("iconik", _examine_iconik(iconik, settings, url=url, secret=secret))
+        yield from _guarded("iconik", _examine_iconik(settings, token, url=url, secret=secret))
     yield from _examine_function(url, secret)
     if settings and settings.task_queue:
         yield from _examine_queue(settings.task_queue, settings.function_url, url)
@@ -125,8 +124,9 @@ def _examine_secret(secret: Secret) -> Examination[str]:
 
 
 def _examine_iconik(
-    iconik: AdminIconik, settings: Settings, *, url: str, secret: str | None
+    settings: Settings, token: Secret, *, url: str, secret: str | None
 ) -> Examination[None]:
+    iconik = connect(settings, token)
     user = iconik.current_user()
     yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
     if user.is_admin is False:
