@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from storage_plugin.background.iconik import USER
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
 from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
 from storage_plugin.pace import Deadline, Pace
@@ -20,7 +21,6 @@ from storage_plugin.wire import new_session
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 SEARCH = "/API/search/v1/search/"
-USER = "/API/users/v1/users/current/"
 
 
 class User(NamedTuple):

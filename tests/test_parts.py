@@ -6,7 +6,6 @@ import math
 import pytest
 
 from sandbox.site import CLIP, Site
-from sandbox.world import Row
 from storage_plugin import background
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import IconikUnavailable
@@ -74,23 +73,25 @@ def test_a_part_that_cannot_be_noted_is_delivered_again(clicks: Clicks) -> None:
     assert clicks.job["status"] == "FINISHED"
 
 
+@pytest.mark.parametrize("call", ["job", "update_job"])
 def test_a_result_that_is_noted_but_not_shown_is_shown_later(
-    clicks: Clicks, monkeypatch: pytest.MonkeyPatch
+    clicks: Clicks, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """If the job cannot be ended after its last part, the next delivery ends it."""
+    """If the job cannot be ended after its last part is noted, the next delivery ends it."""
     for _ in range(3):
         clicks.site.asset()
     clicks.later()
     clicks.deliver(0)
-    update = BackgroundIconik.update_job
+    real, calls = getattr(BackgroundIconik, call), itertools.count()
 
-    def refuse_to_end(iconik: BackgroundIconik, job_id: str, changes: Row) -> str | None:
-        if "status" in changes:
+    def fail(*arguments: object) -> object:
+        is_end = next(calls) % 2 if call == "job" else "status" in repr(arguments[-1])
+        if is_end:
             raise IconikUnavailable("iconik is away.")
-        return update(iconik, job_id, changes)
+        return real(*arguments)
 
     with monkeypatch.context() as context:
-        context.setattr(BackgroundIconik, "update_job", refuse_to_end)
+        context.setattr(BackgroundIconik, call, fail)
         for _ in range(2):
             assert clicks.deliver(1).startswith("EndNotShown: ")
             assert clicks.job["status"] == "STARTED"

@@ -130,12 +130,11 @@ class Job:
         if self.id:
             try:
                 self._shown = self._iconik.job(self.id)
-            except NotFound as error:  # Deleting the job does not abort the removal.
-                self.id = None
-                self._warn(error)
             except PluginError as error:
                 if error.can_retry:
                     raise
+                if isinstance(error, NotFound):  # Deleting the job does not abort the removal.
+                    self.id = None
                 self._warn(error)
         return self._shown
 
@@ -212,17 +211,16 @@ class Job:
 
     def _summary(self, report: Report) -> Summary:
         """Return a report as a summary for editors, with titles of assets and the next step."""
-        reference = self._run.log.reference
         if report.failure:
-            return Summary(failure=f"{report.failure.for_editor(reference)}.")
-        notes = [self._note(removal, reference) for removal in report.notable[:NAMED]]
+            return Summary(failure=f"{report.failure.for_editor(self._run.log.reference)}.")
+        notes = [self._note(removal) for removal in report.notable[:NAMED]]
         advice = "Repeat the action." if report.can_retry else ""
         return Summary(report.tally, tuple(notes), len(report.notable), report.halt, advice)
 
-    def _note(self, removal: Removal, reference: str) -> str:
+    def _note(self, removal: Removal) -> str:
         reasons = [*removal.reasons]
         if removal.error and removal.end == "failed":
-            reasons.append(f"it failed. {removal.error.for_editor(reference)}")
+            reasons.append(f"it failed. {removal.error.for_editor(self._run.log.reference)}")
         return f"{self._name(removal)}: {'; '.join(reasons)}"
 
     def _update(self, progress: Progress, is_over: threading.Event, opens: bool) -> None:
@@ -309,9 +307,5 @@ class Job:
 
 
 def _pause(seconds: float) -> float:
-    """Return the seconds until the next update.
-
-    Args:
-        seconds: the time that the removal has taken so far.
-    """
+    """Return the seconds until the next update of a removal that has taken some seconds."""
     return min(10 * PAUSE, max(PAUSE, seconds / 10))
