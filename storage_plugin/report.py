@@ -60,7 +60,8 @@ class Removal:
     @property
     def reason(self) -> str:
         """The reasons and the error, for administrators."""
-        return "; ".join([*self.reasons, *([str(self.error)] if self.error else [])]).rstrip(".")
+        reasons = [*self.reasons, str(self.error)] if self.error else self.reasons
+        return "; ".join(reasons).rstrip(".")
 
     def write_log(self, log: Log) -> None:
         """Log an asset that stayed or failed."""

@@ -54,13 +54,11 @@ def report_failure(run: Run, error: PluginError) -> None:
 def defer(run: Run) -> str:
     """Hand an action to the queue, and return the answer. A removal's job appears at once."""
     run.log.figures["queue"] = "handed over"
-    job, is_removal = Job(run), run.action.name == "remove"
+    job, selections = Job(run), list(_split(run.action.selection.objects()))
     try:
         plan = make_plan(run.iconik(), run.settings)
-        if is_removal:
+        if run.action.name == "remove":
             check_removal(plan)
-        selections = list(_split(run.action.selection.objects()))
-        if is_removal:
             job.open(parts=len(selections))
         _hand_over(run, Task(run.action, Pins.of(run.settings, plan), job.id), selections)
         job.wait_for_queue()
@@ -128,9 +126,11 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
     if state.status == "ABORT_PENDING":
         job.abort()
         return "OK: It was aborted."
-    if job.shows_part and state.status not in ENDED and not job.close_parts():
-        raise EndNotShown
-    if state.status in ENDED or job.shows_part:
+    if state.status in ENDED:
+        return "OK: It had already ended."
+    if job.shows_part:
+        if not job.close_parts():  # An earlier delivery may have been unable to end the job.
+            raise EndNotShown
         return "OK: It had already ended."
     if state.status == "PAUSED" and task.pins:
         if time.time() > task.pins.clicked + MAX_WAIT:

@@ -151,8 +151,11 @@ class Job:
         """
         done, total = self._shown.processed, self._shown.total
         progress = f", with {done} of {count(total, 'asset')} done" if total else ""
-        if not self._show(status="ABORTED", message=f"{why}{progress}."):
-            raise EndNotShown
+        with self._tried():
+            changes = {"status": "ABORTED", "message": f"{why}{progress}."}
+            self._iconik.update_job(str(self.id), changes)
+            return
+        raise EndNotShown
 
     def say(self, message: str) -> None:
         """Show a message while the job goes on."""
@@ -177,13 +180,11 @@ class Job:
 
     def close_parts(self) -> bool:
         """If the results of all parts are noted, show them; return whether no call failed."""
-        try:
+        with self._tried():
             self._shown = self._iconik.job(str(self.id))
-        except PluginError as error:
-            self._warn(error)
-            return False
-        parts = finished_parts(self._shown.metadata)
-        return not parts or self._end(sum(parts, Summary()))
+            parts = finished_parts(self._shown.metadata)
+            return not parts or self._end(sum(parts, Summary()))
+        return False
 
     def _end(self, summary: Summary) -> bool:
         """Show a summary; return whether the job, if there is one, shows it."""
@@ -201,13 +202,11 @@ class Job:
 
     def _show(self, **changes: Any) -> bool:
         """Change the job, if there is one, and show the progress; return whether that worked."""
-        try:
+        with self._tried():
             if self.id:
                 self._iconik.update_job(self.id, self._state() | changes)
-        except PluginError as error:
-            self._warn(error)
-            return False
-        return True
+            return True
+        return False
 
     def _summary(self, report: Report) -> Summary:
         """Return a report as a summary for editors, with titles of assets and the next step."""

@@ -11,7 +11,7 @@ from storage_plugin.report import NO_ASSETS, Tally
 NAMED = 10
 """The number of assets that a job names; the log names all."""
 
-PART = "part "
+PREFIX = "part "
 """The prefix of the keys of parts in a job's metadata."""
 
 
@@ -70,7 +70,7 @@ class Summary:
         Args:
             part: the part; see `Task.part`.
         """
-        return {f"{PART}{part}": asdict(self)}
+        return {f"{PREFIX}{part}": asdict(self)}
 
     @property
     def status(self) -> str:
@@ -86,9 +86,9 @@ def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
     """Return the parts of a removal that are noted in its job, without malformed ones."""
     parts = {}
     for key, note in metadata.items():
-        if key.startswith(PART):
+        if key.startswith(PREFIX):
             with suppress(*MALFORMED):
-                parts[key.removeprefix(PART)] = Summary.read(note)
+                parts[key.removeprefix(PREFIX)] = Summary.read(note)
     return parts
 
 
