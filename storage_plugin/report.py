@@ -114,7 +114,7 @@ class Tally:
         """The number of all assets."""
         return self.done + self.stayed + self.failed + self.left
 
-    def status(self, halt: str = "") -> str:
+    def status(self, halt: str) -> str:
         """Return the result of a removal as a status of iconik's jobs.
 
         Args:
@@ -126,7 +126,7 @@ class Tally:
             return "FAILED"
         return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
 
-    def sentence(self, storage_name: str, halt: str = "") -> str:
+    def sentence(self, storage_name: str, halt: str) -> str:
         """Return the numbers as a sentence for editors.
 
         Args:

@@ -15,7 +15,7 @@ from storage_plugin.background.archive import MAX_WAIT, Archive
 from storage_plugin.background.iconik import ENDED
 from storage_plugin.background.job import EndNotShown, Job
 from storage_plugin.background.run import Run
-from storage_plugin.background.task import Delivery, Pins, Task
+from storage_plugin.background.task import Pins, Task
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import Plan, check_removal, make_plan
 from storage_plugin.progress import Progress
@@ -37,9 +37,9 @@ class Concluded(PluginError):
 
 def remove(run: Run) -> str:
     """Remove the selection now, show a job meanwhile, and return the answer."""
-    job, progress = Job(run), Progress(run.rest.deadline)
-    with job.updated(progress, opens=True):
-        report, _ = _remove(run, progress)
+    job = Job(run)
+    with job.updated():
+        report, _ = _remove(run, job.progress)
     job.close(report)
     return report.answer()
 
@@ -70,45 +70,42 @@ def defer(run: Run) -> str:
     return "OK"
 
 
-def resume(run: Run, delivery: Delivery) -> str:
+def resume(run: Run, task: Task) -> str:
     """Do the task that the queue delivers, and return the answer.
 
     Raises:
         Concluded: the task failed for good.
         PluginError: the queue must deliver the task again.
     """
-    pins = delivery.task.pins
-    if pins:
-        run = run._replace(settings=pins.applied_to(run.settings))
+    if task.pins:
+        run = run._replace(settings=task.pins.applied_to(run.settings))
     try:
         if run.action.name == "remove":
-            return _resume_removal(run, delivery)
-        plan = _checked(make_plan(run.iconik(), run.settings), pins)
+            return _resume_removal(run, task)
+        plan = _checked(make_plan(run.iconik(), run.settings), task.pins)
         transfers.add(run.iconik(), run.action.selection, plan)
         return "OK"
     except PluginError as error:
-        if error.can_retry and not delivery.is_last:
+        if error.can_retry and not task.is_last:
             raise
         if run.action.name == "add":
             report_failure(run, error)
         raise Concluded(str(error), error.detail) from None
 
 
-def _resume_removal(run: Run, delivery: Delivery) -> str:
-    task = delivery.task
-    job = Job(run, task.job_id, task.part)
+def _resume_removal(run: Run, task: Task) -> str:
+    job = Job(run, task)
     if answer := _answer_at_once(run, task, job):
         return answer
-    progress = Progress(run.rest.deadline, task.wait.before)
-    with job.updated(progress, opens=False):
-        report, archive = _remove(run, progress, delivery)
-    if report.can_retry and not delivery.is_last:
+    with job.updated():
+        report, archive = _remove(run, job.progress, task)
+    if report.can_retry and not task.is_last:
         job.say("Not finished yet. The removal continues automatically.")
         return report.answer()
-    following = _come_back(run, delivery, archive, report)
+    following = _come_back(run, task, archive, report)
     if following:
         waiting, total = report.tally.waiting, report.tally.total
-        progress.done = total - waiting
+        job.progress.done = total - waiting
         verb = "waits for its copy" if waiting == 1 else "wait for their copies"
         sentence = f"{waiting} of {count(total, 'asset')} {verb}."
         job.say(sentence)
@@ -142,23 +139,23 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
 
 
 def _remove(
-    run: Run, progress: Progress, delivery: Delivery | None = None
+    run: Run, progress: Progress, task: Task | None = None
 ) -> tuple[Report, Archive | None]:
     """Remove the selection, request the copies that must come first, and log the results."""
     iconik, archive = run.iconik(), None
     try:
         plan = make_plan(iconik, run.settings)
-        if delivery:
-            plan = _checked(plan, delivery.task.pins)
+        if task:
+            plan = _checked(plan, task.pins)
         if run.settings.archive_before_remove and plan.master:
-            archive = Archive(iconik, plan, delivery.task if delivery else Task(run.action))
+            archive = Archive(iconik, plan, task or Task(run.action))
         report = transfers.remove(
             iconik,
             run.action.selection,
             plan,
             progress=progress,
             archive=archive.explain if archive else None,
-            guard=overtaken.guard(iconik, plan, delivery) if delivery else None,
+            guard=overtaken.guard(iconik, plan, task) if task else None,
         )
         if archive:
             archive.request(report.removals, lambda: not progress.halt)
@@ -176,7 +173,7 @@ def _checked(plan: Plan, pins: Pins | None) -> Plan:
     return pins.check(plan)
 
 
-def _come_back(run: Run, delivery: Delivery, archive: Archive | None, report: Report) -> int:
+def _come_back(run: Run, task: Task, archive: Archive | None, report: Report) -> int:
     """If something waits for its copy, hand the unfinished assets to the queue again.
 
     Returns:
@@ -192,9 +189,9 @@ def _come_back(run: Run, delivery: Delivery, archive: Archive | None, report: Re
     before = report.finished.tally if len(selections) == 1 else NO_ASSETS
     wait, pause = archive.next_wait(before)
     try:
-        _hand_over(run, delivery.task._replace(wait=wait, pause=pause), selections)
+        _hand_over(run, task._replace(wait=wait, pause=pause), selections)
     except PluginError as error:
-        if error.can_retry and not delivery.is_last:
+        if error.can_retry and not task.is_last:
             raise
         run.log.write("WARNING", f"The queue will not repeat the unfinished assets: {error}")
         return 0

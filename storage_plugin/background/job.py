@@ -13,6 +13,7 @@ from typing import Any
 from storage_plugin.background.iconik import ENDED, BackgroundIconik, JobState
 from storage_plugin.background.run import Run
 from storage_plugin.background.summary import NAMED, Summary, finished_parts, parts_of
+from storage_plugin.background.task import Task
 from storage_plugin.errors import NotFound, PluginError
 from storage_plugin.progress import Progress
 from storage_plugin.report import NO_ASSETS, Removal, Report, count, listing
@@ -61,19 +62,21 @@ class Job:
 
     Args:
         run: the action.
-        job_id: the id of an existing job; None: there is no job yet.
-        part: the part of a large removal; see `Task.part`.
+        task: the task that the queue has delivered; None: the action was clicked just now.
 
     Attributes:
         id: the id of the job in iconik; None: there is no job.
+        progress: the progress of the removal.
     """
 
-    def __init__(self, run: Run, job_id: str | None = None, part: str = "") -> None:
-        self.id = job_id
-        self._part = part
+    def __init__(self, run: Run, task: Task | None = None) -> None:
+        self._is_delivered = task is not None
+        task = task or Task(run.action)
+        self.id = task.job_id
+        self.progress = Progress(run.rest.deadline, task.wait.before)
+        self._part = task.part
         self._iconik = BackgroundIconik(run.rest.hurried())
         self._run = run
-        self._progress: Progress | None = None
         self._shown = JobState("", None, 0, 0, None, {})
         self._asks_for_titles = True
         self._has_warned = False
@@ -104,16 +107,13 @@ class Job:
         self._show(metadata={PATIENCE: QUEUE_GRACE})
 
     @contextmanager
-    def updated(self, progress: Progress, *, opens: bool) -> Iterator[None]:
+    def updated(self) -> Iterator[None]:
         """Keep the job up to date, in a thread, while the removal goes on.
 
-        Args:
-            progress: the progress of the removal.
-            opens: whether to create the job first.
+        The thread also creates the job, unless the queue has delivered the removal.
         """
-        self._progress = progress
         is_over = threading.Event()
-        thread = threading.Thread(target=self._update, args=(progress, is_over, opens))
+        thread = threading.Thread(target=self._update, args=(is_over,))
         thread.start()
         try:
             yield
@@ -222,10 +222,10 @@ class Job:
             reasons.append(f"it failed. {removal.error.for_editor(self._run.log.reference)}")
         return f"{self._name(removal)}: {'; '.join(reasons)}"
 
-    def _update(self, progress: Progress, is_over: threading.Event, opens: bool) -> None:
+    def _update(self, is_over: threading.Event) -> None:
         """Update the job until the removal is over, or an editor ends it."""
         started = time.monotonic()
-        if opens:
+        if not self._is_delivered:
             self.open()
         self._close_interrupted()
         # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
@@ -233,7 +233,7 @@ class Job:
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
                 status = status or self._iconik.job(self.id).status
-                progress.halt_as(HALTS.get(str(status), ""))
+                self.progress.halt_as(HALTS.get(str(status), ""))
                 if status in ENDED:
                     break
 
@@ -267,15 +267,15 @@ class Job:
         parts = parts_of(self._shown.metadata)
         parts.pop(self._part, None)
         others = sum((each.tally for each in parts.values()), NO_ASSETS)
-        progress, action = self._progress, self._run.action
-        total = max((progress.total or 0) + others.total if progress else 0, self._shown.total)
-        done = progress.done + others.total - others.left if progress else 0
+        action = self._run.action
+        total = max((self.progress.total or 0) + others.total, self._shown.total)
+        done = max(self.progress.done + others.total - others.left, self._shown.processed)
         kinds = {"assets": total} if total else action.selection.counts()
         what = " and ".join(count(n, kind.replace("_", " ")[:-1]) for kind, n in kinds.items())
         return {
             "title": ACTIONS[action.name].format(what, self._run.settings.storage_name),
             "progress_total": total,
-            "progress_processed": max(done, self._shown.processed),
+            "progress_processed": done,
         }
 
     def _notify(self, sentence: str, message: str) -> None:

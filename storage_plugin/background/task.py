@@ -1,6 +1,6 @@
 """The content of a task: everything that the click meant, whatever has been deployed since.
 
-Use `read_delivery` only for requests that the plugin's own queue has delivered.
+Use `read_task` only for requests that the plugin's own queue has delivered.
 """
 
 import json
@@ -118,6 +118,7 @@ class Task(NamedTuple):
         part: the part of a large selection, and the part of that part, and so on: `2.`, `2.0.`.
         name: the name of the task, which the queue accepts only once; empty: none.
         pause: seconds until the queue sends the task.
+        retries: the number of earlier deliveries by the queue.
     """
 
     action: Action
@@ -127,11 +128,17 @@ class Task(NamedTuple):
     part: str = ""
     name: str = ""
     pause: float = 0
+    retries: int = 0
 
     @property
     def clicked(self) -> float:
         """The time of the click, in seconds since 1970; now, if it is unknown."""
         return self.pins.clicked if self.pins else time.time()
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the queue gives the task up if this delivery fails."""
+        return self.retries >= ATTEMPTS - 1
 
     def body(self) -> bytes:
         """Return the payload of the task, in JSON. The token that iconik sent is not in it."""
@@ -149,25 +156,8 @@ class Task(NamedTuple):
         return json.dumps(payload, separators=(",", ":")).encode()
 
 
-class Delivery(NamedTuple):
-    """A delivery of a task by the queue.
-
-    Attributes:
-        task: the task.
-        retries: the number of earlier deliveries.
-    """
-
-    task: Task
-    retries: int
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the queue gives the task up if this delivery fails."""
-        return self.retries >= ATTEMPTS - 1
-
-
-def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
-    """Read a delivery. Call this only for a request that was verified to come from the queue.
+def read_task(headers: "Headers", body: bytes, action: Action) -> Task:
+    """Read a delivered task. Call this only for a request that was verified to come from the queue.
 
     https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 
@@ -186,16 +176,16 @@ def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
         pins = _pins(payload["pins"])
     with suppress(*MALFORMED):
         wait = _wait(payload["wait"])
-    task = Task(
+    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
+    return Task(
         action,
         pins,
         str(job_id) if is_uuid(job_id) else None,
         wait,
         part if isinstance(part, str) and re.fullmatch(r"[0-9.]{1,40}", part) else "",
         headers.get("X-CloudTasks-TaskName", ""),
+        retries=int(retries) if re.fullmatch(r"[0-9]{1,9}", retries, re.ASCII) else 0,
     )
-    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
-    return Delivery(task, int(retries) if re.fullmatch(r"[0-9]{1,9}", retries, re.ASCII) else 0)
 
 
 def _pins(value: Any) -> Pins:
