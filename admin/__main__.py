@@ -160,7 +160,7 @@ def _delete(options: argparse.Namespace) -> None:
     elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
         for action in doomed:
             iconik.delete_custom_action(action)
-            _print(f"Deleted {action.title} ({action.context}).")
+            _print(f"Deleted {action}.")
     else:
         _print("Nothing was deleted.")
 

@@ -194,12 +194,11 @@ def _examine_actions(
     missing = set(TITLES)
     for action in iconik.custom_actions():
         called, own_secret = target(action.url), secret_of(action)
-        check = f"{action.title} ({action.context})"
         if called.function == url if url else called.verb and own_secret:
             missing.discard(called.verb)
-            yield from _guarded(check, _judge_action(action, storages, secret))
+            yield from _guarded(str(action), _judge_action(action, storages, secret))
         elif called.verb and secret and own_secret == secret:
-            yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
+            yield Finding(str(action), WARNING, f"It calls {called.function}, not this function.")
     if missing:
         text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
         yield Finding("custom actions", FAILURE, text)
@@ -264,7 +263,6 @@ def _judge_storage(storage: Storage) -> tuple[str, str]:
 def _judge_action(
     action: CustomAction, storages: Sequence[Storage], secret: str | None
 ) -> Examination[None]:
-    check = f"{action.title} ({action.context})"
     query = read_query(target(action.url).query)
     if "storage" in query:
         find_storage(storages, "Its URL", query["storage"])
@@ -278,4 +276,4 @@ def _judge_action(
         state, text = WARNING, "It is disabled in iconik: enable it there if you need it."
     elif action.status == "FAILING":
         state, text = WARNING, f"It failed last time: {action.last_error} See the function's log."
-    yield Finding(check, state, text)
+    yield Finding(str(action), state, text)

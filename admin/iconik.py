@@ -44,6 +44,9 @@ class CustomAction:
     status: str | None
     last_error: str
 
+    def __str__(self) -> str:
+        return f"{self.title} ({self.context})"
+
 
 class AdminIconik(Iconik):
     """The part of iconik that the commands need."""
