@@ -10,7 +10,7 @@ import functions_framework
 from storage_plugin import background, transfers, webhook
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
-from storage_plugin.background.task import Delivery, read_delivery
+from storage_plugin.background.task import Task, read_task
 from storage_plugin.errors import CallerError, Fault, PluginError
 from storage_plugin.logs import Log, Project, greeting
 from storage_plugin.pace import Deadline, Pace
@@ -51,8 +51,8 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        delivery = read_delivery(request.headers, body, action) if is_delivery else None
-        answer = act(action, delivery, log)
+        task = read_task(request.headers, body, action) if is_delivery else None
+        answer = act(action, task, log)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
         if is_delivery and not isinstance(raised, background.Concluded):
@@ -113,7 +113,7 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def act(action: Action, delivery: Delivery | None, log: Log) -> str:
+def act(action: Action, task: Task | None, log: Log) -> str:
     """Carry out an action, now or through the queue, and return the answer."""
     query = read_query(action.overrides)
     settings = Settings.from_environment(os.environ).override(query)
@@ -124,8 +124,8 @@ def act(action: Action, delivery: Delivery | None, log: Log) -> str:
     rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=deadline)
     run = Run(action, settings, rest, task_queue, log)
     try:
-        if delivery:
-            return background.resume(run, delivery)
+        if task:
+            return background.resume(run, task)
         if settings.task_queue:
             return background.defer(run)
         if action.name == "remove":

@@ -19,13 +19,10 @@ from admin.custom_actions import CONTEXTS, target
 from admin.deploy import deploy
 from admin.doctor import FAILURE, OK, WARNING, Finding, examine
 from admin.gcloud import PAUSES, Gcloud
-from admin.iconik import AdminIconik, CustomAction
+from admin.iconik import CustomAction, connect
 from storage_plugin.errors import AdministratorError, PluginError
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, unavailable
 from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
-from storage_plugin.wire import new_session
 
 VARIABLES = dict((SHARED_SECRET, ICONIK_TOKEN))
 
@@ -127,9 +124,9 @@ def _ask_token() -> str:
 
 def _create(options: argparse.Namespace) -> None:
     query = {name: [value] for name in OVERRIDES if (value := getattr(options, name)) is not None}
-    overrides, settings = read_query(query), files.read_settings(os.environ)
+    overrides, settings = read_query(query), files.read_settings()
     shared_secret, token = _secrets()
-    url, iconik = _function_url(options, settings), _connect(settings, token)
+    url, iconik = _function_url(options, settings), connect(settings, token)
     for sentence in custom_actions.check(iconik, overrides):
         _print(sentence)
     contexts, secret = options.contexts or CONTEXTS[:3], shared_secret.read()
@@ -144,7 +141,7 @@ def _create(options: argparse.Namespace) -> None:
 
 
 def _list(_: argparse.Namespace) -> None:
-    iconik = _connect(files.read_settings(os.environ), _secrets()[1])
+    iconik = connect(files.read_settings(), _secrets()[1])
     actions = [action for action in iconik.custom_actions() if target(action.url).verb]
     _print_actions(actions)
     if not actions:
@@ -152,8 +149,8 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _delete(options: argparse.Namespace) -> None:
-    settings = files.read_settings(os.environ)
-    url, iconik = _function_url(options, settings), _connect(settings, _secrets()[1])
+    settings = files.read_settings()
+    url, iconik = _function_url(options, settings), connect(settings, _secrets()[1])
     query = {name: value for name in ("storage", "format") if (value := getattr(options, name))}
     contexts = options.contexts or CONTEXTS
     doomed = custom_actions.matching(iconik.custom_actions(), url, contexts, query)
@@ -163,7 +160,7 @@ def _delete(options: argparse.Namespace) -> None:
     elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
         for action in doomed:
             iconik.delete_custom_action(action)
-            _print(f"Deleted {action.title} ({action.context}).")
+            _print(f"Deleted {action}.")
     else:
         _print("Nothing was deleted.")
 
@@ -191,14 +188,8 @@ def _print_actions(actions: Sequence[CustomAction]) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    deployment, secrets = files.Deployment.read(), _secrets()
-    url, findings = options.url or (deployment.url if deployment else ""), []
-    for finding in examine(
-        url,
-        lambda: files.read_settings(os.environ),
-        secrets=secrets,
-        connect=lambda settings: _connect(settings, secrets[1]),
-    ):
+    findings = []
+    for finding in examine(options.url or files.Deployment.read().url, *_secrets()):
         findings.append(finding)
         if not options.json:
             _print_finding(finding)
@@ -236,8 +227,7 @@ def _print_finding(finding: Finding) -> None:
 
 def _function_url(options: argparse.Namespace, settings: Settings) -> str:
     """Return the function's URL from the command line, the last deployment or the settings."""
-    deployment = files.Deployment.read()
-    url = options.url or (deployment.url if deployment else settings.function_url)
+    url = options.url or files.Deployment.read().url or settings.function_url
     if not url:
         raise AdministratorError(
             "The URL of the function is unknown: deploy the function, or add --url."
@@ -252,21 +242,13 @@ def _secrets() -> tuple[Secret, Secret]:
 
 def _access(name: str) -> str:
     """Return the latest version of a secret, as gcloud reads it."""
-    deployment = files.Deployment.read()
-    gcloud = Gcloud(lambda _: None, deployment.project if deployment else "")
+    gcloud = Gcloud(lambda _: None, files.Deployment.read().project)
     try:
         return gcloud.run(f"secrets versions access latest --secret={name}")
     except AdministratorError as error:
         words = " ".join(str(error).split())
         why = f"{name} cannot be read on this machine: {words} Or set {VARIABLES[name]}."
         raise unavailable(name, why) from None
-
-
-def _connect(settings: Settings, token: Secret) -> AdminIconik:
-    session, deadline = new_session(), Deadline(3600)  # A question may wait for its answer.
-    return AdminIconik(
-        Rest(session, settings, read_token=token.read, pace=Pace(), deadline=deadline)
-    )
 
 
 def _print(text: str, file: TextIO | None = None) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from admin.iconik import AdminIconik, CustomAction, require_storage
+from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
+from storage_plugin.plan import find_storage
 from storage_plugin.rest import Row
 from storage_plugin.webhook import ROUTE, SECRET_HEADER
 
@@ -61,7 +62,7 @@ def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
         AdministratorError: the storage does not exist.
     """
     if "storage" in query:
-        require_storage(iconik.storages(), "--storage", query["storage"])
+        find_storage(iconik.storages(), "--storage", query["storage"])
     if "format" in query:
         seen = iconik.format_names()
         for name in {name.strip() for name in query["format"].split(",")} - seen:

@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ class Target:
     environment: Mapping[str, str]
     makes_queue: bool
 
+    @property
+    def account(self) -> str:
+        """The e-mail address of the account that the function runs as."""
+        return files.email(ACCOUNT, self.project)
+
 
 def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
     """Deploy this project with the settings of .env.yaml, and return the function's URL.
@@ -77,12 +82,15 @@ def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
     try:
         target = _find_target(gcloud)
         gcloud = replace(gcloud, project=target.project)
-        _enable_services(gcloud, target)
+        gcloud.say("\nServices")
+        _enable_services(gcloud, APIS)
         _check_place(gcloud, target)
         _store_secrets(gcloud, ask_token)
-        _create_accounts(gcloud, target)
-        _create_queue(gcloud, target)
+        gcloud.say("\nService account")
+        _create_account(gcloud, ACCOUNT)
         _grant_roles(gcloud, target)
+        if target.makes_queue:
+            _create_queue(gcloud, target)
         deployment = _deploy_function(gcloud, target)
         if not gcloud.is_dry:
             deployment.write()
@@ -120,10 +128,8 @@ def _find_target(gcloud: Gcloud) -> Target:
     return Target(project, region, environment, variables.get("TASK_QUEUE") == files.AUTO)
 
 
-def _enable_services(gcloud: Gcloud, target: Target) -> None:
-    gcloud.say("\nServices")
+def _enable_services(gcloud: Gcloud, names: Sequence[str]) -> None:
     enabled = gcloud.run("services list --enabled --format=value(config.name)").split()
-    names = [*APIS, "cloudtasks"] if target.makes_queue else APIS
     wanted = [f"{name}.googleapis.com" for name in names]
     if missing := [service for service in wanted if service not in enabled]:
         gcloud.run(f"services enable {' '.join(missing)}")
@@ -163,18 +169,17 @@ def _store_secrets(gcloud: Gcloud, ask_token: Callable[[], str]) -> None:
             gcloud.run(f"secrets versions add {name} --data-file=-", stdin=value)
 
 
-def _create_accounts(gcloud: Gcloud, target: Target) -> None:
-    gcloud.say("\nService accounts")
+def _create_account(gcloud: Gcloud, name: str) -> None:
     existing = gcloud.run("iam service-accounts list --format=value(email)").split()
-    for name in [ACCOUNT, files.QUEUE_ACCOUNT] if target.makes_queue else [ACCOUNT]:
-        if files.email(name, target.project) not in existing:
-            gcloud.run(f"iam service-accounts create {name}")
+    if files.email(name, gcloud.project) not in existing:
+        gcloud.run(f"iam service-accounts create {name}")
 
 
 def _create_queue(gcloud: Gcloud, target: Target) -> None:
-    if not target.makes_queue:
-        return
+    """Create the queue and its account, and let the function use both."""
     gcloud.say("\nQueue")
+    _enable_services(gcloud, ["cloudtasks"])
+    _create_account(gcloud, files.QUEUE_ACCOUNT)
     place = f"--location={target.region}"
     queues = {row["name"]: row for row in gcloud.read(f"tasks queues list {place}")}
     queue = queues.get(target.environment["TASK_QUEUE"])
@@ -182,23 +187,21 @@ def _create_queue(gcloud: Gcloud, target: Target) -> None:
         gcloud.run(f"tasks queues create {files.QUEUE} {place} {QUEUE_OPTIONS}")
     elif queue.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
         gcloud.run(f"tasks queues update {files.QUEUE} {place} {QUEUE_OPTIONS}")
+    name, sender = f"{files.QUEUE} {place}", target.environment["TASK_SERVICE_ACCOUNT"]
+    _grant(gcloud, "tasks queues", name, who=target.account, role="roles/cloudtasks.enqueuer")
+    role = "roles/iam.serviceAccountUser"
+    _grant(gcloud, "iam service-accounts", sender, who=target.account, role=role)
 
 
 def _grant_roles(gcloud: Gcloud, target: Target) -> None:
-    """Let the function read its secrets and use its queue, and let Google's builder build.
+    """Let the function read its secrets, and let Google's builder build.
 
     https://cloud.google.com/functions/docs/troubleshooting#build-service-account
     """
     gcloud.say("\nRoles")
-    member = files.email(ACCOUNT, target.project)
+    role = "roles/secretmanager.secretAccessor"
     for name, _ in (SHARED_SECRET, ICONIK_TOKEN):
-        _grant(gcloud, "secrets", name, who=member, role="roles/secretmanager.secretAccessor")
-    if target.makes_queue:
-        sender = target.environment["TASK_SERVICE_ACCOUNT"]
-        queue = f"{files.QUEUE} --location={target.region}"
-        _grant(gcloud, "tasks queues", queue, who=member, role="roles/cloudtasks.enqueuer")
-        user = "roles/iam.serviceAccountUser"
-        _grant(gcloud, "iam service-accounts", sender, who=member, role=user)
+        _grant(gcloud, "secrets", name, who=target.account, role=role)
     suffix = "-compute@developer.gserviceaccount.com"
     command = f"builds get-default-service-account --region={target.region}"
     builder = gcloud.run(command, dry=f"NUMBER{suffix}").strip().rpartition("/")[2]
@@ -211,10 +214,10 @@ def _deploy_function(gcloud: Gcloud, target: Target) -> files.Deployment:
     """Deploy, unless the code, the options and the environment are those of the last deployment."""
     gcloud.say("\nFunction")
     timeout = "1800s" if "TASK_QUEUE" in target.environment else "60s"
-    account = files.email(ACCOUNT, target.project)
-    options = f"{OPTIONS} --timeout={timeout} --service-account={account} --region={target.region}"
+    place = f"--service-account={target.account} --region={target.region}"
+    options = f"{OPTIONS} --timeout={timeout} {place}"
     digest, last, found = _digest(options, target), files.Deployment.read(), _find(gcloud, target)
-    if last and (last.digest, last.updated) == (digest, found.get("updateTime")):
+    if (last.digest, last.updated) == (digest, found.get("updateTime")):
         gcloud.say("The function is up to date.")
         return last
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,6 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import requests
@@ -9,12 +8,12 @@ import requests
 from admin import files
 from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
 from admin.gcloud import Gcloud
-from admin.iconik import AdminIconik, CustomAction, require_storage
+from admin.iconik import AdminIconik, CustomAction, connect
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import Iconik, Storage, roles_of
-from storage_plugin.plan import check_removal, make_plan
+from storage_plugin.plan import check_removal, find_storage, make_plan
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
 from storage_plugin.webhook import SECRET_HEADER
@@ -76,66 +75,58 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine(
-    url: str,
-    read_settings: Callable[[], Settings],
-    *,
-    secrets: tuple[Secret, Secret],
-    connect: Callable[[Settings], AdminIconik],
-) -> Iterator[Finding]:
+Examination = Generator[Finding, None, T]
+"""Yields findings, and returns what later checks need."""
+
+
+def examine(url: str, shared_secret: Secret, token: Secret) -> Iterator[Finding]:
     """Check everything, and yield each finding at once.
 
     A check that depends on a failed one is skipped.
 
     Args:
         url: the function's URL, without a trailing slash; empty: the URL in the settings.
-        read_settings: returns the function's settings.
-        secrets: the shared secret and the application token.
-        connect: returns a client of iconik for these settings.
+        shared_secret: the secret that iconik sends to the function.
+        token: the application token.
     """
-    settings = yield from _attempt(
-        "settings", read_settings, lambda known: f"Complete. iconik is {known.iconik_url}."
-    )
-    with suppress(AdministratorError):  # An unreadable file is already reported above.
-        yield from (Finding("settings", WARNING, text) for text in files.unknown_variables())
-    secret, token = (yield from _read(secrets[0])), (yield from _read(secrets[1]))
+    settings = yield from _guarded("settings", _examine_settings())
+    secret = yield from _guarded(shared_secret.name, _examine_secret(shared_secret))
+    has_token = yield from _guarded(token.name, _examine_secret(token))
     url = url or (settings.function_url if settings else "")
-    if settings and token:
-        iconik = connect(settings)
-        yield from _guarded("iconik", _examine_iconik(iconik, settings, url=url, secret=secret))
+    if settings and has_token:
+        yield from _guarded("iconik", _examine_iconik(settings, token, url=url, secret=secret))
     yield from _examine_function(url, secret)
     if settings and settings.task_queue:
         yield from _examine_queue(settings.task_queue, settings.function_url, url)
 
 
-def _attempt(
-    check: str, read: Callable[[], T], text: Callable[[T], str]
-) -> Generator[Finding, None, T | None]:
-    """Yield whether something can be read, and return it; None: it cannot."""
+def _guarded(check: str, examination: Examination[T]) -> Examination[T | None]:
+    """Yield findings, and turn an error into a failure of the check; return its result, if any."""
     try:
-        value = read()
+        return (yield from examination)
     except PluginError as error:
         yield Finding(check, FAILURE, error.detail or str(error))
         return None
-    yield Finding(check, OK, text(value))
+
+
+def _examine_settings() -> Examination[Settings]:
+    for text in files.unknown_variables():
+        yield Finding("settings", WARNING, text)
+    settings = files.read_settings()
+    yield Finding("settings", OK, f"Complete. iconik is {settings.iconik_url}.")
+    return settings
+
+
+def _examine_secret(secret: Secret) -> Examination[str]:
+    value = secret.read()
+    yield Finding(secret.name, OK, f"Read from {secret.source}.")
     return value
 
 
-def _read(secret: Secret) -> Generator[Finding, None, str | None]:
-    return _attempt(secret.name, secret.read, lambda _: f"Read from {secret.source}.")
-
-
-def _guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings, and turn an error into a failure of the check."""
-    try:
-        yield from findings
-    except PluginError as error:
-        yield Finding(check, FAILURE, error.detail or str(error))
-
-
 def _examine_iconik(
-    iconik: AdminIconik, settings: Settings, *, url: str, secret: str | None
-) -> Iterator[Finding]:
+    settings: Settings, token: Secret, *, url: str, secret: str | None
+) -> Examination[None]:
+    iconik = connect(settings, token)
     user = iconik.current_user()
     yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
     if user.is_admin is False:
@@ -149,7 +140,7 @@ def _examine_iconik(
     )
 
 
-def _examine_roles(iconik: AdminIconik, settings: Settings) -> Iterator[Finding]:
+def _examine_roles(iconik: AdminIconik, settings: Settings) -> Examination[None]:
     roles, enough = iconik.current_roles(), []
     for purpose, needed in ROLES.items():
         missing = ", ".join(role for role in needed if role not in roles)
@@ -162,13 +153,13 @@ def _examine_roles(iconik: AdminIconik, settings: Settings) -> Iterator[Finding]
         yield Finding("roles", OK, f"Enough for: {'; '.join(enough)}.")
 
 
-def _examine_master(storages: Sequence[Storage], settings: Settings) -> Iterator[Finding]:
+def _examine_master(storages: Sequence[Storage], settings: Settings) -> Examination[None]:
     check = "master storage"
     if not settings.master_storage_name:
         names = ", ".join(str(each.name) for each in storages if each.method == "B2") or "none"
         yield Finding(check, WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}.")
         return
-    master = require_storage(storages, MASTER, settings.master_storage_name)
+    master = find_storage(storages, MASTER, settings.master_storage_name)
     yield Finding(check, *_judge_storage(master))
     if master.method != "B2":
         yield Finding(check, WARNING, f"{master.name} is not of type B2: are the masters there?")
@@ -176,8 +167,8 @@ def _examine_master(storages: Sequence[Storage], settings: Settings) -> Iterator
 
 def _examine_storage(
     iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
-) -> Iterator[Finding]:
-    storage = require_storage(storages, "STORAGE_NAME", settings.storage_name)
+) -> Examination[None]:
+    storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
     if settings.master_storage_name in (None, *(each.name for each in storages)):
         check_removal(make_plan(iconik, settings))
     yield Finding("storage", *_judge_storage(storage))
@@ -199,16 +190,15 @@ def _examine_storage(
 
 def _examine_actions(
     iconik: AdminIconik, storages: Sequence[Storage], *, url: str, secret: str | None
-) -> Iterator[Finding]:
+) -> Examination[None]:
     missing = set(TITLES)
     for action in iconik.custom_actions():
         called, own_secret = target(action.url), secret_of(action)
-        check = f"{action.title} ({action.context})"
         if called.function == url if url else called.verb and own_secret:
             missing.discard(called.verb)
-            yield from _guarded(check, _judge_action(action, storages, secret))
+            yield from _guarded(str(action), _judge_action(action, storages, secret))
         elif called.verb and secret and own_secret == secret:
-            yield Finding(check, WARNING, f"It calls {called.function}, not this function.")
+            yield Finding(str(action), WARNING, f"It calls {called.function}, not this function.")
     if missing:
         text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
         yield Finding("custom actions", FAILURE, text)
@@ -216,7 +206,7 @@ def _examine_actions(
         yield Finding("visibility", WARNING, VISIBILITY)
 
 
-def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
+def _examine_function(url: str, secret: str | None) -> Examination[None]:
     """Call the function without the secret and, if the plugin answers, also with the secret."""
     if not url:
         yield Finding("function", WARNING, "Not checked: deploy the function, or add --url.")
@@ -241,7 +231,7 @@ def _examine_function(url: str, secret: str | None) -> Iterator[Finding]:
         yield Finding("function", FAILURE, text)
 
 
-def _examine_queue(name: str, function_url: str, url: str) -> Iterator[Finding]:
+def _examine_queue(name: str, function_url: str, url: str) -> Examination[None]:
     """Check the queue's state with gcloud, and the URL to which it sends tasks."""
     if function_url != url:
         yield Finding("queue", WARNING, f"FUNCTION_URL differs from {url}.")
@@ -272,11 +262,10 @@ def _judge_storage(storage: Storage) -> tuple[str, str]:
 
 def _judge_action(
     action: CustomAction, storages: Sequence[Storage], secret: str | None
-) -> Iterator[Finding]:
-    check = f"{action.title} ({action.context})"
+) -> Examination[None]:
     query = read_query(target(action.url).query)
     if "storage" in query:
-        require_storage(storages, "Its URL", query["storage"])
+        find_storage(storages, "Its URL", query["storage"])
     again = "run actions create again, with the same options as before."
     state, text = OK, f"It calls {action.url}."
     if action.type != "POST":
@@ -287,4 +276,4 @@ def _judge_action(
         state, text = WARNING, "It is disabled in iconik: enable it there if you need it."
     elif action.status == "FAILING":
         state, text = WARNING, f"It failed last time: {action.last_error} See the function's log."
-    yield Finding(check, state, text)
+    yield Finding(str(action), state, text)

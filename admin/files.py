@@ -4,6 +4,7 @@ https://cloud.google.com/functions/docs/configuring/env-var
 """
 
 import json
+import os
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
@@ -49,8 +50,8 @@ class Deployment:
     updated: str
 
     @classmethod
-    def read(cls) -> "Deployment | None":
-        """Return the last deployment; None: there is none.
+    def read(cls) -> "Deployment":
+        """Return the last deployment; if there is none, all its fields are empty.
 
         Raises:
             AdministratorError: the file is damaged.
@@ -58,7 +59,7 @@ class Deployment:
         try:
             return cls(**json.loads(DEPLOYMENT.read_text()))
         except FileNotFoundError:
-            return None
+            return cls("", "", "", "", "")
         except (OSError, TypeError, ValueError):
             raise AdministratorError(
                 f"{DEPLOYMENT} is damaged: delete it, and deploy again."
@@ -134,19 +135,19 @@ def function_url(project: str, region: str) -> str:
     return f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings() -> Settings:
     """Return the settings from .env.yaml, and from the environment, which takes precedence.
 
     Raises:
         AdministratorError: variables are missing or invalid; the message names them.
     """
     variables, deployment = read_variables(), Deployment.read()
-    if deployment:
+    if deployment.project:
         variables = complete(variables, deployment.project, deployment.region)
     elif variables.get("TASK_QUEUE") == AUTO:
         del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
-        return Settings.from_environment(ChainMap(dict(environ), variables))
+        return Settings.from_environment(ChainMap(dict(os.environ), variables))
     except AdministratorError as error:
         where = "" if SETTINGS.exists() else f" {Path.cwd()} has no {SETTINGS}."
         raise AdministratorError(f"{error}{where}") from None

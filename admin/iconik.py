@@ -4,35 +4,28 @@ https://app.iconik.io/docs/reference.html
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from storage_plugin.errors import AccessDenied, AdministratorError, IconikError, NotFound
-from storage_plugin.iconik import (
-    FILES,
-    Iconik,
-    Storage,
-    id_of,
-    lacking,
-    needs,
-    text_of,
-    text_or_none,
-)
+from storage_plugin.background.iconik import USER
+from storage_plugin.errors import AccessDenied, IconikError, NotFound
+from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
+from storage_plugin.pace import Deadline, Pace
 from storage_plugin.pages import rows_of
-from storage_plugin.plan import find_storage
-from storage_plugin.rest import Row
+from storage_plugin.rest import Rest, Row
+from storage_plugin.secret_manager import Secret
+from storage_plugin.settings import Settings
+from storage_plugin.wire import new_session
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 SEARCH = "/API/search/v1/search/"
-USER = "/API/users/v1/users/current/"
 
 
-@dataclass(frozen=True)
-class User:
+class User(NamedTuple):
     """A user; `name` is the e-mail address, or else the id; None: iconik did not send the field."""
 
-    id: str
     name: str
     is_admin: bool | None
 
@@ -50,6 +43,9 @@ class CustomAction:
     is_disabled: bool
     status: str | None
     last_error: str
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.context})"
 
 
 class AdminIconik(Iconik):
@@ -84,7 +80,7 @@ class AdminIconik(Iconik):
     def current_user(self) -> User:
         """Return the token's user."""
         row = self._rest.get(USER)
-        return User(id_of(row), text_or_none(row, "email") or id_of(row), row.get("is_admin"))
+        return User(text_or_none(row, "email") or id_of(row), row.get("is_admin"))
 
     @needs()
     def current_roles(self) -> list[str]:
@@ -136,19 +132,9 @@ def _custom_action(row: Row) -> CustomAction:
     )
 
 
-def require_storage(storages: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage with exactly this name.
-
-    Args:
-        storages: all storages.
-        setting: the setting that holds the name, for the message.
-        name: the name of the storage.
-
-    Raises:
-        AdministratorError: see `find_storage`; the message also lists all names.
-    """
-    try:
-        return find_storage(storages, setting, name)
-    except AdministratorError as error:
-        names = ", ".join(sorted(str(storage.name) for storage in storages)) or "none"
-        raise AdministratorError(f"{error} That user sees {names}.") from None
+def connect(settings: Settings, token: Secret) -> AdminIconik:
+    """Return a client of iconik for an administrator, who may take time to answer questions."""
+    session, deadline = new_session(), Deadline(3600)
+    return AdminIconik(
+        Rest(session, settings, read_token=token.read, pace=Pace(), deadline=deadline)
+    )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from storage_plugin.errors import AdministratorError
 from storage_plugin.iconik import Iconik, Storage
 from storage_plugin.kept import Kept
-from storage_plugin.settings import Settings
+from storage_plugin.settings import MASTER, Settings
 
 LISTED = 2.5
 """Seconds for which a list of storages is kept: half the time for which evidence is fresh."""
@@ -44,7 +44,7 @@ def make_plan(iconik: Iconik, settings: Settings) -> Plan:
     _, storages = listed.read()
     name, master = settings.master_storage_name, None
     if name:
-        master = find_storage(storages, "MASTER_STORAGE_NAME", name)
+        master = find_storage(storages, MASTER, name)
     return Plan(
         storage=find_storage(
             storages, "STORAGE_NAME, or storage= in the URL", settings.storage_name
@@ -67,13 +67,15 @@ def find_storage(storages: Sequence[Storage], setting: str, name: str) -> Storag
         name: the name of the storage.
 
     Raises:
-        AdministratorError: no storage has the name, or several have it.
+        AdministratorError: no storage has the name, or several have it; the message lists all
+            names.
     """
     found = [storage for storage in storages if storage.name == name]
     if len(found) != 1:
+        names = ", ".join(sorted(str(storage.name) for storage in storages)) or "none"
         raise AdministratorError(
             f"{setting}: the token's user sees {len(found) or 'no'} storages named {name}; "
-            "there must be exactly one."
+            f"there must be exactly one. That user sees {names}."
         )
     return found[0]
 
@@ -113,7 +115,7 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
         states = ", ".join(f"{master.name} is {master.status}" for master in masters)
         return (
             f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); check its "
-            "settings in iconik, or set MASTER_STORAGE_NAME"
+            f"settings in iconik, or set {MASTER}"
         )
     return None
 

@@ -1,7 +1,7 @@
 """The result of a removal: the answer, the log lines, and the sentence for the editor."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 
 from storage_plugin.errors import (
     AdministratorError,
@@ -60,7 +60,8 @@ class Removal:
     @property
     def reason(self) -> str:
         """The reasons and the error, for administrators."""
-        return "; ".join([*self.reasons, *([str(self.error)] if self.error else [])]).rstrip(".")
+        reasons = [*self.reasons, str(self.error)] if self.error else self.reasons
+        return "; ".join(reasons).rstrip(".")
 
     def write_log(self, log: Log) -> None:
         """Log an asset that stayed or failed."""
@@ -113,7 +114,7 @@ class Tally:
         """The number of all assets."""
         return self.done + self.stayed + self.failed + self.left
 
-    def status(self, halt: str = "") -> str:
+    def status(self, halt: str) -> str:
         """Return the result of a removal as a status of iconik's jobs.
 
         Args:
@@ -125,7 +126,7 @@ class Tally:
             return "FAILED"
         return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
 
-    def sentence(self, storage_name: str, halt: str = "") -> str:
+    def sentence(self, storage_name: str, halt: str) -> str:
         """Return the numbers as a sentence for editors.
 
         Args:
@@ -172,6 +173,11 @@ class Report:
     def tally(self) -> Tally:
         """The results of all assets, including those that were finished before."""
         return self.before + Tally.of(self.removals)
+
+    @property
+    def finished(self) -> "Report":
+        """The report on only the assets with nothing left to do."""
+        return replace(self, removals=[removal for removal in self.removals if removal.is_done])
 
     @property
     def notable(self) -> list[Removal]:

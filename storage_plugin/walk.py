@@ -1,7 +1,6 @@
 """The assets of a selection, including those in collections and saved searches."""
 
 import functools
-from collections.abc import Iterator, Sequence
 
 from storage_plugin.errors import NotFound
 from storage_plugin.iconik import Iconik, Item, side_by_side
@@ -21,39 +20,25 @@ def find_assets(
     """
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
     unknown: list[Removal] = []
-    items = [Item(id, kind, None) for kind, ids in selection.by_type() for id in ids]
     walked: set[tuple[str, str]] = set()
-    while containers := _containers(items, walked):
-        contents = side_by_side(functools.partial(_contents, iconik), containers)
-        unknown += _unknown(containers, contents)
-        items = [item for found in contents for item in found or ()]
+    level = selection.objects()
+    while level := [each for each in level if each[0] in CONTAINERS and each not in walked]:
+        walked.update(level)
+        items: list[Item] = []
+        for contents, missing in side_by_side(functools.partial(_contents, iconik), level):
+            items += contents
+            unknown += missing
         assets.update((item.id, item.title) for item in items if item.type == "assets")
+        level = list(dict.fromkeys((item.type, item.id) for item in items))
     return assets, unknown
 
 
-def _containers(items: Sequence[Item], walked: set[tuple[str, str]]) -> list[Item]:
-    """Return the collections and saved searches among items, each once, and note them as walked."""
-    containers = {(item.type, item.id): item for item in items if item.type in CONTAINERS}
-    new = [item for key, item in containers.items() if key not in walked]
-    walked.update(containers)
-    return new
-
-
-def _contents(iconik: Iconik, container: Item) -> list[Item] | None:
-    """Return the contents of a collection or saved search; None: iconik does not know it."""
+def _contents(iconik: Iconik, container: tuple[str, str]) -> tuple[list[Item], list[Removal]]:
+    """Return the contents of a collection or saved search, and a result if iconik lacks it."""
+    object_type, id = container
     try:
-        if container.type == "saved_searches":
-            return iconik.saved_search_results(container.id)
-        return iconik.collection_contents(container.id)
+        if object_type == "saved_searches":
+            return iconik.saved_search_results(id), []
+        return iconik.collection_contents(id), []
     except NotFound:
-        return None
-
-
-def _unknown(
-    containers: Sequence[Item], contents: Sequence[list[Item] | None]
-) -> Iterator[Removal]:
-    """Yield the results for the collections and saved searches that iconik does not know."""
-    for container, found in zip(containers, contents, strict=True):
-        if found is None:
-            reason = "iconik does not know it"
-            yield Removal(container.id, object_type=container.type, kept=[reason])
+        return [], [Removal(id, object_type=object_type, kept=["iconik does not know it"])]

@@ -10,7 +10,7 @@ from sandbox.site import Site
 from sandbox.world import Row
 from storage_plugin import background, webhook
 from storage_plugin.background.run import Run
-from storage_plugin.background.task import Task, read_delivery
+from storage_plugin.background.task import Task, read_task
 from storage_plugin.errors import PluginError
 from storage_plugin.logs import Log
 from storage_plugin.rest import Rest
@@ -50,8 +50,8 @@ class Clicks:
         name, path, body = self.tasks[number]
         headers = {"X-CloudTasks-TaskName": name, "X-CloudTasks-TaskRetryCount": str(retries)}
         run = self._run(path, body, {})
-        delivery = read_delivery(Headers(headers), body, run.action)
-        return _answer(lambda: background.resume(run, delivery))
+        task = read_task(Headers(headers), body, run.action)
+        return _answer(lambda: background.resume(run, task))
 
     def hand_over(self, task: Task, settings: Settings) -> None:
         """Take a task, once by its name, as the queue does."""

@@ -109,7 +109,7 @@ def test_what_became_of_a_copy(
     asset_id, _ = site.asset([CLIP], [CLIP | file])
     site.world.quirks.unsaid = unsaid
     (format,) = site.world.formats_of(asset_id)
-    wait = Wait(0, {format["id"]: asset_id})
+    wait = Wait(1, {format["id"]: asset_id})
     (removal,) = archive_selection(iconik, Selection(assets=(asset_id,)), wait=wait)
     assert (bool(removal.waiting), bool(removal.kept)) == (waits, not waits)
 
@@ -316,4 +316,4 @@ def test_pauses_grow_up_to_an_hour_and_end_after_a_day(
         clock.sleep(pause)
     assert pauses[1:9] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert clock.now == began + 24 * 3600
-    assert wait == Wait(len(pauses) - 2, before=Tally(removed=5))
+    assert wait == Wait(len(pauses) - 1, before=Tally(removed=5))

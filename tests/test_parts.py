@@ -1,11 +1,14 @@
 """Selections too large for one task: several tasks of one job, which counts each asset once."""
 
 import itertools
+import math
 
 import pytest
 
 from sandbox.site import CLIP, Site
 from storage_plugin import background
+from storage_plugin.background.iconik import BackgroundIconik
+from storage_plugin.errors import IconikUnavailable
 from storage_plugin.rest import Rest
 from tests.clicks import Clicks
 
@@ -70,6 +73,35 @@ def test_a_part_that_cannot_be_noted_is_delivered_again(clicks: Clicks) -> None:
     assert clicks.job["status"] == "FINISHED"
 
 
+@pytest.mark.parametrize("call", ["job", "update_job"])
+def test_a_result_that_is_noted_but_not_shown_is_shown_later(
+    clicks: Clicks, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """If the job cannot be ended after its last part is noted, the next delivery ends it."""
+    for _ in range(3):
+        clicks.site.asset()
+    clicks.later()
+    clicks.deliver(0)
+    real, calls = getattr(BackgroundIconik, call), itertools.count()
+
+    def fail(*arguments: object) -> object:
+        is_end = next(calls) % 2 if call == "job" else "status" in repr(arguments[-1])
+        if is_end:
+            raise IconikUnavailable("iconik is away.")
+        return real(*arguments)
+
+    with monkeypatch.context() as context:
+        context.setattr(BackgroundIconik, call, fail)
+        for _ in range(2):
+            assert clicks.deliver(1).startswith("EndNotShown: ")
+            assert clicks.job["status"] == "STARTED"
+    assert clicks.deliver(1) == "OK: It had already ended."
+    assert (clicks.job["status"], clicks.job["message"]) == (
+        "FINISHED",
+        "3 of 3 assets removed from LucidLink.",
+    )
+
+
 def test_parts_without_a_job_are_done(clicks: Clicks) -> None:
     """Where no job can be made, all parts are done all the same."""
     clicks.site.world.quirks.jobs_work = False
@@ -94,7 +126,10 @@ def test_an_add_is_handed_over_in_parts(clicks: Clicks) -> None:
     )
 
 
-@pytest.mark.parametrize("nonsense", [None, 1, {}, {"tally": 1}, {"tally": {"removed": "x"}}])
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, 1, {}, {"tally": 1}, {"tally": {"removed": "x"}}, {"tally": {"removed": math.inf}}],
+)
 def test_nonsense_in_a_job_s_metadata_does_no_harm(clicks: Clicks, nonsense: object) -> None:
     """Editors and other programs may write into a job, too."""
     for _ in range(5):

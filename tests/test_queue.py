@@ -14,7 +14,7 @@ from sandbox.server import serve
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Tasks
 from storage_plugin.background import queue
 from storage_plugin.background.queue import QueueUnavailable, TaskQueue
-from storage_plugin.background.task import PINNED, Task, read_delivery
+from storage_plugin.background.task import PINNED, Task, read_task
 from storage_plugin.webhook import Action, Selection
 from tests.clicks import EDITOR
 from tests.conftest import Time
@@ -108,6 +108,6 @@ def test_nonsense_of_a_delivery_is_none(retries: str) -> None:
     ]
     for odd in (None, "", "x", 1, [EDITOR], {"x": 1}, *(pins | oddity for oddity in oddities)):
         body = {"job_id": odd, "wait": odd, "pins": odd, "part": odd}
-        delivery = read_delivery(headers, json.dumps(body).encode(), action)
-        assert delivery.task == Task(action, name="task", part="")
-        assert delivery.is_last == (retries in ("19", "9" * 9))
+        task = read_task(headers, json.dumps(body).encode(), action)
+        assert task == Task(action, name="task", retries=task.retries)
+        assert task.is_last == (retries in ("19", "9" * 9))

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from storage_plugin import transfers
 from storage_plugin.background import overtaken
@@ -16,11 +15,11 @@ from storage_plugin.background.archive import MAX_WAIT, Archive
 from storage_plugin.background.iconik import ENDED
 from storage_plugin.background.job import EndNotShown, Job
 from storage_plugin.background.run import Run
-from storage_plugin.background.task import Delivery, Pins, Task
+from storage_plugin.background.task import Pins, Task
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import Plan, check_removal, make_plan
 from storage_plugin.progress import Progress
-from storage_plugin.report import Report, Tally, count
+from storage_plugin.report import NO_ASSETS, Report, count
 from storage_plugin.webhook import Selection
 
 PART = 3_000
@@ -38,107 +37,84 @@ class Concluded(PluginError):
 
 def remove(run: Run) -> str:
     """Remove the selection now, show a job meanwhile, and return the answer."""
-    job, progress = Job(run), Progress(run.rest.deadline)
-    with job.updated(progress, opens=True):
-        report, _ = _remove(run, progress)
+    job = Job(run)
+    with job.updated():
+        report, _ = _remove(run, job.progress)
     job.close(report)
     return report.answer()
 
 
 def report_failure(run: Run, error: PluginError) -> None:
     """Show a failed Add as a job, and notify the editor."""
-    Job(run).report_failure(error)
+    job = Job(run)
+    job.open()
+    job.close(Report(failure=error))
 
 
 def defer(run: Run) -> str:
     """Hand an action to the queue, and return the answer. A removal's job appears at once."""
     run.log.figures["queue"] = "handed over"
-    job, is_removal = Job(run), run.action.name == "remove"
+    job, selections = Job(run), list(_split(run.action.selection.objects()))
     try:
         plan = make_plan(run.iconik(), run.settings)
-        if is_removal:
+        if run.action.name == "remove":
             check_removal(plan)
-        selections = list(_split(run.action.selection.objects()))
-        if is_removal:
             job.open(parts=len(selections))
         _hand_over(run, Task(run.action, Pins.of(run.settings, plan), job.id), selections)
         job.wait_for_queue()
     except PluginError as error:
-        if job.id:
-            job.close(Report(failure=error))
-        else:
-            job.report_failure(error)
+        if not job.id:
+            job.open()
+        job.close(Report(failure=error))
         raise
     return "OK"
 
 
-def resume(run: Run, delivery: Delivery) -> str:
+def resume(run: Run, task: Task) -> str:
     """Do the task that the queue delivers, and return the answer.
 
     Raises:
         Concluded: the task failed for good.
         PluginError: the queue must deliver the task again.
     """
-    pins = delivery.task.pins
-    if pins:
-        run = run._replace(settings=pins.applied_to(run.settings))
+    if task.pins:
+        run = run._replace(settings=task.pins.applied_to(run.settings))
     try:
         if run.action.name == "remove":
-            return _resume_removal(run, delivery)
-        plan = _checked(make_plan(run.iconik(), run.settings), pins)
+            return _resume_removal(run, task)
+        plan = _checked(make_plan(run.iconik(), run.settings), task.pins)
         transfers.add(run.iconik(), run.action.selection, plan)
         return "OK"
     except PluginError as error:
-        if error.can_retry and not delivery.is_last:
+        if error.can_retry and not task.is_last:
             raise
         if run.action.name == "add":
             report_failure(run, error)
         raise Concluded(str(error), error.detail) from None
 
 
-def _resume_removal(run: Run, delivery: Delivery) -> str:
-    task = delivery.task
-    job = Job(run, task.job_id, task.part)
+def _resume_removal(run: Run, task: Task) -> str:
+    job = Job(run, task)
     if answer := _answer_at_once(run, task, job):
         return answer
-    progress = Progress(run.rest.deadline, task.wait.before)
-    with job.updated(progress, opens=False):
-        report, archive = _remove(run, progress, delivery)
-    if report.can_retry and not delivery.is_last:
+    with job.updated():
+        report, archive = _remove(run, job.progress, task)
+    if report.can_retry and not task.is_last:
         job.say("Not finished yet. The removal continues automatically.")
         return report.answer()
-    following = _come_back(run, delivery, archive, report) if archive else 0
+    following = _come_back(run, task, archive, report)
     if following:
         waiting, total = report.tally.waiting, report.tally.total
-        progress.done = total - waiting
+        job.progress.done = total - waiting
         verb = "waits for its copy" if waiting == 1 else "wait for their copies"
         sentence = f"{waiting} of {count(total, 'asset')} {verb}."
         job.say(sentence)
         if following == 1:
             return f"OK: {sentence}"
-    return _conclude(job, report, following)
-
-
-def _conclude(job: Job, report: Report, following: int) -> str:
-    """Show the result of a task, and return the answer.
-
-    Args:
-        job: the job in iconik.
-        report: the result of the task.
-        following: the number of tasks that will do the rest.
-
-    Raises:
-        EndNotShown: the job does not show the result; the queue must deliver the task again.
-        Concluded: the task failed for good.
-    """
-    if following:
-        report = replace(report, removals=[each for each in report.removals if each.is_done])
-    if not job.close_part(report, split=following):
-        raise EndNotShown("The job in iconik does not show the result yet: the queue tries again.")
-    try:
-        return report.answer()
-    except PluginError as error:  # Even if a repeat could succeed: the job shows the result.
-        raise Concluded(str(error), error.detail) from None
+        report = report.finished
+    if not job.close(report, split=following):
+        raise EndNotShown
+    return report.answer()
 
 
 def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
@@ -147,7 +123,11 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
     if state.status == "ABORT_PENDING":
         job.abort()
         return "OK: It was aborted."
-    if state.status in ENDED or job.shows_part:
+    if state.status in ENDED:
+        return "OK: It had already ended."
+    if job.shows_part:
+        if not job.close_parts():  # An earlier delivery may have been unable to end the job.
+            raise EndNotShown
         return "OK: It had already ended."
     if state.status == "PAUSED" and task.pins:
         if time.time() > task.pins.clicked + MAX_WAIT:
@@ -159,23 +139,23 @@ def _answer_at_once(run: Run, task: Task, job: Job) -> str | None:
 
 
 def _remove(
-    run: Run, progress: Progress, delivery: Delivery | None = None
+    run: Run, progress: Progress, task: Task | None = None
 ) -> tuple[Report, Archive | None]:
     """Remove the selection, request the copies that must come first, and log the results."""
     iconik, archive = run.iconik(), None
     try:
         plan = make_plan(iconik, run.settings)
-        if delivery:
-            plan = _checked(plan, delivery.task.pins)
+        if task:
+            plan = _checked(plan, task.pins)
         if run.settings.archive_before_remove and plan.master:
-            archive = Archive(iconik, plan, delivery.task if delivery else Task(run.action))
+            archive = Archive(iconik, plan, task or Task(run.action))
         report = transfers.remove(
             iconik,
             run.action.selection,
             plan,
             progress=progress,
             archive=archive.explain if archive else None,
-            guard=overtaken.guard(iconik, plan, delivery) if delivery else None,
+            guard=overtaken.guard(iconik, plan, task) if task else None,
         )
         if archive:
             archive.request(report.removals, lambda: not progress.halt)
@@ -193,7 +173,7 @@ def _checked(plan: Plan, pins: Pins | None) -> Plan:
     return pins.check(plan)
 
 
-def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -> int:
+def _come_back(run: Run, task: Task, archive: Archive | None, report: Report) -> int:
     """If something waits for its copy, hand the unfinished assets to the queue again.
 
     Returns:
@@ -202,17 +182,16 @@ def _come_back(run: Run, delivery: Delivery, archive: Archive, report: Report) -
     Raises:
         QueueUnavailable: the queue may accept them later.
     """
-    if not report.tally.waiting:
+    if not archive or not report.tally.waiting:
         return 0
-    done = [removal for removal in report.removals if removal.is_done]
     left = [(each.object_type, each.object_id) for each in report.removals if not each.is_done]
     selections = list(_split(left))
-    before = report.before + Tally.of(done) if len(selections) == 1 else Tally()
+    before = report.finished.tally if len(selections) == 1 else NO_ASSETS
     wait, pause = archive.next_wait(before)
     try:
-        _hand_over(run, delivery.task._replace(wait=wait, pause=pause), selections)
+        _hand_over(run, task._replace(wait=wait, pause=pause), selections)
     except PluginError as error:
-        if error.can_retry and not delivery.is_last:
+        if error.can_retry and not task.is_last:
             raise
         run.log.write("WARNING", f"The queue will not repeat the unfinished assets: {error}")
         return 0

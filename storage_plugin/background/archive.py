@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from storage_plugin import rule
@@ -16,6 +16,7 @@ from storage_plugin.background.task import Task, Wait
 from storage_plugin.errors import AccessDenied, NotFound, OutOfTime, PluginError
 from storage_plugin.evidence import Evidence
 from storage_plugin.iconik import FileSet, chunks, side_by_side
+from storage_plugin.kept import Kept
 from storage_plugin.plan import Plan
 from storage_plugin.report import Removal, Tally
 from storage_plugin.rule import UNFINISHED
@@ -45,8 +46,8 @@ class Archive:
         self._is_late = time.time() >= self._ends
         self._jobs, self._awaited = set(task.wait.jobs), dict(task.wait.awaited)
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._transfers: defaultdict[str | None, list[Transfer]] | None = None
-        self._failures: defaultdict[str, str | None] | None = None
+        self._transfers = Kept(self._list_transfers, MAX_WAIT)
+        self._failures = Kept(self._list_failures, MAX_WAIT)
         self._lock = threading.Lock()
 
     def next_wait(self, before: Tally) -> tuple[Wait, int]:
@@ -55,9 +56,9 @@ class Archive:
         Args:
             before: the finished assets.
         """
-        times, left = self._wait.times + 1, max(0, math.ceil(self._ends - time.time()))
+        times, left = self._wait.times, max(0, math.ceil(self._ends - time.time()))
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times, 10), left)
-        return Wait(times, dict(self._awaited), tuple(self._jobs), before), pause
+        return Wait(times + 1, dict(self._awaited), tuple(self._jobs), before), pause
 
     def explain(
         self, asset_id: str, file_set: FileSet, evidence: Evidence, reason: str
@@ -73,7 +74,7 @@ class Archive:
             evidence: the evidence on which the rule decided.
             reason: why the file set cannot be removed now.
         """
-        if not can_be_copied(file_set, evidence):
+        if not _can_be_copied(file_set, evidence):
             return reason, False
         to, format_id = self._master.name, file_set.format_id
         is_under_way = self._is_under_way(asset_id, format_id)
@@ -96,7 +97,7 @@ class Archive:
             may_go_on: returns whether more copies may be requested.
         """
         by_asset = {removal.object_id: removal for removal in removals}
-        self._transfers = None  # Transfers, and masters, may have changed meanwhile.
+        self._transfers.forget()  # Transfers, and masters, may have changed meanwhile.
         for format_name, wanted in self._wanted.items():
             for some in chunks(list(wanted)):
                 try:
@@ -120,7 +121,7 @@ class Archive:
             return "" if has_any else None
         if masters and not any(file.status in UNFINISHED for file in masters):
             return ""
-        if failure := self._failure(asset_id):
+        if failure := self._failures.read()[asset_id]:
             return f"; its copy to {self._master.name} failed: {failure}"
         return None
 
@@ -147,41 +148,37 @@ class Archive:
 
     def _is_under_way(self, asset_id: str, format_id: str) -> bool:
         """Whether iconik is copying a format of an asset; note the job."""
+        transfers = self._transfers.read().get(asset_id, ())
+        found = [each for each in transfers if each.format_id in (format_id, None)]
         with self._lock:
-            if self._transfers is None:
-                transfers = self._iconik.transfers(self._storage.id, self._master.id)
-                self._transfers = defaultdict(list)
-                for transfer in transfers:
-                    self._transfers[transfer.asset_id].append(transfer)
-            found = [
-                transfer
-                for transfer in self._transfers[asset_id]
-                if transfer.format_id in (format_id, None)
-            ]
-            self._jobs.update(transfer.job_id for transfer in found if transfer.job_id)
-            return bool(found)
+            self._jobs.update(each.job_id for each in found if each.job_id)
+        return bool(found)
 
-    def _failure(self, asset_id: str) -> str | None:
-        """Return iconik's reason why a copy failed; None: it did not fail.
+    def _list_transfers(self) -> Mapping[str | None, list[Transfer]]:
+        """Return the transfers to the masters' storage that are under way, by asset id."""
+        transfers = defaultdict(list)
+        for transfer in self._iconik.transfers(self._storage.id, self._master.id):
+            transfers[transfer.asset_id].append(transfer)
+        return transfers
+
+    def _list_failures(self) -> Mapping[str, str | None]:
+        """Return iconik's reasons why copies failed, by asset id; None: the copy did not fail.
 
         The job of a bulk copy has a child job for each asset, and finishes even if those fail.
         """
-        with self._lock:
-            if self._failures is None:
-                failures: dict[str, str] = {}
-                states: list[str | None] = []
-                for job_id in self._wait.jobs:
-                    with suppress(AccessDenied, NotFound):  # Somebody may have deleted the job.
-                        states.append(self._iconik.job(job_id).status)
-                        failures |= self._iconik.failed_below(job_id)
-                # The assets of a job are not known here, so all jobs must have ended.
-                has_failed = ENDED.issuperset(states) and BROKEN.intersection(states)
-                common = "iconik's job has failed" if has_failed else None
-                self._failures = defaultdict(lambda: common, failures)
-            return self._failures[asset_id]
+        failures: dict[str, str] = {}
+        states: list[str | None] = []
+        for job_id in self._wait.jobs:
+            with suppress(AccessDenied, NotFound):  # Somebody may have deleted the job.
+                states.append(self._iconik.job(job_id).status)
+                failures |= self._iconik.failed_below(job_id)
+        # The assets of a job are not known here, so all jobs must have ended.
+        has_failed = ENDED.issuperset(states) and BROKEN.intersection(states)
+        common = "iconik's job has failed" if has_failed else None
+        return defaultdict(lambda: common, failures)
 
 
-def can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
+def _can_be_copied(file_set: FileSet, evidence: Evidence) -> bool:
     """Whether a file set is complete, and the only one that iconik can copy by its format's name.
 
     Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file

@@ -28,6 +28,7 @@ BROKEN = frozenset({"FAILED", "ABORTED", "DISCARDED"})
 """The states of a job that has ended without doing its work."""
 
 JOBS = "/API/jobs/v1/jobs/"
+USER = "/API/users/v1/users/current/"
 
 
 class Transfer(NamedTuple):
@@ -157,7 +158,7 @@ class BackgroundIconik(Iconik):
     @needs()
     def current_user_id(self) -> str:
         """Return the id of the token's user."""
-        return id_of(self._rest.get("/API/users/v1/users/current/"))
+        return id_of(self._rest.get(USER))
 
     @needs()
     def notify(self, notification: Row) -> None:

@@ -5,14 +5,15 @@ https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from storage_plugin.background.iconik import ENDED, JobState
+from storage_plugin.background.iconik import ENDED, BackgroundIconik, JobState
 from storage_plugin.background.run import Run
 from storage_plugin.background.summary import NAMED, Summary, finished_parts, parts_of
+from storage_plugin.background.task import Task
 from storage_plugin.errors import NotFound, PluginError
 from storage_plugin.progress import Progress
 from storage_plugin.report import NO_ASSETS, Removal, Report, count, listing
@@ -50,6 +51,9 @@ class EndNotShown(PluginError):
     status = 503
     can_retry = True
 
+    def __init__(self) -> None:
+        super().__init__("The job in iconik does not show the result yet: the queue tries again.")
+
 
 class Job:
     """An action as iconik's Jobs page shows it.
@@ -58,22 +62,24 @@ class Job:
 
     Args:
         run: the action.
-        job_id: the id of an existing job; None: there is no job yet.
-        part: the part of a large removal; see `Task.part`.
+        task: the task that the queue has delivered; None: the action was clicked just now.
 
     Attributes:
         id: the id of the job in iconik; None: there is no job.
+        progress: the progress of the removal.
     """
 
-    def __init__(self, run: Run, job_id: str | None = None, part: str = "") -> None:
-        self.id = job_id
-        self._part = part
-        self._iconik = run.hurried_iconik()
+    def __init__(self, run: Run, task: Task | None = None) -> None:
+        self._is_delivered = task is not None
+        task = task or Task(run.action)
+        self.id = task.job_id
+        self.progress = Progress(run.rest.deadline, task.wait.before)
+        self._part = task.part
+        self._iconik = BackgroundIconik(run.rest.hurried())
         self._run = run
-        self._progress: Progress | None = None
         self._shown = JobState("", None, 0, 0, None, {})
         self._asks_for_titles = True
-        self._error: PluginError | None = None
+        self._has_warned = False
 
     def open(self, parts: int = 1) -> None:
         """Create the job.
@@ -81,37 +87,33 @@ class Job:
         Args:
             parts: the number of tasks of a removal that goes to the queue.
         """
+        object_type, object_id = self._run.action.selection.objects()[0]
         metadata: dict[str, Any] = {PATIENCE: self._run.settings.timeout + GRACE}
         if parts > 1:
             metadata |= Summary(split=parts).noted("")
-        self._create({"status": "STARTED", "metadata": metadata})
+        job = {
+            "type": "CUSTOM",
+            "custom_type": CUSTOM_TYPE,
+            "status": "STARTED",
+            "object_type": object_type,
+            "object_id": object_id,
+            "metadata": metadata,
+        }
+        with self._tried():
+            self.id = self._iconik.create_job(job | self._state())
 
     def wait_for_queue(self) -> None:
         """Note that the queue has the work, so the job does not count as interrupted."""
-        with self._tried():
-            if self.id:
-                changes = self._state() | {"metadata": {PATIENCE: QUEUE_GRACE}}
-                self._iconik.update_job(self.id, changes)
-
-    def report_failure(self, error: PluginError) -> None:
-        """Create a job for an action that failed before it had one, and notify the editor."""
-        message = f"{error.for_editor(self._run.log.reference)}."
-        self._create({"status": "FAILED", "message": message, "error_message": message})
-        with self._tried():
-            self._notify(message, message)
-        self._write_log()
+        self._show(metadata={PATIENCE: QUEUE_GRACE})
 
     @contextmanager
-    def updated(self, progress: Progress, *, opens: bool) -> Iterator[None]:
+    def updated(self) -> Iterator[None]:
         """Keep the job up to date, in a thread, while the removal goes on.
 
-        Args:
-            progress: the progress of the removal.
-            opens: whether to create the job first.
+        The thread also creates the job, unless the queue has delivered the removal.
         """
-        self._progress = progress
         is_over = threading.Event()
-        thread = threading.Thread(target=self._update, args=(progress, is_over, opens))
+        thread = threading.Thread(target=self._update, args=(is_over,))
         thread.start()
         try:
             yield
@@ -128,12 +130,12 @@ class Job:
         if self.id:
             try:
                 self._shown = self._iconik.job(self.id)
-            except NotFound as error:  # Deleting the job does not abort the removal.
-                self._error, self.id = error, None
             except PluginError as error:
                 if error.can_retry:
                     raise
-                self._error = error
+                if isinstance(error, NotFound):  # Deleting the job does not abort the removal.
+                    self.id = None
+                self._warn(error)
         return self._shown
 
     @property
@@ -149,94 +151,81 @@ class Job:
         """
         done, total = self._shown.processed, self._shown.total
         progress = f", with {done} of {count(total, 'asset')} done" if total else ""
-        changes = {"status": "ABORTED", "message": f"{why}{progress}."}
-        try:
+        with self._tried():
+            changes = {"status": "ABORTED", "message": f"{why}{progress}."}
             self._iconik.update_job(str(self.id), changes)
-        except PluginError as error:
-            raise EndNotShown(str(error)) from None
+            return
+        raise EndNotShown
 
     def say(self, message: str) -> None:
         """Show a message while the job goes on."""
-        with self._tried():
-            if self.id:
-                self._iconik.update_job(self.id, self._state() | {"message": message})
-        self._write_log()
+        self._show(message=message)
 
-    def close(self, report: Report) -> bool:
+    def close(self, report: Report, split: int = 0) -> bool:
         """Show the result, and notify the editor if something stayed or failed.
 
-        Returns:
-            Whether the job, if there is one, shows the result.
-        """
-        return self._end(self._summary(report))
-
-    def close_part(self, report: Report, split: int = 0) -> bool:
-        """Note the result of this part of the removal; if it is the last part, show the whole.
+        If this is one of several parts, only note its result. The last part shows the whole result.
 
         Args:
             report: the result of this part.
             split: the number of tasks that will do the rest of this part.
 
         Returns:
-            Whether the job, if there is one, shows the result.
+            Whether the job, if there is one, shows or notes the result.
         """
-        summary = self._summary(report)
+        summary = replace(self._summary(report), split=split)
         if not self.id or not (self._part or split):
             return self._end(summary)
-        with self._tried():
-            note = replace(summary, split=split).noted(self._part)
-            self._iconik.update_job(self.id, self._state() | {"metadata": note})
-            self._shown = self._iconik.job(self.id)
-            parts = finished_parts(self._shown.metadata)
-            return self._end(sum(parts, Summary())) if parts else True
-        self._write_log()
-        return False
+        return self._show(metadata=summary.noted(self._part)) and self.close_parts()
 
-    def _create(self, fields: Mapping[str, Any]) -> None:
-        (object_type, ids), *_ = self._run.action.selection.by_type()
-        job = {"type": "CUSTOM", "custom_type": CUSTOM_TYPE, **self._state(), **fields}
+    def close_parts(self) -> bool:
+        """If the results of all parts are noted, show them; return whether no call failed."""
         with self._tried():
-            self.id = self._iconik.create_job(
-                job | {"object_type": object_type, "object_id": ids[0]}
-            )
+            self._shown = self._iconik.job(str(self.id))
+            parts = finished_parts(self._shown.metadata)
+            return not parts or self._end(sum(parts, Summary()))
+        return False
 
     def _end(self, summary: Summary) -> bool:
         """Show a summary; return whether the job, if there is one, shows it."""
-        is_shown = False
-        with self._tried():
-            sentence = summary.sentence(str(self._run.settings.storage_name))
-            notes = listing(summary.notes, summary.notable)
-            message = " ".join(filter(None, [sentence, notes, summary.advice]))
-            if self.id:
-                changes = self._state() | {"status": summary.status, "message": message}
-                if summary.status == "FAILED":
-                    changes["error_message"] = message
-                self._iconik.update_job(self.id, changes)
-            is_shown = True
-            if summary.status in ("FAILED", "FINISHED_WITH_WARNING"):
+        sentence = summary.sentence(str(self._run.settings.storage_name))
+        notes = listing(summary.notes, summary.notable)
+        message = " ".join(filter(None, [sentence, notes, summary.advice]))
+        changes = {"status": summary.status, "message": message}
+        if summary.status == "FAILED":
+            changes["error_message"] = message
+        is_shown = self._show(**changes)
+        if is_shown and summary.status in ("FAILED", "FINISHED_WITH_WARNING"):
+            with self._tried():
                 self._notify(sentence, message)
-        self._write_log()
         return is_shown
+
+    def _show(self, **changes: Any) -> bool:
+        """Change the job, if there is one, and show the progress; return whether that worked."""
+        with self._tried():
+            if self.id:
+                self._iconik.update_job(self.id, self._state() | changes)
+            return True
+        return False
 
     def _summary(self, report: Report) -> Summary:
         """Return a report as a summary for editors, with titles of assets and the next step."""
-        reference = self._run.log.reference
         if report.failure:
-            return Summary(failure=f"{report.failure.for_editor(reference)}.")
-        notes = [self._note(removal, reference) for removal in report.notable[:NAMED]]
+            return Summary(failure=f"{report.failure.for_editor(self._run.log.reference)}.")
+        notes = [self._note(removal) for removal in report.notable[:NAMED]]
         advice = "Repeat the action." if report.can_retry else ""
         return Summary(report.tally, tuple(notes), len(report.notable), report.halt, advice)
 
-    def _note(self, removal: Removal, reference: str) -> str:
+    def _note(self, removal: Removal) -> str:
         reasons = [*removal.reasons]
         if removal.error and removal.end == "failed":
-            reasons.append(f"it failed. {removal.error.for_editor(reference)}")
+            reasons.append(f"it failed. {removal.error.for_editor(self._run.log.reference)}")
         return f"{self._name(removal)}: {'; '.join(reasons)}"
 
-    def _update(self, progress: Progress, is_over: threading.Event, opens: bool) -> None:
+    def _update(self, is_over: threading.Event) -> None:
         """Update the job until the removal is over, or an editor ends it."""
         started = time.monotonic()
-        if opens:
+        if not self._is_delivered:
             self.open()
         self._close_interrupted()
         # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
@@ -244,7 +233,7 @@ class Job:
             with self._tried():
                 status = self._iconik.update_job(self.id, self._state())
                 status = status or self._iconik.job(self.id).status
-                progress.halt_as(HALTS.get(str(status), ""))
+                self.progress.halt_as(HALTS.get(str(status), ""))
                 if status in ENDED:
                     break
 
@@ -260,15 +249,17 @@ class Job:
 
     @contextmanager
     def _tried(self) -> Iterator[None]:
-        """Note an error, and go on."""
+        """Log an error, and go on."""
         try:
             yield
         except PluginError as error:
-            self._error = self._error or error
+            self._warn(error)
 
-    def _write_log(self) -> None:
-        if self._error:
-            text = f"The editor may not see the result in iconik: {self._error}"
+    def _warn(self, error: PluginError) -> None:
+        """Log the first error."""
+        if not self._has_warned:
+            self._has_warned = True
+            text = f"The editor may not see the result in iconik: {error}"
             self._run.log.write("WARNING", text)
 
     def _state(self) -> dict[str, Any]:
@@ -276,21 +267,21 @@ class Job:
         parts = parts_of(self._shown.metadata)
         parts.pop(self._part, None)
         others = sum((each.tally for each in parts.values()), NO_ASSETS)
-        progress, action = self._progress, self._run.action
-        total = max((progress.total or 0) + others.total if progress else 0, self._shown.total)
-        done = progress.done + others.total - others.left if progress else 0
+        action = self._run.action
+        total = max((self.progress.total or 0) + others.total, self._shown.total)
+        done = max(self.progress.done + others.total - others.left, self._shown.processed)
         kinds = {"assets": total} if total else action.selection.counts()
         what = " and ".join(count(n, kind.replace("_", " ")[:-1]) for kind, n in kinds.items())
         return {
             "title": ACTIONS[action.name].format(what, self._run.settings.storage_name),
             "progress_total": total,
-            "progress_processed": max(done, self._shown.processed),
+            "progress_processed": done,
         }
 
     def _notify(self, sentence: str, message: str) -> None:
         if user_id := self._run.action.user_id:
-            (object_type, ids), *_ = self._run.action.selection.by_type()
-            kind, related = ("jobs", self.id) if self.id else (object_type, ids[0])
+            selected = self._run.action.selection.objects()[0]
+            object_type, object_id = ("jobs", self.id) if self.id else selected
             self._iconik.notify(
                 {
                     "event_type": "finished",
@@ -298,8 +289,8 @@ class Job:
                     "message_long": message,
                     "recipient_id": user_id,
                     "sender_id": self._iconik.current_user_id(),
-                    "object_type": kind,
-                    "object_id": related,
+                    "object_type": object_type,
+                    "object_id": object_id,
                 }
             )
 
@@ -315,9 +306,5 @@ class Job:
 
 
 def _pause(seconds: float) -> float:
-    """Return the seconds until the next update.
-
-    Args:
-        seconds: the time that the removal has taken so far.
-    """
+    """Return the seconds until the next update of a removal that has taken some seconds."""
     return min(10 * PAUSE, max(PAUSE, seconds / 10))

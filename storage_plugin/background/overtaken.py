@@ -3,7 +3,7 @@
 import time
 
 from storage_plugin.background.iconik import BackgroundIconik, TransferJob
-from storage_plugin.background.task import Delivery
+from storage_plugin.background.task import Task
 from storage_plugin.errors import AccessDenied
 from storage_plugin.plan import Plan
 from storage_plugin.transfers import Guard
@@ -15,14 +15,13 @@ LATE = 60.0
 """Seconds after the click from which a removal counts as one that waited."""
 
 
-def guard(iconik: BackgroundIconik, plan: Plan, delivery: Delivery) -> Guard | None:
+def guard(iconik: BackgroundIconik, plan: Plan, task: Task) -> Guard | None:
     """Return a function that says why an asset must stay; None: the removal did not have to wait.
 
     An asset stays if iconik began a transfer of it to the storage after the click, or if the plugin
     cannot find out. Transfers to the masters' storage that the removal requested do not count.
     """
-    task = delivery.task
-    if not (delivery.retries or task.has_waited or time.time() > task.clicked + LATE):
+    if not (task.retries or task.wait.times or time.time() > task.clicked + LATE):
         return None
     own = set(task.wait.jobs)
 

@@ -84,14 +84,13 @@ class TaskQueue:
         Raises:
             QueueUnavailable: the queue did not accept the task.
         """
-        body = task.body()
         # Every task gets a name, so a repeated call creates it only once.
-        name = task.name or uuid.uuid4().hex
+        named = task._replace(name=task.name or uuid.uuid4().hex)
 
         def create(client: "CloudTasksClient", seconds: float) -> None:
-            created = _message(task, body, name=name, settings=settings)
+            message = _message(named, settings)
             client.create_task(
-                parent=str(settings.task_queue), task=created, timeout=seconds, retry=None
+                parent=str(settings.task_queue), task=message, timeout=seconds, retry=None
             )
 
         try:
@@ -152,7 +151,7 @@ def _connect(credentials: "Credentials") -> "CloudTasksClient":
     return CloudTasksClient(credentials=credentials)
 
 
-def _message(task: Task, body: bytes, *, name: str, settings: Settings) -> "tasks_v2.Task":
+def _message(task: Task, settings: Settings) -> "tasks_v2.Task":
     """Return a task in the form of Cloud Tasks."""
     from google.cloud import tasks_v2
     from google.protobuf.duration_pb2 import Duration
@@ -163,13 +162,13 @@ def _message(task: Task, body: bytes, *, name: str, settings: Settings) -> "task
         http_method=tasks_v2.HttpMethod.POST,
         url=f"{audience}/{task.action.name}",
         headers={"Content-Type": "application/json"},
-        body=body,
+        body=task.body(),
         oidc_token=tasks_v2.OidcToken(
             service_account_email=settings.task_service_account, audience=audience
         ),
     )
     return tasks_v2.Task(
-        name=f"{settings.task_queue}/tasks/{name}",
+        name=f"{settings.task_queue}/tasks/{task.name}",
         http_request=request,
         schedule_time=Timestamp(seconds=int(time.time() + task.pause)) if task.pause else None,
         dispatch_deadline=Duration(seconds=DISPATCH_DEADLINE),

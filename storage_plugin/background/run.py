@@ -30,7 +30,3 @@ class Run(NamedTuple):
     def iconik(self) -> BackgroundIconik:
         """Return a client for the work."""
         return BackgroundIconik(self.rest)
-
-    def hurried_iconik(self) -> BackgroundIconik:
-        """Return a client for notifying the editor."""
-        return BackgroundIconik(self.rest.hurried())

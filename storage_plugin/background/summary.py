@@ -5,12 +5,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from storage_plugin.background.task import MALFORMED
 from storage_plugin.report import NO_ASSETS, Tally
 
 NAMED = 10
 """The number of assets that a job names; the log names all."""
 
-PART = "part "
+PREFIX = "part "
 """The prefix of the keys of parts in a job's metadata."""
 
 
@@ -41,7 +42,7 @@ class Summary:
         """Return the summary in a job's metadata.
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: the metadata is malformed.
+            The errors in MALFORMED: the metadata is malformed.
         """
         return cls(
             tally=Tally(**{name: int(number) for name, number in value["tally"].items()}),
@@ -69,7 +70,7 @@ class Summary:
         Args:
             part: the part; see `Task.part`.
         """
-        return {f"{PART}{part}": asdict(self)}
+        return {f"{PREFIX}{part}": asdict(self)}
 
     @property
     def status(self) -> str:
@@ -85,9 +86,9 @@ def parts_of(metadata: Mapping[str, Any]) -> dict[str, Summary]:
     """Return the parts of a removal that are noted in its job, without malformed ones."""
     parts = {}
     for key, note in metadata.items():
-        if key.startswith(PART):
-            with suppress(AttributeError, KeyError, TypeError, ValueError):
-                parts[key.removeprefix(PART)] = Summary.read(note)
+        if key.startswith(PREFIX):
+            with suppress(*MALFORMED):
+                parts[key.removeprefix(PREFIX)] = Summary.read(note)
     return parts
 
 

@@ -1,15 +1,16 @@
 """The content of a task: everything that the click meant, whatever has been deployed since.
 
-Use `read_delivery` only for requests that the plugin's own queue has delivered.
+Use `read_task` only for requests that the plugin's own queue has delivered.
 """
 
 import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError
 from storage_plugin.plan import Plan
@@ -20,11 +21,11 @@ from storage_plugin.webhook import Action, Selection, is_uuid, read_object
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
-T = TypeVar("T")
-
 ATTEMPTS = 20
 """How often the queue delivers a task. `make deploy` sets up the queue with this number."""
 
+MALFORMED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""The errors of reading JSON whose content is not as expected."""
 
 PINNED = (
     "storage_name",
@@ -84,13 +85,13 @@ class Wait:
     """The memory of a removal that waits for copies on the masters' storage.
 
     Attributes:
-        times: the number of looks since the copies were requested; -1: none yet.
+        times: the number of looks that found copies missing.
         awaited: the awaited copies: the id of each format to the id of its asset.
         jobs: the ids of iconik's copy jobs, if iconik sent them.
         before: the finished assets.
     """
 
-    times: int = -1
+    times: int = 0
     awaited: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[str, ...] = ()
     before: Tally = NO_ASSETS
@@ -117,6 +118,7 @@ class Task(NamedTuple):
         part: the part of a large selection, and the part of that part, and so on: `2.`, `2.0.`.
         name: the name of the task, which the queue accepts only once; empty: none.
         pause: seconds until the queue sends the task.
+        retries: the number of earlier deliveries by the queue.
     """
 
     action: Action
@@ -126,6 +128,7 @@ class Task(NamedTuple):
     part: str = ""
     name: str = ""
     pause: float = 0
+    retries: int = 0
 
     @property
     def clicked(self) -> float:
@@ -133,9 +136,9 @@ class Task(NamedTuple):
         return self.pins.clicked if self.pins else time.time()
 
     @property
-    def has_waited(self) -> bool:
-        """Whether the removal had to wait for copies."""
-        return self.wait.times >= 0
+    def is_last(self) -> bool:
+        """Whether the queue gives the task up if this delivery fails."""
+        return self.retries >= ATTEMPTS - 1
 
     def body(self) -> bytes:
         """Return the payload of the task, in JSON. The token that iconik sent is not in it."""
@@ -153,25 +156,8 @@ class Task(NamedTuple):
         return json.dumps(payload, separators=(",", ":")).encode()
 
 
-class Delivery(NamedTuple):
-    """A delivery of a task by the queue.
-
-    Attributes:
-        task: the task.
-        retries: the number of earlier deliveries.
-    """
-
-    task: Task
-    retries: int
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the queue gives the task up if this delivery fails."""
-        return self.retries >= ATTEMPTS - 1
-
-
-def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
-    """Read a delivery. Call this only for a request that was verified to come from the queue.
+def read_task(headers: "Headers", body: bytes, action: Action) -> Task:
+    """Read a delivered task. Call this only for a request that was verified to come from the queue.
 
     https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 
@@ -185,24 +171,21 @@ def read_delivery(headers: "Headers", body: bytes, action: Action) -> Delivery:
     """
     payload = read_object(body)
     job_id, part = payload.get("job_id"), payload.get("part")
-    task = Task(
+    pins, wait = None, FIRST
+    with suppress(*MALFORMED):
+        pins = _pins(payload["pins"])
+    with suppress(*MALFORMED):
+        wait = _wait(payload["wait"])
+    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
+    return Task(
         action,
-        _tried(_pins, payload.get("pins")),
+        pins,
         str(job_id) if is_uuid(job_id) else None,
-        _tried(_wait, payload.get("wait")) or FIRST,
+        wait,
         part if isinstance(part, str) and re.fullmatch(r"[0-9.]{1,40}", part) else "",
         headers.get("X-CloudTasks-TaskName", ""),
+        retries=int(retries) if re.fullmatch(r"[0-9]{1,9}", retries, re.ASCII) else 0,
     )
-    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
-    return Delivery(task, int(retries) if re.fullmatch(r"[0-9]{1,9}", retries, re.ASCII) else 0)
-
-
-def _tried(read: Callable[[Any], T], value: object) -> T | None:
-    """Return the result of reading a value; None: the value is malformed."""
-    try:
-        return read(value)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
 
 
 def _pins(value: Any) -> Pins:

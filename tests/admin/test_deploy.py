@@ -30,17 +30,18 @@ PLUGIN = "iconik-plugin@project.iam.gserviceaccount.com"
 QUEUE_ACCOUNT = "iconik-queue@project.iam.gserviceaccount.com"
 
 CHANGES = (
-    "services enable",
+    "services enable artifactregistry.googleapis.com",
     "secrets create bz-shared-secret",
     "secrets create iconik-token",
     "iam service-accounts create iconik-plugin",
-    "iam service-accounts create iconik-queue",
-    "tasks queues create",
     "secrets add-iam-policy-binding bz-shared-secret",
     "secrets add-iam-policy-binding iconik-token",
+    "projects add-iam-policy-binding",
+    "services enable cloudtasks.googleapis.com",
+    "iam service-accounts create iconik-queue",
+    "tasks queues create",
     "tasks queues add-iam-policy-binding",
     "iam service-accounts add-iam-policy-binding",
-    "projects add-iam-policy-binding",
     "functions deploy",
     "run services add-iam-policy-binding",
 )
@@ -239,7 +240,10 @@ def forget(cloud: Cloud, table: str, key: str, value: object) -> None:
             lambda cloud: forget(cloud, "policies", "secrets iconik-token", {}),
             "secrets add-iam-policy-binding iconik-token",
         ),
-        (lambda cloud: cloud.change(services=cloud.state["services"][:-1]), "services enable"),
+        (
+            lambda cloud: cloud.change(services=cloud.state["services"][:-1]),
+            "services enable cloudtasks.googleapis.com",
+        ),
         (
             lambda cloud: forget(cloud, "secrets", "iconik-token", []),
             "secrets versions add iconik-token",

@@ -18,6 +18,7 @@ from pythonik.friendly import Iconik as Sdk
 from admin.custom_actions import wanted
 from sandbox.server import create_app
 from sandbox.world import Row, World, new_id
+from storage_plugin import background
 from storage_plugin.background.job import Job
 from storage_plugin.errors import AdministratorError
 from storage_plugin.report import Report
@@ -182,7 +183,7 @@ def test_the_sdk_knows_all_that_the_plugin_writes() -> None:
         job.open(parts=2)
         job.wait_for_queue()
         job.close(Report(failure=error))
-        Job(run).report_failure(error)
+        background.report_failure(run, error)
         function, query = "https://f.example/function", {"format": "PROXY"}
         for action in wanted(function, ["BULK"], label="LucidLink", query=query, secret="s"):
             Plugin(rest).create_custom_action(action)
