@@ -49,15 +49,9 @@ class Scene(Site):
         self.ids = [*self.world.assets]
         self.secrets = {"BZ_SHARED_SECRET": SECRET["x-bz-secret"], "ICONIK_TOKEN": self.world.token}
 
-    def settings(self, url: str) -> dict[str, str]:
-        """Return the settings but for the secrets."""
-        return {
-            "ICONIK_URL": url,
-            "ICONIK_ID": self.world.app_id,
-            "STORAGE_NAME": "LucidLink",
-            "MASTER_STORAGE_NAME": "B2",
-            "CLOUD_RUN_TIMEOUT_SECONDS": "540",
-        }
+    def settings(self, iconik_url: str) -> dict[str, str]:
+        """Return the settings without the secrets."""
+        return super().settings(iconik_url) | {"CLOUD_RUN_TIMEOUT_SECONDS": "540"}
 
     @contextmanager
     def run(self, faults: Faults) -> Iterator[Function]:

@@ -18,8 +18,9 @@ import requests
 
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
+from sandbox.site import payload
 from sandbox.tasks import Tasks
-from sandbox.world import Row, World, new_id
+from sandbox.world import Row, World
 
 LOG = Path(".demo.log")
 """The file for the function's log."""
@@ -45,20 +46,6 @@ class Demo:
         self.selection = {
             "asset_ids": [interview],
             "collection_ids": [world.add_collection(drone, night)],
-            "saved_search_ids": [],
-        }
-
-    def payload(self) -> Row:
-        """Return what iconik posts when the selection is right-clicked."""
-        return self.selection | {
-            "user_id": new_id(),
-            "system_domain_id": new_id(),
-            "action_id": new_id(),
-            "context": "BULK",
-            "metadata_view_id": None,
-            "metadata_values": None,
-            "date_created": "2026-01-09T17:00:00.000000",
-            "auth_token": "not-used-by-the-plugin",
         }
 
     def show(self, title: str) -> None:
@@ -111,11 +98,10 @@ def main(command: str) -> None:
 
 def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     """Right-click the selection twice, and print where the files are."""
-    payload = demo.payload()
-    print(f"A right-click posts this:\n{json.dumps(payload, indent=2)}")
+    print(f"A right-click posts this:\n{json.dumps(payload(**demo.selection), indent=2)}")
     demo.show("Before:")
     for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
-        click(function, path, payload)
+        click(function, path, **demo.selection)
         if tasks:
             deliver(tasks)
         demo.show(f"After {title}:")
@@ -140,11 +126,10 @@ def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
     demo.world.quirks.copies_take_time = True
     render = demo.world.add_asset("Final cut")
     demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
-    payload = demo.payload() | {"asset_ids": [render], "collection_ids": []}
-    click(function, "remove", payload)
+    click(function, "remove", asset_ids=[render])
     deliver(tasks)
     print("\nMeanwhile, an editor adds it again, and the later click wins:")
-    click(function, "add", payload)
+    click(function, "add", asset_ids=[render])
     deliver(tasks, newest=True)
     demo.world.finish_copies()
     print("\nThe copy to B2 is complete, and the queue delivers the removal again:")
@@ -152,10 +137,14 @@ def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
     demo.show("In the end:")
 
 
-def click(function: Function, path: str, payload: Row) -> None:
+def click(function: Function, path: str, **selection: object) -> None:
     """Post a custom action as iconik does, and print the answer."""
-    headers = {"x-bz-secret": SECRET}
-    response = requests.post(f"{function.url}/{path}", json=payload, headers=headers, timeout=60)
+    response = requests.post(
+        f"{function.url}/{path}",
+        json=payload(**selection),
+        headers={"x-bz-secret": SECRET},
+        timeout=60,
+    )
     print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Json = dict[str, Any]
-    Handler = Callable[["Project", list[str], Mapping[str, str]], object]
+    Handler = Callable[["Project", str, Mapping[str, str]], object]
 
 NUMBER = "123456789012"
 BUILDER = f"{NUMBER}-compute@developer.gserviceaccount.com"
@@ -65,13 +65,18 @@ class Project:
         policy: Json = self.state["policies"].setdefault(resource, {"bindings": []})
         return policy
 
+    def is_unheard(self, name: str) -> bool:
+        """Return whether not all have heard of a new service or account, and count it down."""
+        left = self.state["unheard"].get(name, 0)
+        if left:
+            self.state["unheard"][name] = left - 1
+        return bool(left)
+
     def know(self, email: str) -> None:
         """Refuse a service account that does not exist, or of which not all have heard yet."""
-        if self.state["unheard"].get(email, 0):
-            self.state["unheard"][email] -= 1
-        elif email in self.state["accounts"] or email == BUILDER:
-            return
-        raise Refusal(f"INVALID_ARGUMENT: Service account {email} does not exist.")
+        does_exist = email in self.state["accounts"] or email == BUILDER
+        if self.is_unheard(email) or not does_exist:
+            raise Refusal(f"INVALID_ARGUMENT: Service account {email} does not exist.")
 
 
 def new_state() -> Json:
@@ -113,92 +118,86 @@ def command(words: str, *options: str, api: str = "") -> Callable[[Handler], Han
 
 
 @command("auth list", "filter")
-def _auth_list(project: Project, _: list[str], __: Mapping[str, str]) -> str:
+def _auth_list(project: Project, *_: object) -> str:
     return str(project.state["account"])
 
 
 @command("config get-value")
-def _config(project: Project, names: list[str], _: Mapping[str, str]) -> str:
-    return str(project.state[{"project": "project", "functions/region": "region"}[names[0]]])
+def _config(project: Project, name: str, *_: object) -> str:
+    return str(project.state[{"project": "project", "functions/region": "region"}[name]])
 
 
 @command("services list", "enabled")
-def _services(project: Project, _: list[str], __: Mapping[str, str]) -> list[str]:
+def _services(project: Project, *_: object) -> list[str]:
     return list(project.state["services"])
 
 
 @command("services enable")
-def _enable(project: Project, names: list[str], _: Mapping[str, str]) -> None:
+def _enable(project: Project, names: str, *_: object) -> None:
     if not project.state["billing"]:
         raise Refusal(
             f"FAILED_PRECONDITION: Billing account for project '{NUMBER}' is not found. Billing "
-            f"must be enabled for activation of service(s) '{','.join(names)}' to proceed."
+            f"must be enabled for activation of service(s) '{names.replace(' ', ',')}' to proceed."
         )
-    project.state["services"] += names
-    for name in names:
-        project.state["unheard"][name] = project.state["lag"]
+    for service in names.split():
+        project.state["services"].append(service)
+        project.state["unheard"][service] = project.state["lag"]
 
 
 @command("billing projects describe", api="cloudbilling")
-def _billing(project: Project, _: list[str], __: Mapping[str, str]) -> str:
+def _billing(project: Project, *_: object) -> str:
     return "True" if project.state["billing"] else ""
 
 
 @command("functions regions list", "gen2", api="cloudfunctions")
-def _regions(_: Project, __: list[str], ___: Mapping[str, str]) -> list[str]:
+def _regions(*_: object) -> list[str]:
     return ["us-central1", "europe-west1"]
 
 
 @command("secrets list", api="secretmanager")
-def _secrets(project: Project, _: list[str], __: Mapping[str, str]) -> list[str]:
+def _secrets(project: Project, *_: object) -> list[str]:
     return [f"projects/{NUMBER}/secrets/{name}" for name in project.state["secrets"]]
 
 
 @command("secrets create", "data-file", api="secretmanager")
-def _create_secret(project: Project, names: list[str], _: Mapping[str, str]) -> None:
-    if names[0] in project.state["secrets"]:
+def _create_secret(project: Project, name: str, *_: object) -> None:
+    if name in project.state["secrets"]:
         raise Refusal(
             f"Resource in projects [{NUMBER}] is the subject of a conflict: ALREADY_EXISTS"
         )
-    project.state["secrets"][names[0]] = [{"value": sys.stdin.read(), "state": "ENABLED"}]
+    project.state["secrets"][name] = [{"value": sys.stdin.read(), "state": "ENABLED"}]
 
 
 @command("secrets versions add", "data-file", api="secretmanager")
-def _add_version(project: Project, names: list[str], _: Mapping[str, str]) -> None:
-    _versions(project, names[0]).insert(0, {"value": sys.stdin.read(), "state": "ENABLED"})
+def _add_version(project: Project, name: str, *_: object) -> None:
+    _versions(project, name).insert(0, {"value": sys.stdin.read(), "state": "ENABLED"})
 
 
 @command("secrets versions list", "limit", api="secretmanager")
-def _list_versions(project: Project, names: list[str], _: Mapping[str, str]) -> list[str]:
-    return [str(version["state"]) for version in _versions(project, names[0])[:1]]
+def _list_versions(project: Project, name: str, *_: object) -> list[str]:
+    return [str(version["state"]) for version in _versions(project, name)[:1]]
 
 
 @command("secrets versions access", "secret", api="secretmanager")
-def _access(project: Project, _: list[str], options: Mapping[str, str]) -> None:
-    name = options["secret"]
-    versions = project.state["secrets"].get(name)
-    if not versions:
-        raise Refusal(
-            f"NOT_FOUND: Secret [projects/{NUMBER}/secrets/{name}] not found or has no versions."
-        )
-    sys.stdout.write(versions[0]["value"])
+def _access(project: Project, _: str, options: Mapping[str, str]) -> None:
+    sys.stdout.write(_versions(project, options["secret"])[0]["value"])
 
 
 def _versions(project: Project, name: str) -> list[Json]:
-    if name not in project.state["secrets"]:
+    versions: list[Json] | None = project.state["secrets"].get(name)
+    if versions is None:
         raise Refusal(f"NOT_FOUND: Secret [projects/{NUMBER}/secrets/{name}] not found.")
-    versions: list[Json] = project.state["secrets"][name]
     return versions
 
 
-@command("iam service-accounts list", api="")
-def _accounts(project: Project, _: list[str], __: Mapping[str, str]) -> list[str]:
+@command("iam service-accounts list")
+def _accounts(project: Project, *_: object) -> list[str]:
     return list(project.state["accounts"])
 
 
 @command("iam service-accounts create")
-def _create_account(project: Project, names: list[str], _: Mapping[str, str]) -> None:
-    email = f"{names[0]}@{project.state['project']}.iam.gserviceaccount.com"
+def _create_account(project: Project, name: str, *_: object) -> None:
+    email = f"{name}@{project.state['project']}.iam.gserviceaccount.com"
     if email in project.state["accounts"]:
         raise Refusal(f"Resource in projects [project] is the subject of a conflict: {email}")
     project.state["accounts"].append(email)
@@ -206,20 +205,20 @@ def _create_account(project: Project, names: list[str], _: Mapping[str, str]) ->
 
 
 @command("builds get-default-service-account", "region", api="cloudbuild")
-def _builder(_: Project, __: list[str], ___: Mapping[str, str]) -> str:
+def _builder(*_: object) -> str:
     return BUILDER
 
 
 @command("tasks queues list", "location", api="cloudtasks")
-def _queues(project: Project, _: list[str], __: Mapping[str, str]) -> list[Json]:
+def _queues(project: Project, *_: object) -> list[Json]:
     return list(project.state["queues"].values())
 
 
 @command("tasks queues describe", "location", api="cloudtasks")
-def _queue(project: Project, names: list[str], _: Mapping[str, str]) -> Json:
-    if names[0] not in project.state["queues"]:
+def _queue(project: Project, name: str, *_: object) -> Json:
+    if name not in project.state["queues"]:
         raise Refusal("NOT_FOUND: Requested entity was not found.")
-    queue: Json = project.state["queues"][names[0]]
+    queue: Json = project.state["queues"][name]
     return queue
 
 
@@ -227,17 +226,17 @@ QUEUE = ("location", "max-concurrent-dispatches", "max-attempts", "min-backoff",
 
 
 @command("tasks queues create", *QUEUE, api="cloudtasks")
-def _create_queue(project: Project, names: list[str], options: Mapping[str, str]) -> None:
-    if names[0] in project.state["queues"]:
+def _create_queue(project: Project, name: str, options: Mapping[str, str]) -> None:
+    if name in project.state["queues"]:
         raise Refusal("ALREADY_EXISTS: Queue already exists")
-    _update_queue(project, names, options)
+    _update_queue(project, name, options)
 
 
 @command("tasks queues update", *QUEUE, api="cloudtasks")
-def _update_queue(project: Project, names: list[str], options: Mapping[str, str]) -> None:
+def _update_queue(project: Project, name: str, options: Mapping[str, str]) -> None:
     place = f"projects/{project.state['project']}/locations/{options['location']}"
-    project.state["queues"][names[0]] = {
-        "name": f"{place}/queues/{names[0]}",
+    project.state["queues"][name] = {
+        "name": f"{place}/queues/{name}",
         "state": "RUNNING",
         "rateLimits": {"maxConcurrentDispatches": int(options["max-concurrent-dispatches"])},
         "retryConfig": {
@@ -249,7 +248,7 @@ def _update_queue(project: Project, names: list[str], options: Mapping[str, str]
 
 
 @command("functions list", "regions", api="cloudfunctions")
-def _functions(project: Project, _: list[str], options: Mapping[str, str]) -> list[Json]:
+def _functions(project: Project, _: str, options: Mapping[str, str]) -> list[Json]:
     place = f"/locations/{options['regions']}/"
     return [row for row in project.state["functions"].values() if place in row["name"]]
 
@@ -262,7 +261,7 @@ DEPLOY = (
 
 
 @command("functions deploy", *DEPLOY, api="cloudfunctions")
-def _deploy(project: Project, names: list[str], options: Mapping[str, str]) -> None:
+def _deploy(project: Project, name: str, options: Mapping[str, str]) -> None:
     sys.path += filter(None, [os.environ.get("SANDBOX_LIBRARIES")])
     import yaml  # noqa: PLC0415
 
@@ -277,12 +276,12 @@ def _deploy(project: Project, names: list[str], options: Mapping[str, str]) -> N
     if build not in project.policy("projects project")["bindings"]:
         raise Refusal("OperationError: code=3, message=Build failed with status: FAILURE.")
     region, id = options["region"], project.state["project"]
-    count = project.state["functions"].get(names[0], {}).get("count", 0) + 1
-    project.state["functions"][names[0]] = {
-        "name": f"projects/{id}/locations/{region}/functions/{names[0]}",
+    count = project.state["functions"].get(name, {}).get("count", 0) + 1
+    project.state["functions"][name] = {
+        "name": f"projects/{id}/locations/{region}/functions/{name}",
         "environment": "GEN_2",
         "state": "ACTIVE",
-        "url": project.state["url"] or f"https://{region}-{id}.cloudfunctions.net/{names[0]}",
+        "url": project.state["url"] or f"https://{region}-{id}.cloudfunctions.net/{name}",
         "updateTime": f"2026-11-24T10:00:{count:02}Z",
         "count": count,
         "options": {key: value for key, value in options.items() if key != "env-vars-file"},
@@ -291,28 +290,27 @@ def _deploy(project: Project, names: list[str], options: Mapping[str, str]) -> N
 
 
 @command("run services describe", "region", api="run")
-def _service(project: Project, names: list[str], _: Mapping[str, str]) -> Json:
+def _service(project: Project, name: str, *_: object) -> Json:
     if "iconik_handler" not in project.state["functions"]:
-        raise Refusal(f"Cannot find service [{names[0]}]")
+        raise Refusal(f"Cannot find service [{name}]")
     return {"metadata": {"annotations": project.state["annotations"]}}
 
 
 def _get_policy(group: str) -> Handler:
-    def serve(project: Project, names: list[str], _: Mapping[str, str]) -> Json:
-        if group == "iam service-accounts" and project.state["unheard"].get(names[0], 0):
-            project.state["unheard"][names[0]] -= 1
-            raise Refusal(f"NOT_FOUND: Unknown service account: {names[0]}")
-        return project.policy(f"{group} {names[0]}")
+    def serve(project: Project, name: str, *_: object) -> Json:
+        if group == "iam service-accounts" and project.is_unheard(name):
+            raise Refusal(f"NOT_FOUND: Unknown service account: {name}")
+        return project.policy(f"{group} {name}")
 
     return serve
 
 
 def _add_binding(group: str) -> Handler:
-    def serve(project: Project, names: list[str], options: Mapping[str, str]) -> None:
+    def serve(project: Project, name: str, options: Mapping[str, str]) -> None:
         member, role = options["member"], options["role"]
         if member != "allUsers":
             project.know(member.removeprefix("serviceAccount:"))
-        bindings = project.policy(f"{group} {names[0]}").setdefault("bindings", [])
+        bindings = project.policy(f"{group} {name}").setdefault("bindings", [])
         bindings.append({"role": role, "members": [member]})
 
     return serve
@@ -339,7 +337,7 @@ def main(arguments: list[str], project: Project) -> int:
     name = next((name for name in HANDLERS if f"{line} ".startswith(f"{name} ")), "")
     project.state["calls"].append(arguments)
     try:
-        output = _serve(project, name, words[len(name.split()) :], options)
+        output = _serve(project, name, line[len(name) + 1 :], options)
     except Refusal as refusal:
         print(f"ERROR: (gcloud.{name.replace(' ', '.')}) {refusal}", file=sys.stderr)
         return 1
@@ -357,24 +355,23 @@ def main(arguments: list[str], project: Project) -> int:
     return 0
 
 
-def _serve(project: Project, name: str, names: list[str], options: Mapping[str, str]) -> object:
-    handler, api, known = HANDLERS[name]
+def _serve(project: Project, command: str, name: str, options: Mapping[str, str]) -> object:
+    handler, api, known = HANDLERS[command]
     if unknown := options.keys() - known - {"format", "project"}:
         raise KeyError(f"unrecognized arguments: {', '.join(sorted(unknown))}")
-    line = f"{name} {' '.join(names)}"
+    line = f"{command} {name}"
     if text := project.fault(line, "before"):
         raise Refusal(text)
     if api:
         service = f"{api}.googleapis.com"
         if service not in project.state["services"]:
             raise Refusal(f"API [{service}] not enabled on project [{NUMBER}].")
-        if project.state["unheard"].get(service, 0):
-            project.state["unheard"][service] -= 1
+        if project.is_unheard(service):
             raise Refusal(
                 f"PERMISSION_DENIED: The {api} API has not been used in project {NUMBER} before or "
                 "it is disabled. If you enabled this API recently, wait a few minutes."
             )
-    output = handler(project, names, options)
+    output = handler(project, name, options)
     if project.fault(line, "ctrl-c") is not None:
         os.kill(os.getppid(), signal.SIGINT)  # A terminal sends it to both.
         raise Refusal("Interrupted")

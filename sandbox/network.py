@@ -59,11 +59,6 @@ class Network:
         for tunnel in self._tunnels:
             tunnel.fate = fate
 
-    @property
-    def open_connections(self) -> int:
-        """The number of connections that neither side has closed."""
-        return sum(tunnel.is_open for tunnel in self._tunnels)
-
     def connect(self, host: str, tunnel: "_Tunnel") -> socket.socket:
         """Open a connection to a host."""
         self.opened.append(host)
@@ -105,7 +100,6 @@ class _Tunnel(StreamRequestHandler):
     server: _Proxy
     disable_nagle_algorithm = True
     fate = ""
-    is_open = True
 
     def handle(self) -> None:
         _, target, _ = self.rfile.readline().split()
@@ -114,7 +108,6 @@ class _Tunnel(StreamRequestHandler):
         with self.server.network.connect(target.decode().partition(":")[0], self) as host:
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             self._lead(host)
-        self.is_open = False
 
     def _lead(self, host: socket.socket) -> None:
         """Pass on what both sides send, until one of them has closed."""

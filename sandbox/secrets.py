@@ -30,8 +30,6 @@ TOKEN = "of-the-functions-account"
 EMAIL = "function@project.iam.gserviceaccount.com"
 PROJECT_PATH = "/computeMetadata/v1/project/project-id"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
-DRIP = 0.2
-"""Seconds from one byte to the next."""
 
 METADATA: dict[str, object] = {
     "/": "computeMetadata/",
@@ -80,8 +78,7 @@ class Secrets:
         network: between the function and Secret Manager.
         asked: the paths that the metadata server was asked for.
         silent: the path that the metadata server does not answer.
-        dripping: the path that it answers with a byte at a time, without an end.
-        speaks: is set when both shall come to an end.
+        speaks: is set when its silence shall come to an end.
     """
 
     def __init__(self) -> None:
@@ -89,7 +86,7 @@ class Secrets:
         self.accesses: list[str] = []
         self.network = Network()
         self.asked: list[str] = []
-        self.silent = self.dripping = ""
+        self.silent = ""
         self.speaks = threading.Event()
 
     def access(self, request: Request, context: grpc.ServicerContext) -> Response:
@@ -164,8 +161,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Metadata-Flavor", "Google")
         self.send_header("Content-Type", "application/text" if is_text else "application/json")
         self.end_headers()
-        while path == secrets.dripping and not secrets.speaks.wait(DRIP):
-            self.wfile.write(b" ")
         self.wfile.write((str(value) if is_text else json.dumps(value)).encode())
 
     def log_message(self, format: str, *args: object) -> None:

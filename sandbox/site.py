@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sandbox.world import Row, World
+from sandbox.world import Row, World, new_id
 
 CLIP: Row = {"original_name": "clip.mov"}
 
@@ -54,6 +54,19 @@ class Site:
         self.world.add_file_set(asset_id, self.lucidlink, files or [CLIP])
         return asset_id
 
+    def quirk(self, **quirks: object) -> None:
+        """Let iconik differ from the usual one; see `Quirks`."""
+        vars(self.world.quirks).update(quirks)
+
+    def settings(self, iconik_url: str) -> dict[str, str]:
+        """Return a function's settings for this site, without the secrets."""
+        return {
+            "ICONIK_URL": iconik_url,
+            "ICONIK_ID": self.world.app_id,
+            "STORAGE_NAME": "LucidLink",
+            "MASTER_STORAGE_NAME": "B2",
+        }
+
     def copies(self) -> int:
         """Return the number of files on LucidLink."""
         return len(self.world.names_on(self.lucidlink))
@@ -61,3 +74,25 @@ class Site:
     def masters(self) -> int:
         """Return the number of files on B2."""
         return len(self.world.names_on(self.b2))
+
+
+def payload(**changes: object) -> Row:
+    """Return what iconik posts when a selection is right-clicked.
+
+    Args:
+        changes: the selection, and what is not as usual.
+    """
+    usual: Row = {
+        "user_id": new_id(),
+        "system_domain_id": new_id(),
+        "action_id": new_id(),
+        "context": "BULK",
+        "asset_ids": [],
+        "collection_ids": [],
+        "saved_search_ids": [],
+        "metadata_view_id": None,
+        "metadata_values": None,
+        "date_created": "2026-01-09T17:00:00.000000",
+        "auth_token": "not-used-by-the-plugin",
+    }
+    return usual | changes

@@ -14,7 +14,7 @@ from storage_plugin.background.run import Run
 from storage_plugin.iconik import Iconik
 from storage_plugin.logs import Log
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest
+from storage_plugin.rest import PATIENT, Patience, Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action, Selection
 from storage_plugin.wire import new_session
@@ -35,7 +35,7 @@ def site(world: World) -> Site:
 
 @pytest.fixture
 def faults() -> Faults:
-    """Return what goes wrong with requests to the world."""
+    """Return the faults of requests to the world."""
     return Faults()
 
 
@@ -55,13 +55,13 @@ def iconik_url(world: World, faults: Faults, request: pytest.FixtureRequest) -> 
 
 @pytest.fixture
 def rest(world: World, iconik_url: str) -> Rest:
-    """Return what sends requests to the world."""
+    """Return a REST client of the world."""
     return new_rest(iconik_url, world)
 
 
 @pytest.fixture
 def hasty_rest(world: World, iconik_url: str) -> Rest:
-    """Return what sends requests to the world, and whose pauses are short."""
+    """Return a REST client of the world whose pauses are short."""
     pace = Pace(hasty_clock, lambda seconds: time.sleep(seconds / HASTE))
     return new_rest(iconik_url, world, pace=pace, deadline=hasty_deadline())
 
@@ -73,7 +73,7 @@ def iconik(rest: Rest) -> Iconik:
 
 
 HASTE = 8
-"""How much faster than ours the plugin's time passes, lest a test waits for its pauses."""
+"""How much faster the plugin's time passes, so that tests do not wait for its pauses."""
 
 
 def hasty_clock() -> float:
@@ -87,7 +87,7 @@ def hasty_deadline() -> Deadline:
 
 
 class Time:
-    """A clock that only sleeping turns."""
+    """A clock that only `sleep` turns."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -114,15 +114,26 @@ def new_rest(
     *,
     pace: Pace | None = None,
     deadline: Deadline | None = None,
+    patience: Patience = PATIENT,
 ) -> Rest:
-    """Return what sends requests to a world, as the function makes it."""
-    read = token or (lambda **_: world.token)
-    settings = Settings(world.app_id, "LucidLink", iconik_url=url)
-    pace, deadline = pace or Pace(), deadline or Deadline(60)
-    return Rest(new_session(), settings, read_token=read, pace=pace, deadline=deadline)
+    """Return a REST client of a world, as the function makes it."""
+    return Rest(
+        new_session(),
+        Settings(world.app_id, "LucidLink", iconik_url=url),
+        read_token=token or (lambda **_: world.token),
+        pace=pace or Pace(),
+        deadline=deadline or Deadline(60),
+        patience=patience,
+    )
+
+
+def mocked_rest(time: Time) -> Rest:
+    """Return a REST client of mocked answers, whose time passes at once."""
+    pace, deadline = Pace(time, time.sleep), Deadline(60, time)
+    return new_rest("https://app.iconik.io", World(), pace=pace, deadline=deadline)
 
 
 def new_run(rest: Rest, user_id: str | None = None) -> Run:
-    """Return the removal of an asset that nobody knows."""
+    """Return the removal of an unknown asset."""
     action = Action("remove", Selection((new_id(),)), {}, user_id)
     return Run(action, Settings("app-id", "LucidLink"), rest, TaskQueue(), Log("", None))

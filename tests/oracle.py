@@ -1,7 +1,8 @@
 """An independent judge of removals: which deletions were wrong, and which file sets must be gone.
 
 The judge is written from docs/removal.md and shares no code with the plugin's rule. It reads the
-log of requests: each answer of iconik is a statement, made at a moment of the injected clock.
+log of requests: each answer of iconik is a statement, made at a moment of the injected clock. It
+grants no exception to assets with more than 100 files, of which the worlds have none.
 """
 
 import re
@@ -26,7 +27,6 @@ class Call(NamedTuple):
 
     Attributes:
         sent: when the plugin sent it.
-        arrived: when the plugin got the answer, or gave it up.
         status: of the answer; None: the answer was lost.
         body: the answer; empty where it holds no JSON object.
     """
@@ -35,7 +35,6 @@ class Call(NamedTuple):
     path: str
     query: Mapping[str, str]
     sent: float
-    arrived: float
     status: int | None
     body: Mapping[str, Any]
 
@@ -52,14 +51,12 @@ class Reading(NamedTuple):
         rows: the rows by their ids.
         begun: the number of the request for the first page.
         asked: when that was sent.
-        read: when the last page arrived.
         is_whole: whether no row is missing.
     """
 
     rows: Mapping[str, Row]
     begun: int
     asked: float
-    read: float
     is_whole: bool
 
 
@@ -72,20 +69,6 @@ class State(NamedTuple):
     storages: Mapping[str, Row]
 
 
-class Look(NamedTuple):
-    """The last reading of each list that a deletion rests on."""
-
-    file_sets: Reading
-    formats: Reading
-    files: Reading
-    storages: Reading
-
-    @property
-    def state(self) -> State:
-        """What the readings say."""
-        return State(*(reading.rows for reading in self))
-
-
 def wrong_deletions(log: Sequence[Call], settings: Settings, selected: Set[str]) -> list[str]:
     """Return what is wrong with the deletions in a log; nothing, if the plugin is right."""
     return [
@@ -96,29 +79,16 @@ def wrong_deletions(log: Sequence[Call], settings: Settings, selected: Set[str])
     ]
 
 
-def must_go(world: World, settings: Settings, selected: Set[str]) -> set[str]:
-    """Return the file sets that a removal must delete, if nothing changes meanwhile."""
+def must_go(world: World, settings: Settings) -> set[str]:
+    """Return the file sets that a removal of all assets must delete, if nothing changes."""
     removable = {"ACTIVE"} if settings.use_recycle_bin else {"ACTIVE", "DELETED"}
     return {
         id
-        for asset_id in selected
+        for asset_id in world.assets
         for state in [_state_of(world, asset_id)]
         for id, file_set in state.file_sets.items()
         if file_set["status"] in removable and not any(_reasons(state, file_set, settings))
     }
-
-
-def look_before(log: Sequence[Call], deletion: Call) -> Look | None:
-    """Return what the plugin read last before a deletion; None: not everything."""
-    asset = ASSET + asset_of(deletion)
-    lists = (f"{asset}/file_sets/", f"{asset}/formats/", f"{asset}/files/", STORAGES)
-    readings = [_last_reading(log, path) for path in lists]
-    return None if None in readings else Look(*readings)  # type: ignore[arg-type]
-
-
-def asset_of(deletion: Call) -> str:
-    """Return the id of the asset whose file set is to be deleted."""
-    return _DELETION.fullmatch(deletion.path)[1]  # type: ignore[index]
 
 
 # When the evidence was asked for
@@ -127,59 +97,33 @@ def asset_of(deletion: Call) -> str:
 def _wrongs(
     log: Sequence[Call], call: Call, settings: Settings, selected: Set[str]
 ) -> Iterator[str]:
-    asset_id, file_set_id = _DELETION.fullmatch(call.path).groups()  # type: ignore[union-attr]
+    asset_id, file_set_id = _DELETION.fullmatch(call.path).groups()
     if asset_id not in selected:
         yield "nobody selected the asset"
     if settings.use_recycle_bin and (call.path.endswith("/purge/") or call.query):
         yield "it cannot be restored"
-    look = look_before(log, call)
-    if look is None or not all(reading.is_whole for reading in look):
+    of_asset = (f"{ASSET}{asset_id}/{name}/" for name in ("file_sets", "formats", "files"))
+    readings = [_last_reading(log, path) for path in (*of_asset, STORAGES)]
+    if not all(reading and reading.is_whole for reading in readings):
         yield "the evidence is not whole"
-    elif file_set_id not in look.file_sets.rows:
+        return
+    state = State(*(reading.rows for reading in readings))
+    if file_set_id not in state.file_sets:
         yield "iconik does not list it"
-    else:
-        yield from _age(log, call, look, settings)
-        yield from _reasons(look.state, look.file_sets.rows[file_set_id], settings)
+        return
+    yield from _age(log, call, dict(zip(State._fields, readings, strict=True)))
+    yield from _reasons(state, state.file_sets[file_set_id], settings)
 
 
-def _age(log: Sequence[Call], call: Call, look: Look, settings: Settings) -> Iterator[str]:
+def _age(log: Sequence[Call], call: Call, readings: Mapping[str, Reading]) -> Iterator[str]:
     """Yield what is too old of the evidence for a deletion."""
-    sent_before = [number for number, each in enumerate(log) if _is_same(each, call)]
-    earliest = max(sent_before, default=-1)
-    for name, reading in look._asdict().items():
-        is_old = call.sent - reading.asked >= FRESH
-        is_repeat = reading.begun < earliest and name != "storages"
-        if not (is_old or is_repeat):
-            continue
-        if name == "files" and _is_confirmed(log, look, settings):
-            continue
-        yield f"{name} of {reading.asked} are too old" if is_old else f"no look at {name} between"
-
-
-def _is_same(one: Call, other: Call) -> bool:
-    return (one.method, one.path) == (other.method, other.path)
-
-
-def _is_confirmed(log: Sequence[Call], look: Look, settings: Settings) -> bool:
-    """Whether unchanged records confirm rows of files that come in several pages."""
-    asset = log[look.file_sets.begun].path.removesuffix("file_sets/")
-    path = f"{asset}file_sets/"
-    before_rows, before_records = log[: look.files.begun], log[: look.file_sets.begun]
-    earlier = (
-        _last_reading(before_rows, path),
-        _last_reading(before_rows, f"{asset}formats/"),
-        _last_reading(before_records, STORAGES),
-    )
-    if None in earlier or look.file_sets.begun < look.files.begun:
-        return False
-    file_sets, formats, storages = earlier
-    return (
-        len(look.files.rows) > 100
-        and file_sets.rows == look.file_sets.rows
-        and formats.rows == look.formats.rows
-        and _masters(look.state._replace(storages=storages.rows), settings)
-        == _masters(look.state, settings)
-    )
+    same = [n for n, each in enumerate(log) if (each.method, each.path) == ("DELETE", call.path)]
+    sent_before = max(same, default=-1)
+    for name, reading in readings.items():
+        if call.sent - reading.asked >= FRESH:
+            yield f"{name} of {reading.asked} are too old"
+        elif reading.begun < sent_before and name != "storages":
+            yield f"no look at {name} between"
 
 
 def _last_reading(log: Sequence[Call], path: str) -> Reading | None:
@@ -195,7 +139,7 @@ def _last_reading(log: Sequence[Call], path: str) -> Reading | None:
     pages = [log[number] for number in numbers if number >= begun]
     rows = {row["id"]: row for page in pages for row in page.body.get("objects", ())}
     total = max(page.body.get("total", 0) for page in pages)
-    return Reading(rows, begun, pages[0].sent, pages[-1].arrived, len(rows) >= total)
+    return Reading(rows, begun, pages[0].sent, len(rows) >= total)
 
 
 # What the evidence must say

@@ -39,12 +39,13 @@ def refused(lines: Sequence[str], folder: Path) -> list[str]:
 
     Args:
         lines: commands.
-        folder: where they run, with the files that they name, but for .env.yaml.
+        folder: where they run, with .env.yaml and the other files that they name.
     """
-    (folder / ".env.yaml").write_text("NAME: 'value'\n")
-    environ = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    # gcloud itself is not free of warnings.
-    environ["PYTHONWARNINGS"] = "ignore"
+    environ = {
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "PYTHONWARNINGS": "ignore",  # gcloud itself is not free of warnings.
+    }
     places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
     root, python = subprocess.check_output(
         [str(GCLOUD), "info", places], env=os.environ | environ, text=True

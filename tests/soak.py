@@ -18,6 +18,7 @@ from sandbox.site import CLIP, Site
 from sandbox.tasks import Tasks
 
 REMOVALS, SIDE_BY_SIDE = 500, 4
+INCOMPLETE = CLIP | {"size": 1}
 KEPT = 0.1
 """The share of assets whose master is incomplete."""
 
@@ -25,43 +26,30 @@ KEPT = 0.1
 def main(seed: int) -> None:
     """Run it, and print figures."""
     chance, site, tasks = random.Random(seed), Site(), Tasks()  # noqa: S311
-    faults, kills, started = Faults(latency=0.005), Counter[str](), time.monotonic()
+    started, is_over, kills = time.monotonic(), threading.Event(), 0
+
+    def kill(server: psutil.Process) -> None:
+        nonlocal kills
+        while not is_over.wait(chance.uniform(0.5, 2.0)):
+            for worker in server.children():
+                with suppress(psutil.NoSuchProcess):
+                    worker.kill()
+                    kills += 1
+
     with ExitStack() as stack:
-        url = stack.enter_context(serve(create_app(site.world), faults))
-        settings = {
-            "ICONIK_URL": url,
-            "ICONIK_ID": site.world.app_id,
-            "ICONIK_TOKEN": site.world.token,
-            "STORAGE_NAME": "LucidLink",
-            "MASTER_STORAGE_NAME": "B2",
-            "BZ_SHARED_SECRET": "let-me-in",
-        }
-        function = stack.enter_context(tasks.run_function(settings))
-        is_over = threading.Event()
-
-        def kill() -> None:
-            while not is_over.wait(chance.uniform(0.5, 2.0)):
-                for worker in psutil.Process(function.pid).children():
-                    with suppress(psutil.NoSuchProcess):
-                        worker.kill()
-                        kills["killed"] += 1
-
-        killer = threading.Thread(target=kill)
+        url = stack.enter_context(serve(create_app(site.world), Faults(latency=0.005)))
+        secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": "let-me-in"}
+        function = stack.enter_context(tasks.run_function(site.settings(url) | secrets))
+        killer = threading.Thread(target=kill, args=(psutil.Process(function.pid),))
         killer.start()
-        kept = 0
         for _ in range(REMOVALS):
-            assets = []
-            for _ in range(chance.randint(1, 4)):
-                is_kept = chance.random() < KEPT
-                kept += is_kept
-                asset_id, _ = site.asset([CLIP], [CLIP | {"size": 1}] if is_kept else None)
-                assets.append(asset_id)
-            post(f"{function.url}/remove", assets)
+            masters = [INCOMPLETE if chance.random() < KEPT else CLIP for _ in range(4)]
+            selected = masters[: chance.randint(1, 4)]
+            post(f"{function.url}/remove", [site.asset([CLIP], [each])[0] for each in selected])
             if chance.random() < 0.3:
                 tasks.deliver(side_by_side=SIDE_BY_SIDE)
-        rounds = 0
         while tasks.deliver(side_by_side=SIDE_BY_SIDE):
-            rounds += 1
+            pass
         is_over.set()
         killer.join()
         # What was killed while it was handed over is closed by a later action.
@@ -71,8 +59,9 @@ def main(seed: int) -> None:
         post(f"{function.url}/remove", [site.asset()[0]])
         tasks.deliver()
     jobs = Counter[str](job["status"] for job in site.world.jobs.values())
+    kept = sum(file["size"] == INCOMPLETE["size"] for file in site.world.files.values())
     print(f"{REMOVALS} removals of {len(site.world.assets)} assets, seed {seed}")
-    print(f"{kills['killed']} instances killed, {time.monotonic() - started:.0f} s")
+    print(f"{kills} instances killed, {time.monotonic() - started:.0f} s")
     print(f"Jobs: {dict(jobs)}, {len(interrupted)} of them closed by a later action")
     print(f"On LucidLink: {site.copies()}, of which {kept} must stay; masters: {site.masters()}")
     assert jobs["FAILED"] == len(interrupted)

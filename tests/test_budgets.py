@@ -1,11 +1,11 @@
-"""What the function may cost: what it imports, and how often it calls iconik."""
+"""The cost of the function: the modules that it imports, and its calls to iconik."""
 
 import itertools
 import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ from storage_plugin.background import job
 
 ROOT = Path(__file__).parent.parent
 
-# What is imported
+# Imported modules
 
 SCRIPT = """
 import json, sys
@@ -31,24 +31,21 @@ def names():  # Of Google's packages that share one name, each by itself.
 
 known = names() | sys.stdlib_module_names
 
-def tell():
+def report():
     print(json.dumps(sorted(names() - known)))
 
 """
 
 
 def imported(known: str, script: str, **environ: str) -> list[list[str]]:
-    """Run a script in a fresh interpreter; return which modules there are each time that it tells.
+    """Run a script in a fresh interpreter; return the imported modules at each `report()`.
 
     Args:
-        known: packages that are not told of, nor is what they import.
-        script: calls `tell`.
+        known: packages that are left out, and so is what they import.
     """
     command = [sys.executable, "-c", SCRIPT.format(known=known) + script]
-    process = subprocess.run(
-        command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True
-    )
-    lines = [json.loads(line) for line in process.stdout.splitlines()]
+    output = subprocess.check_output(command, cwd=ROOT, env=environ, text=True)
+    lines = [json.loads(line) for line in output.splitlines()]
     return [line for line in lines if isinstance(line, list)]  # The others are the function's log.
 
 
@@ -66,10 +63,10 @@ def environ(world: World) -> dict[str, str]:
 
 @pytest.mark.parametrize("source", ["environment", "files"])
 def test_secrets_without_secret_manager_need_no_library(
-    world: World, iconik_url: str, environ: dict[str, str], tmp_path: Path, source: str
+    site: Site, iconik_url: str, environ: dict[str, str], tmp_path: Path, source: str
 ) -> None:
-    """The waiting editor pays for functions-framework and requests, and for nothing else."""
-    asset_id, _ = Site(world).asset([CLIP])
+    """The waiting editor pays only for functions-framework and requests."""
+    asset_id, _ = site.asset()
     if source == "files":
         for variable in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
             path = tmp_path / variable
@@ -77,16 +74,15 @@ def test_secrets_without_secret_manager_need_no_library(
             environ[f"{variable}_FILE"] = str(path)
     script = f"""
 client = functions_framework.create_app("iconik_handler", "main.py").test_client()
-tell()
+report()
 for action in ("add", "remove"):
     body = {{"asset_ids": ["{asset_id}"]}}
     response = client.post("/" + action, headers={{"x-bz-secret": "first"}}, json=body)
     assert response.text == "OK", response.text
-    tell()
+    report()
 """
-    ours = ["main", "storage_plugin"]
-    told = imported("functions_framework, requests", script, **environ, ICONIK_URL=iconik_url)
-    assert told == [ours, ours, ours]
+    found = imported("functions_framework, requests", script, **environ, ICONIK_URL=iconik_url)
+    assert found == [["main", "storage_plugin"]] * 3
 
 
 def test_only_the_entry_point_knows_flask() -> None:
@@ -95,98 +91,83 @@ def test_only_the_entry_point_knows_flask() -> None:
 import importlib, pkgutil, storage_plugin
 for module in pkgutil.walk_packages(storage_plugin.__path__, "storage_plugin."):
     importlib.import_module(module.name)
-tell()
+report()
 """
     assert imported("requests", script) == [["storage_plugin"]]
 
 
-# How often iconik is called
+# Calls to iconik
 
 JOB = {"create_job": 1, "jobs": 1, "update_job": 1}
 
-
-class Counted:
-    """A function in this process, and how often it has called each endpoint of iconik."""
-
-    def __init__(self, world: World) -> None:
-        self.site = Site(world)
-        self.app = create_app(world)
-        self.app.before_request(lambda: self.calls.update([flask.request.endpoint]))
-        app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
-        self._client = app.test_client()
-
-    def post(self, path: str, **selection: object) -> dict[str | None, int]:
-        """Post a custom action, and return how often it called what."""
-        self.calls: Counter[str | None] = Counter()
-        headers = {"x-bz-secret": "first"}
-        response = self._client.post(path, headers=headers, json=selection)
-        assert response.status_code == 200, response.text
-        return dict(self.calls)
+Count = Callable[..., dict[str | None, int]]
 
 
 @pytest.fixture
-def counted(
-    world: World, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Counted]:
-    """Return a function whose job tells nothing on the way, however slow this machine is."""
+def count(site: Site, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Count]:
+    """Return a function that posts a custom action and counts its calls to each endpoint."""
+    calls: Counter[str | None] = Counter()
+    iconik = create_app(site.world)
+    iconik.before_request(lambda: calls.update([flask.request.endpoint]))
+    # However slow this machine is, the job reports nothing on the way.
     late = SimpleNamespace(monotonic=itertools.count(0, 1000).__next__)
     monkeypatch.setattr(job, "time", late)
     monkeypatch.setenv("FUNCTION_TARGET", "iconik_handler")
-    counted = Counted(world)
-    with serve(counted.app) as url:
+    client = functions_framework.create_app("iconik_handler", str(ROOT / "main.py")).test_client()
+
+    def post(path: str, **selection: object) -> dict[str | None, int]:
+        calls.clear()
+        response = client.post(path, headers={"x-bz-secret": "first"}, json=selection)
+        assert response.status_code == 200, response.text
+        return dict(calls)
+
+    with serve(iconik) as url:
         for variable, value in {**environ, "ICONIK_URL": url}.items():
             monkeypatch.setenv(variable, value)
-        yield counted
+        yield post
 
 
 @pytest.mark.parametrize(
-    ("assets", "formats", "calls"), [(1, "A", 1), (500, "A", 1), (501, "A", 2), (1001, "A,B", 6)]
+    ("objects", "formats", "calls"),
+    [
+        ({"asset_ids": 1}, "A", 1),
+        ({"asset_ids": 500}, "A", 1),
+        ({"asset_ids": 501}, "A", 2),
+        ({"asset_ids": 1001}, "A,B", 6),
+        ({"asset_ids": 2, "collection_ids": 2, "saved_search_ids": 2}, "A", 3),
+    ],
 )
-def test_an_add_is_one_call_for_500_objects(
-    counted: Counted, assets: int, formats: str, calls: int
+def test_an_add_is_one_call_for_500_objects_of_a_kind(
+    count: Count, objects: dict[str, int], formats: str, calls: int
 ) -> None:
-    """An Add asks for the storages, then has each format of up to 500 objects copied by a call."""
-    ids = [new_id() for _ in range(assets)]
-    expected = {"storages": 1, "bulk": calls}
-    assert counted.post(f"/add?format={formats}", asset_ids=ids) == expected
-
-
-def test_an_add_is_one_call_for_each_kind_of_object(counted: Counted) -> None:
-    """Collections and saved searches are iconik's to walk, however much is in them."""
-    kinds = ("asset_ids", "collection_ids", "saved_search_ids")
-    selection = {kind: [new_id(), new_id()] for kind in kinds}
-    assert counted.post("/add", **selection) == {"storages": 1, "bulk": 3}
+    """An Add lists the storages, then has each format copied; iconik walks the collections."""
+    selection = {kind: [new_id() for _ in range(number)] for kind, number in objects.items()}
+    assert count(f"/add?format={formats}", **selection) == {"storages": 1, "bulk": calls}
 
 
 @pytest.mark.parametrize("assets", [1, 7])
-def test_a_remove_is_four_calls_for_an_asset_and_then_one(counted: Counted, assets: int) -> None:
-    """What is on the storage costs four calls; what is not, as in a repeat, costs one."""
-    ids = [counted.site.asset([CLIP])[0] for _ in range(assets)]
+def test_a_remove_is_four_calls_for_an_asset_and_then_one(
+    count: Count, site: Site, assets: int
+) -> None:
+    """An asset on the storage costs four calls; otherwise, as in a repeat, it costs one."""
+    ids = [site.asset()[0] for _ in range(assets)]
     first = dict.fromkeys(["all_file_sets", "formats", "files", "delete"], assets)
-    assert counted.post("/remove", asset_ids=ids) == {"storages": 1, **first, **JOB}
-    assert counted.post("/remove", asset_ids=ids) == {"storages": 1, "all_file_sets": assets, **JOB}
+    assert count("/remove", asset_ids=ids) == {"storages": 1, **first, **JOB}
+    assert count("/remove", asset_ids=ids) == {"storages": 1, "all_file_sets": assets, **JOB}
 
 
-def test_a_remove_of_a_collection_is_one_call_more(counted: Counted) -> None:
-    """A collection of up to 100 objects is read in one call, and so is each one below it."""
-    world = counted.site.world
+def test_a_remove_of_a_collection_is_one_call_more(count: Count, world: World) -> None:
+    """Each collection of up to 100 objects is read in one call."""
     inner = world.add_collection(*(world.add_asset("Clip") for _ in range(20)))
     outer = world.add_collection(inner, *(world.add_asset("Clip") for _ in range(60)))
-    calls = counted.post("/remove", collection_ids=[outer])
+    calls = count("/remove", collection_ids=[outer])
     assert calls == {"storages": 1, "contents": 2, "all_file_sets": 80, **JOB}
 
 
-def test_many_storages_are_a_call_for_each_hundred(counted: Counted) -> None:
-    """The list of storages is read page by page, once for an action."""
-    for number in range(250):
-        counted.site.world.add_storage(str(number))
-    assert counted.post("/add", asset_ids=[new_id()]) == {"storages": 3, "bulk": 1}
-
-
-def test_what_stays_costs_its_news(counted: Counted) -> None:
-    """A kept asset is told to the editor by its title: a call for each, and two for all."""
-    ids = [counted.site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(3)]
-    calls = counted.post("/remove", asset_ids=ids, user_id=new_id())
+def test_what_stays_costs_its_news(count: Count, site: Site) -> None:
+    """The notification with titles costs a call for each kept asset, and two for all."""
+    ids = [site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(3)]
     news = {"asset": 3, "current_user": 1, "notify": 1}
     looks = {"all_file_sets": 3, "formats": 3, "files": 3}
+    calls = count("/remove", asset_ids=ids, user_id=new_id())
     assert calls == {"storages": 1, **looks, **news, **JOB}

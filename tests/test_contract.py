@@ -24,11 +24,6 @@ def mistakes(url: str, answer: object, status: int = 200) -> list[str]:
     return found
 
 
-def test_description_is_used() -> None:
-    """Requests are held against a description that knows the bulk copy."""
-    assert "/API/files/v1/storages/{storage_id}/bulk/" in contract.api().spec["paths"]
-
-
 @pytest.mark.parametrize(
     ("url", "answer", "status", "mistake"),
     [

@@ -1,7 +1,6 @@
 """The commands of make that a newcomer runs first."""
 
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -74,8 +73,7 @@ def test_an_environment_of_an_old_python_is_made_again(tmp_path: Path) -> None:
     assert (venv / "function").exists()
 
 
-@pytest.mark.parametrize("queue", ["", "1"])
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("queue", "end"), [("1", signal.SIGINT), ("", signal.SIGTERM)])
 def test_run_until_it_is_ended(queue: str, end: signal.Signals) -> None:
     """The lines that `make run` prints work, with a queue too, and Ctrl-C ends it quietly."""
     process = subprocess.Popen(
@@ -89,26 +87,8 @@ def test_run_until_it_is_ended(queue: str, end: signal.Signals) -> None:
     assert process.stdout
     assert process.stderr
     with process.stdout, process.stderr:
-        output = ""
-        for line in process.stdout:
-            output += line
-            if line == "Ctrl-C ends it.\n":
-                break
-        *_, url = shlex.split(re.search("Remove from LucidLink:\n(.*)", output)[1])  # type: ignore[index]
+        lines = list(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
+        *_, url = shlex.split(lines[lines.index("Remove from LucidLink:\n") + 1])
         assert requests.post(url, timeout=60).status_code == 401
         process.send_signal(end)
         assert (process.wait(), process.stderr.read()) == (0, "")
-
-
-def test_the_log_of_the_demo(tmp_path: Path) -> None:
-    """The demo prints the log shortened, and says where it is whole."""
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    output = subprocess.check_output(
-        [sys.executable, "-m", "sandbox", "demo"], cwd=tmp_path, env=environ, text=True
-    )
-    _, _, log = output.partition("The function's log:\n")
-    lines = log.splitlines()
-    assert lines[0] == "  INFO     add 200: OK"
-    assert lines[-1] == "The full log, as Cloud Logging would receive it, is in .demo.log."
-    whole = (tmp_path / ".demo.log").read_text().splitlines()
-    assert len(whole[1:]) == len(lines[:-1])  # The first line is written at the start.

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from admin.deploy import QUEUE_OPTIONS, deploy
 from admin.doctor import ROLES
-from admin.files import AUTO, DEPLOYMENT, OTHERS, Deployment
+from admin.files import AUTO, DEPLOYMENT, OTHERS, SETTINGS, Deployment
+from admin.gcloud import Gcloud
 from sandbox.function import ROOT, run_function
 from sandbox.site import Site
 from sandbox.world import World
@@ -57,14 +59,8 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def environ(world: World, iconik_url: str) -> Iterator[dict[str, str]]:
     """Run the function, and return what the commands of an administrator find around them."""
-    Site(world)
+    settings = Site(world).settings(iconik_url)
     world.add_storage("LucidLink Dailies")
-    settings = {
-        "ICONIK_URL": iconik_url,
-        "ICONIK_ID": world.app_id,
-        "STORAGE_NAME": "LucidLink",
-        "MASTER_STORAGE_NAME": "B2",
-    }
     secrets = {"ICONIK_TOKEN": world.token, "BZ_SHARED_SECRET": SECRET}
     with run_function(secrets) as function:
         yield settings | secrets | {"URL": function.url}
@@ -86,13 +82,20 @@ def test_the_readme_works(project: Path, environ: dict[str, str], world: World) 
     assert output.count("After Remove from LucidLink:") == 2
     assert len(world.custom_actions) == 6
     (shown,) = blocks(README, "text")
-    lines = [re.escape(" ".join(line.split())).replace("…", ".*") for line in shown.splitlines()]
-    printed = "\n".join(" ".join(line.split()) for line in output.splitlines())
-    rest = printed
-    for line in filter(None, lines):
-        found = re.search(line, rest)
+    rest = "\n".join(" ".join(line.split()) for line in output.splitlines())
+    for line in filter(None, shown.splitlines()):
+        found = re.search(re.escape(" ".join(line.split())).replace("…", ".*"), rest)
         assert found, line
         rest = rest[found.end() :]
+
+    log = output.rpartition("The function's log:\n")[2]
+    lines, end, _ = log.partition(
+        "The full log, as Cloud Logging would receive it, is in .demo.log."
+    )
+    assert end
+    assert lines.startswith("  INFO     add 200: OK\n")
+    written = (project / ".demo.log").read_text()
+    assert lines.count("\n") == written.count("\n") - 1  # The first line is of the start.
 
 
 def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: World) -> None:
@@ -103,17 +106,33 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
 
 
 @needs_gcloud
-def test_gcloud_knows_the_lines(tmp_path: Path) -> None:
-    """The real gcloud takes each line of the pages that calls it."""
+def test_gcloud_knows_each_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real gcloud takes the commands of the pages and of `make deploy`."""
+    monkeypatch.chdir(tmp_path)
+    SETTINGS.write_text("ICONIK_ID: 'x'\nSTORAGE_NAME: 'x'\nTASK_QUEUE: 'auto'\n")
+    printed = list[str]()
+    deploy(Gcloud(printed.append, project="project", is_dry=True), str)
+    deployed = [line.removeprefix("$ ") for line in printed if line.startswith("$ gcloud ")]
+    assert len(deployed) > 30
+    rarely = [
+        "gcloud secrets versions list s --limit=1 '--format=value(state)' --project=p",
+        "gcloud secrets versions add s --data-file=- --project=p",
+        "gcloud secrets versions access latest --secret=s --project=p",
+        f"gcloud tasks queues update q --location=l {QUEUE_OPTIONS} --project=p",
+        "gcloud tasks queues describe q --location=l --format=json --project=p",
+        "gcloud run services update s --region=r --no-invoker-iam-check --project=p",
+    ]
     text = "\n".join("".join(blocks(page, "shell")) for page in PAGES).replace("\\\n", " ")
     for name, content in re.findall(r"cat > (\S+) <<'END'\n(.*?\n)END", text, re.DOTALL):
         (tmp_path / name).write_text(content)
+    shown = [line.rstrip(")") for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)]
+    assert len(shown) > 20
+    unknown = "gcloud secrets list --unknown"
     lines = [
-        re.sub(r"\$\w+|PROJECT", "project", line.rstrip(")"))
-        for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)
+        re.sub(r"\$\w+|PROJECT", "project", line).replace("REGION", "us-central1")
+        for line in (*deployed, *rarely, *shown, unknown)
     ]
-    assert len(lines) > 20
-    assert refused(lines, tmp_path) == []
+    assert [line.partition(":")[0] for line in refused(lines, tmp_path)] == [unknown]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""Odd answers of single endpoints."""
+"""The client of iconik's endpoints, and their odd answers."""
 
 from typing import Any
 
@@ -6,26 +6,19 @@ import pytest
 import requests
 from requests_mock import Mocker
 
-from storage_plugin.errors import (
-    AccessDenied,
-    IconikBusy,
-    IconikError,
-    IconikUnavailable,
-    Stale,
-)
+from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, IconikUnavailable, Stale
 from storage_plugin.iconik import Deletion, Iconik
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest
-from storage_plugin.settings import Settings
-from storage_plugin.wire import new_session
-from tests.conftest import Time
+from tests.conftest import Time, mocked_rest
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
 OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
-FILES = f"/API/files/v1/assets/{ID}/files/"
-FILE_SET = f"/API/files/v1/assets/{ID}/file_sets/{OTHER}/"
-FILE_SETS, FORMATS = (f"/API/files/v1/assets/{ID}/{name}/" for name in ("file_sets", "formats"))
+FILES, FILE_SETS, FORMATS = (
+    f"/API/files/v1/assets/{ID}/{name}/" for name in ("files", "file_sets", "formats")
+)
+FILE_SET = f"{FILE_SETS}{OTHER}/"
 BULK = f"/API/files/v1/storages/{ID}/bulk/"
+ROW = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
+"""A file with only the fields that the plugin needs."""
 
 
 def listing(row: dict[str, Any]) -> dict[str, Any]:
@@ -35,19 +28,27 @@ def listing(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def iconik(time: Time) -> Iconik:
-    """Return a client of an iconik that exists in mocked answers alone, in no time."""
-    session, settings, pace = new_session(), Settings("app", "x"), Pace(time, time.sleep)
-    read, deadline = (lambda **_: "the-token"), Deadline(60, time)
-    return Iconik(Rest(session, settings, read_token=read, pace=pace, deadline=deadline))
+    """Return a client of mocked answers."""
+    return Iconik(mocked_rest(time))
+
+
+def copy(iconik: Iconik) -> str | None:
+    """Have an asset copied, and return the job."""
+    return iconik.copy(
+        ID, "assets", object_ids=[OTHER], format_name="A", file_path="/", preferred_source=None
+    )
+
+
+def delete(iconik: Iconik, not_after: float, *, immediately: bool = True) -> Deletion:
+    """Delete a file set, and return the result."""
+    return iconik.delete_file_set(ID, OTHER, immediately=immediately, not_after=not_after)
 
 
 def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A refusal names the call, and the roles to grant."""
+    """The error names the refused call, and the roles to grant."""
     requests_mock.post(BULK, status_code=403)
     with pytest.raises(AccessDenied, match=f"POST {BULK}: .* can_write_transfers, and access"):
-        iconik.copy(
-            ID, "assets", object_ids=[ID], format_name="A", file_path="", preferred_source=None
-        )
+        copy(iconik)
 
 
 @pytest.mark.parametrize("field", ["file_set_id", "format_id", "storage_id", "original_name"])
@@ -55,45 +56,38 @@ def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
 def test_files_must_say_where_they_belong(
     iconik: Iconik, requests_mock: Mocker, field: str, value: object
 ) -> None:
-    """A file that belongs nowhere might be the one that is lost: it is an error."""
-    row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json=listing(row | {field: value}))
+    """A file without a known place could get lost, so it is an error."""
+    requests_mock.get(FILES, json=listing(ROW | {field: value}))
     with pytest.raises(IconikError, match=field):
-        list(iconik.files(ID))
+        iconik.files(ID)
 
 
 def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -> None:
-    """However iconik writes an id, it is one id."""
-    row = dict.fromkeys(["file_set_id", "format_id", "storage_id", "original_name"], ID.upper())
-    requests_mock.get(FILES, json=listing(row | {"id": OTHER.upper()}))
+    """Upper and lower case make no difference to an id."""
+    requests_mock.get(FILES, json=listing(dict.fromkeys(ROW, ID.upper())))
     (file,) = iconik.files(ID)
     assert (file.file_set_id, file.claim.format_id, file.claim.storage_id) == (ID, ID, ID)
 
 
 def test_answers_belong_to_what_was_asked(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A row of another asset is an error, in whatever list."""
-    row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    for path, read in (
-        (FILES, iconik.files),
-        (FILE_SETS, iconik.file_sets),
-        (FORMATS, iconik.formats),
-    ):
-        requests_mock.get(path, json=listing(row | {"asset_id": OTHER}))
+    """A row of another asset is an error in each list."""
+    lists = {FILES: iconik.files, FILE_SETS: iconik.file_sets, FORMATS: iconik.formats}
+    for path, read in lists.items():
+        requests_mock.get(path, json=listing(ROW | {"asset_id": OTHER}))
         with pytest.raises(IconikError, match="another asset"):
             read(ID)
 
 
 def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A storage without a name is one that nobody asks for."""
+    """A storage without a name is no error."""
     requests_mock.get("/API/files/v1/storages/", json=listing({"id": ID, "name": None}))
     assert iconik.storages()[0].name is None
 
 
 @pytest.mark.parametrize("size", [None, -1, True, 1.5, "1000"])
 def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: object) -> None:
-    """What is no number of bytes is no size to compare."""
-    row = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
-    requests_mock.get(FILES, json=listing(row | {"size": size}))
+    """Only a whole number of at least 0 is a size."""
+    requests_mock.get(FILES, json=listing(ROW | {"size": size}))
     assert iconik.files(ID)[0].size is None
 
 
@@ -114,8 +108,7 @@ def test_a_deletion_s_answer_is_read(
     requests_mock.delete(f"{FILE_SET}purge/", status_code=status)
     later = iconik.now() + 5
     for immediately in (True, False):
-        answer = iconik.delete_file_set(ID, OTHER, immediately=immediately, not_after=later)
-        assert answer is deletion
+        assert delete(iconik, later, immediately=immediately) is deletion
         assert ("immediately=true" in requests_mock.last_request.query) == immediately
     assert iconik.purge_file_set(ID, OTHER, not_after=later) is deletion
 
@@ -131,10 +124,10 @@ def test_a_deletion_s_answer_is_read(
 def test_a_deletion_is_sent_once(
     iconik: Iconik, requests_mock: Mocker, answer: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Whatever goes wrong, the evidence is to be looked at again before another one."""
+    """The client never repeats a deletion, because it needs fresh evidence."""
     requests_mock.delete(FILE_SET, [answer, {"status_code": 204}])
     with pytest.raises(error):
-        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=iconik.now() + 5)
+        delete(iconik, iconik.now() + 5)
     assert requests_mock.call_count == 1
 
 
@@ -146,11 +139,11 @@ def test_a_deletion_on_old_evidence_is_not_sent(
     until = iconik.now() + 5
     time.sleep(4)
     with pytest.raises(IconikBusy):
-        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=until)
+        delete(iconik, until)
     assert requests_mock.last_request.timeout == (1, 10)
     time.sleep(1)
     with pytest.raises(Stale):
-        iconik.delete_file_set(ID, OTHER, immediately=True, not_after=until)
+        delete(iconik, until)
     assert requests_mock.call_count == 1
 
 
@@ -166,15 +159,12 @@ def test_a_deletion_on_old_evidence_is_not_sent(
         ({"text": "null"}, None),
     ],
 )
-def test_copy_returns_the_job_that_iconik_tells(
+def test_copy_returns_the_job_that_iconik_names(
     iconik: Iconik, requests_mock: Mocker, answer: dict[str, Any], job: str | None
 ) -> None:
-    """A job's id is documented nowhere: it is passed on where there is one."""
+    """The id of the job is optional, because iconik does not document it."""
     requests_mock.post(BULK, status_code=202, **answer)
-    told = iconik.copy(
-        ID, "assets", object_ids=[OTHER], format_name="A", file_path="/", preferred_source=None
-    )
-    assert told == job
+    assert copy(iconik) == job
     assert requests_mock.last_request.json() == {
         "object_type": "assets",
         "object_ids": [OTHER],

@@ -1,4 +1,4 @@
-"""Whether the suite keeps to this machine."""
+"""The limits of the tests themselves."""
 
 import socket
 
@@ -6,6 +6,6 @@ import pytest
 
 
 def test_no_test_speaks_to_the_world() -> None:
-    """A connection to another machine is an error at once, and not one that code may handle."""
+    """A connection to another machine is an error that the code under test cannot handle."""
     with pytest.raises(UserWarning, match=r"tried to use socket\.socket\.connect"):
         socket.create_connection(("192.0.2.1", 80), timeout=1)

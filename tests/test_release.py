@@ -60,13 +60,8 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
     run(python, "-m", "compileall", "-f", "-q", ".", folder=upload)
 
     asset_id, _ = site.asset([CLIP])
-    settings = {
-        "ICONIK_URL": iconik_url,
-        "ICONIK_ID": site.world.app_id,
-        "ICONIK_TOKEN": site.world.token,
-        "STORAGE_NAME": "LucidLink",
-        "BZ_SHARED_SECRET": SECRET,
-    }
+    secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
+    settings = site.settings(iconik_url) | secrets
     with run_function(settings, upload, python=python) as function:
         response = requests.post(
             f"{function.url}/remove",

@@ -1,10 +1,10 @@
-"""Secrets: how long they are kept, and what Secret Manager answers over a real wire."""
+"""Secrets: how long they are kept, and how they are read from each source."""
 
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import google.auth
@@ -26,34 +26,35 @@ from storage_plugin.secret_manager import (
 
 NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
 FILE = f"{VARIABLE}_FILE"
+UNREADABLE = f"The secret {NAME} cannot be read: see the function's log."
+AWAY = SecretOutOfReach("away", "Secret Manager is away.")
+GONE = SecretUnavailable("gone")
 
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no secret of the developer's own environment in."""
+    """Ignore secrets in the developer's own environment."""
     for variable in (VARIABLE, FILE):
         monkeypatch.delenv(variable, raising=False)
 
 
-AWAY = SecretOutOfReach("down", "Secret Manager is away.")
-
-
 class Source:
-    """A Secret Manager and a clock that the test turns."""
+    """A secret, and the Secret Manager and the clock that a test turns.
+
+    Attributes:
+        value: of the secret, or why it cannot be read.
+        meanwhile: what happens while it is read.
+    """
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now, self.accesses = 1000.0, 0
         self.value: str | SecretUnavailable = "first"
-        self.accesses = 0
+        self.meanwhile: Callable[[], object] = lambda: None
         self.warnings: list[str] = []
-        self.secret = self.new_secret(self.access)
-
-    def new_secret(self, access: Callable[[str], str]) -> Secret:
-        """Return a secret that is read in some way."""
-        return Secret(
+        self.secret = Secret(
             NAME,
             VARIABLE,
-            access=access,
+            access=self.access,
             warn=self.warnings.append,
             clock=lambda: self.now,
         )
@@ -62,9 +63,22 @@ class Source:
         """Return the secret, or fail."""
         assert name == NAME
         self.accesses += 1
-        if isinstance(self.value, SecretUnavailable):
-            raise self.value
-        return self.value
+        value = self.value
+        self.meanwhile()
+        if isinstance(value, SecretUnavailable):
+            raise value
+        return value
+
+    def read(self, max_age: float | None = None, pause: float = 0) -> str:
+        """Read the secret; return it, or the message of the error instead."""
+        try:
+            return self.secret.read(max_age, pause)
+        except SecretUnavailable as error:
+            return str(error)
+
+    def check(self) -> str:
+        """Read the secret as after a mismatch."""
+        return self.read(max_age=0, pause=10)
 
 
 @pytest.fixture
@@ -73,137 +87,111 @@ def source() -> Source:
     return Source()
 
 
+@pytest.fixture
+def away(source: Source) -> Source:
+    """Return a source that is away when the kept secret becomes too old."""
+    source.read()
+    source.value = AWAY
+    source.now += 301
+    return source
+
+
 def test_a_secret_is_kept_for_five_minutes(source: Source) -> None:
-    """One access serves all requests of five minutes, the next one sees what is new."""
-    assert source.secret.read() == "first"
+    """One access serves all requests of five minutes; the next access sees a new secret."""
+    assert source.read() == "first"
     source.value = "second"
     source.now += 300
-    assert source.secret.read() == "first"
+    assert source.read() == "first"
     source.now += 1
-    assert source.secret.read() == "second"
-    assert source.accesses == 2
+    assert (source.read(), source.accesses) == ("second", 2)
 
 
 def test_a_mismatch_reads_again_at_once(source: Source) -> None:
-    """A rotated secret is seen when it is first used, however often it is rotated."""
-    assert source.secret.read() == "first"
+    """A rotated secret is valid at its first use, however often it is rotated."""
+    assert source.read() == "first"
     for value in ("second", "third"):
         source.value = value
         source.now += 0.1
-        assert source.secret.read(max_age=0, pause=10) == value
+        assert source.check() == value
     assert source.accesses == 3
 
 
-def test_a_flood_of_wrong_secrets_costs_nothing(source: Source) -> None:
-    """Mismatches that bring nothing new cause one access in ten seconds."""
-    source.secret.read()
+@pytest.mark.parametrize("value", ["first", AWAY], ids=["works", "away"])
+def test_a_flood_of_wrong_secrets_costs_nothing(
+    source: Source, value: str | SecretUnavailable
+) -> None:
+    """Wrong secrets cause one access in ten seconds, and valid ones cause none."""
+    source.read()
+    source.value = value
     for _ in range(100):
         source.now += 0.1
-        assert source.secret.read(max_age=0, pause=10) == "first"
+        assert source.check() == str(value)
+        assert source.read() == "first"
+    assert source.accesses == 2
     source.value = "second"
-    assert source.accesses == 2
     source.now += 0.2
-    assert source.secret.read(max_age=0, pause=10) == "second"
-
-
-def test_a_flood_does_not_reach_a_broken_secret_manager(source: Source) -> None:
-    """With a kept secret, wrong ones cost one access in ten seconds and good ones none."""
-    source.secret.read()
-    source.value = AWAY
-    for _ in range(100):
-        source.now += 0.05
-        with pytest.raises(SecretUnavailable):
-            source.secret.read(max_age=0, pause=10)
-        assert source.secret.read() == "first"
-    assert source.accesses == 2
+    assert source.check() == "second"
 
 
 def test_age_counts_from_the_begin_of_the_access(source: Source) -> None:
-    """A secret that is rotated while it is read is read again when that matters."""
+    """A secret that is rotated during an access is read again if its age matters."""
 
-    def rotate_meanwhile(name: str) -> str:
-        value, source.value = source.access(name), "second"
+    def rotate() -> None:
+        source.value = "second"
         source.now += 1
-        return value
 
-    secret = source.new_secret(rotate_meanwhile)
-    assert secret.read() == "first"
-    assert secret.read(max_age=0.5) == "second"
-
-
-def test_the_last_known_secret_serves_for_an_hour_more(source: Source) -> None:
-    """While Secret Manager is away a known secret lets in, with a warning a minute."""
-    source.secret.read()
-    source.value = AWAY
-    source.now += 301
-    for _ in range(55):
-        for _ in range(6):
-            assert source.secret.read() == "first"
-            source.now += 10.5
-    assert source.accesses == 1 + 55
-    assert (
-        source.warnings
-        == ["down The last known one is used for up to an hour. Secret Manager is away."] * 55
-    )
-    source.now = 1000 + 300 + 3600 + 1
-    with pytest.raises(SecretOutOfReach):
-        source.secret.read()
-    source.now += 1
-    source.value = "back"
-    assert source.secret.read() == "back"
+    source.meanwhile = rotate
+    assert source.read() == "first"
+    assert source.read(max_age=0.5) == "second"
 
 
-def test_a_flood_does_not_warn_more_often(source: Source) -> None:
-    """While Secret Manager is away wrong secrets cause neither more accesses nor more warnings."""
-    source.secret.read()
-    source.value = AWAY
-    source.now += 301
+def test_the_last_known_secret_serves_for_an_hour_more(away: Source) -> None:
+    """While Secret Manager is away, the known secret is valid, with one warning a minute."""
+    for _ in range(55 * 6):
+        assert away.read() == "first"
+        away.now += 10.5
+    assert away.accesses == 1 + 55
+    warning = "away The last known one is used for up to an hour. Secret Manager is away."
+    assert away.warnings == [warning] * 55
+    away.now = 1000 + 300 + 3600 + 1
+    assert away.read() == "away"
+    away.now += 1
+    away.value = "back"
+    assert away.read() == "back"
+
+
+def test_a_flood_does_not_warn_more_often(away: Source) -> None:
+    """While Secret Manager is away, wrong secrets cause no more accesses and warnings."""
     for _ in range(600):
-        assert source.secret.read() == "first"
-        with pytest.raises(SecretOutOfReach):
-            source.secret.read(max_age=0, pause=10)
-        source.now += 0.1
-    assert (source.accesses, len(source.warnings)) == (1 + 6, 1)
+        assert (away.read(), away.check()) == ("first", "away")
+        away.now += 0.1
+    assert (away.accesses, len(away.warnings)) == (1 + 6, 1)
 
 
-def test_what_is_new_is_seen_though_the_last_known_secret_serves(source: Source) -> None:
-    """A secret that is rotated when Secret Manager is back is seen when it is first used."""
-    source.secret.read()
-    source.value = AWAY
-    source.now += 301
-    assert source.secret.read() == "first"
-    source.value = "second"
-    source.now += 11
-    assert source.secret.read() == "first"
-    assert source.secret.read(max_age=0, pause=10) == "second"
-    assert source.secret.read() == "second"
+def test_what_is_new_is_seen_though_the_last_known_secret_serves(away: Source) -> None:
+    """A secret that is rotated after Secret Manager is back is valid at its first use."""
+    assert away.read() == "first"
+    away.value = "second"
+    away.now += 11
+    assert (away.read(), away.check(), away.read()) == ("first", "second", "second")
 
 
-@pytest.mark.parametrize("first_error", ["access", "check"])
-def test_a_secret_that_is_gone_serves_no_longer(source: Source, first_error: str) -> None:
-    """What is missing, denied or disabled is refused at once, also if Secret Manager goes away."""
-    source.secret.read()
-    source.value = SecretUnavailable("gone")
-    source.now += 301 if first_error == "access" else 10
-    with pytest.raises(SecretUnavailable, match="gone"):
-        source.secret.read(max_age=None if first_error == "access" else 0, pause=10)
+@pytest.mark.parametrize(("seconds", "is_check"), [(301, False), (10, True)])
+def test_a_secret_that_is_gone_serves_no_longer(
+    source: Source, seconds: float, is_check: bool
+) -> None:
+    """A missing, denied or disabled secret is refused at once, and while Secret Manager is away."""
+    source.read()
+    source.value = GONE
+    source.now += seconds
+    assert (source.check() if is_check else source.read()) == "gone"
     source.value = AWAY
     source.now += 1
-    with pytest.raises(SecretOutOfReach):
-        source.secret.read()
+    assert source.read() == "away"
     assert source.warnings == []
     source.now += 1
     source.value = "back"
-    assert source.secret.read() == "back"
-
-
-@pytest.mark.parametrize(
-    ("stored", "read"), [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a ")]
-)
-def test_one_newline_is_stripped(source: Source, stored: str, read: str) -> None:
-    """What `echo` stored works like what `printf` stored; nothing else is touched."""
-    source.value = stored
-    assert source.secret.read() == read
+    assert source.read() == "back"
 
 
 @pytest.mark.parametrize("empty", ["", "\n"])
@@ -212,42 +200,45 @@ def test_an_empty_secret_is_an_error(
 ) -> None:
     """An empty secret lets nobody in, wherever it comes from."""
     source.value = empty
-    with pytest.raises(SecretUnavailable):
-        source.secret.read()
+    assert source.read() == UNREADABLE
     monkeypatch.setenv(VARIABLE, empty)
-    with pytest.raises(SecretUnavailable):
-        source.secret.read()
-
-
-def test_the_environment_wins(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the variable set, Secret Manager is not asked."""
-    monkeypatch.setenv(VARIABLE, "local\n")
-    assert source.secret.read() == "local"
-    assert source.accesses == 0
+    assert source.read() == UNREADABLE
 
 
 @pytest.mark.parametrize(
-    ("value", "flaw"),
+    ("stored", "value", "flaw"),
     [
-        ("\ufeffa", "begins with a byte order mark"),
-        (" a", "has white space around it"),
-        ("a\t", "has white space around it"),
-        ("a\n\n", "has white space around it"),
-        ("a b", ""),
-        ("a\r\n", ""),
+        ("a b", "a b", ""),
+        ("a\n", "a", ""),
+        ("a\r\n", "a", ""),
+        ("a\n\n", "a\n", "has white space around it"),
+        (" a ", " a ", "has white space around it"),
+        ("a\t", "a\t", "has white space around it"),
+        ("\ufeffa", "\ufeffa", "begins with a byte order mark"),
     ],
 )
-def test_what_may_be_an_accident_is_said_once(source: Source, value: str, flaw: str) -> None:
-    """A secret is taken as it is; what looks wrong at its ends is logged once."""
-    source.value = value
-    for _ in range(3):
-        assert source.secret.read() == value.removesuffix("\n").removesuffix("\r")
+def test_a_secret_is_taken_as_it_is(source: Source, stored: str, value: str, flaw: str) -> None:
+    """One newline is stripped; other oddities at the ends are only logged, once."""
+    source.value = stored
+    assert [source.read() for _ in range(3)] == [value] * 3
     expected = [f"The secret {NAME} {flaw}, which counts as part of the secret."] if flaw else []
     assert source.warnings == expected
-    assert find_flaw(source.secret.read()) == flaw
+    assert find_flaw(value) == flaw
 
 
-# Secrets in mounted files
+@pytest.mark.parametrize("value", ["first", AWAY])
+def test_threads_share_one_access(source: Source, value: str | SecretUnavailable) -> None:
+    """Requests that start together wait for one access, and share its failure."""
+    others_ask = threading.Event()
+    source.value, source.meanwhile = value, others_ask.wait
+    with ThreadPoolExecutor(8) as pool:
+        reads = [pool.submit(source.read) for _ in range(8)]
+        others_ask.set()
+    assert [read.result() for read in reads] == [str(value)] * 8
+    assert source.accesses == 1
+
+
+# Secrets in the environment and in mounted files
 
 
 @pytest.fixture
@@ -259,26 +250,25 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_is_read_like_secret_manager(source: Source, mounted: Path) -> None:
-    """Google fetches a mounted secret when it is read: it is kept, and read again on a mismatch."""
+    """A mounted secret is kept, and read again on a mismatch."""
     mounted.write_bytes(b"mounted\r\n")
     assert source.secret.source == f"the file {mounted}"
-    assert source.secret.read() == "mounted"
+    assert source.read() == "mounted"
     mounted.write_text("rotated")
     source.now += 1
-    assert source.secret.read() == "mounted"
-    assert source.secret.read(max_age=0, pause=10) == "rotated"
+    assert (source.read(), source.check()) == ("mounted", "rotated")
     source.now += 301
     mounted.write_text("rotated again")
-    assert source.secret.read() == "rotated again"
+    assert source.read() == "rotated again"
     assert source.accesses == 0
 
 
-def test_the_variable_wins_over_the_file(
-    source: Source, mounted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the secret itself in the environment no file is read."""
-    monkeypatch.setenv(VARIABLE, "local")
-    assert (source.secret.read(), source.secret.source) == ("local", f"the variable {VARIABLE}")
+def test_the_variable_wins(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the secret itself in the environment, neither Secret Manager nor a file is read."""
+    monkeypatch.setenv(VARIABLE, "local\n")
+    assert (source.read(), source.accesses) == ("local", 0)
+    monkeypatch.setenv(FILE, "/nowhere")
+    assert (source.read(), source.secret.source) == ("local", f"the variable {VARIABLE}")
 
 
 @pytest.mark.parametrize(
@@ -289,11 +279,12 @@ def test_the_variable_wins_over_the_file(
         (b"\xff", "UTF-8"),
         (b"x" * (MAX_BYTES + 1), "too large"),
     ],
+    ids=["missing", "empty", "not UTF-8", "too large"],
 )
 def test_a_file_that_holds_no_secret_lets_nobody_in(
     source: Source, mounted: Path, content: bytes | None, remedy: str
 ) -> None:
-    """Secret Manager is not asked instead: who names a file wants the secret from there."""
+    """Secret Manager does not replace a file that the administrator has named."""
     if content is not None:
         mounted.write_bytes(content)
     with pytest.raises(SecretUnavailable) as raised:
@@ -304,63 +295,34 @@ def test_a_file_that_holds_no_secret_lets_nobody_in(
 
 
 def test_a_file_that_cannot_be_read_for_now(source: Source, mounted: Path) -> None:
-    """An error of the volume passes, and the last known secret serves meanwhile."""
+    """An error of the volume may pass; until then, the last known secret is valid."""
     mounted.write_text("mounted")
-    assert source.secret.read() == "mounted"
+    assert source.read() == "mounted"
     mounted.unlink()
     mounted.mkdir()
     source.now += 301
-    assert source.secret.read() == "mounted"
+    assert source.read() == "mounted"
     assert "IsADirectoryError" in source.warnings[0]
     mounted.rmdir()
     source.now += 61
-    with pytest.raises(SecretUnavailable):
-        source.secret.read()
+    assert source.read() == UNREADABLE
 
 
 def test_a_file_that_never_arrives_hinders_nobody(
-    source: Source, mounted: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read that hangs is given up, and does not keep the next one from what is new."""
+    """A read that hangs fails, and the next read sees the new file."""
     monkeypatch.setattr(secret_manager, "SECONDS", 0.1)
-    secret = source.new_secret(source.access)
+    source = Source()
     os.mkfifo(mounted)
     with pytest.raises(SecretOutOfReach) as raised:
-        secret.read()
+        source.secret.read()
     assert "takes too long (Stuck)" in raised.value.detail
     pipe = mounted.rename(mounted.with_name("pipe"))
     mounted.write_text("mounted")
     source.now += 1
-    assert secret.read() == "mounted"
+    assert source.read() == "mounted"
     pipe.write_text("late")
-
-
-@pytest.mark.parametrize("value", ["first", None])
-def test_threads_share_one_access(source: Source, value: str | None) -> None:
-    """Requests that start together wait for one access, and share its failure."""
-    others_ask = threading.Event()
-    accesses = []
-
-    def access(name: str) -> str:
-        accesses.append(name)
-        others_ask.wait()
-        if value is None:
-            raise SecretUnavailable("down")
-        return value
-
-    secret = source.new_secret(access)
-
-    def read() -> str | None:
-        try:
-            return secret.read()
-        except SecretUnavailable:
-            return None
-
-    with futures.ThreadPoolExecutor(8) as pool:
-        reads = [pool.submit(read) for _ in range(8)]
-        others_ask.set()
-        assert [future.result() for future in reads] == [value] * 8
-    assert len(accesses) == 1
 
 
 # The real library against a server that speaks its protocol
@@ -390,69 +352,30 @@ def test_the_latest_version_is_read(manager: SecretManager, secrets: Secrets) ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "remedy"),
+    ("answer", "passes", "remedy"),
     [
-        (refused(grpc.StatusCode.NOT_FOUND), "Create it in the project project"),
-        (refused(grpc.StatusCode.PERMISSION_DENIED), "roles/secretmanager.secretAccessor"),
-        (refused(grpc.StatusCode.FAILED_PRECONDITION), "disabled or destroyed"),
-        (refused(grpc.StatusCode.UNAVAILABLE), "(UNAVAILABLE)"),
-        (refused(grpc.StatusCode.INTERNAL), "(INTERNAL)"),
-        (found(b"\xff"), "UTF-8"),
+        (refused(grpc.StatusCode.NOT_FOUND), False, "Create it in the project project"),
+        (refused(grpc.StatusCode.PERMISSION_DENIED), False, "roles/secretmanager.secretAccessor"),
+        (refused(grpc.StatusCode.FAILED_PRECONDITION), False, "disabled or destroyed"),
+        (refused(grpc.StatusCode.UNAUTHENTICATED), False, "(UNAUTHENTICATED)"),
+        (refused(grpc.StatusCode.INTERNAL), False, "(INTERNAL)"),
+        (refused(grpc.StatusCode.UNAVAILABLE), True, "(UNAVAILABLE)"),
+        (refused(grpc.StatusCode.DEADLINE_EXCEEDED), True, "(DEADLINE_EXCEEDED)"),
+        (refused(grpc.StatusCode.RESOURCE_EXHAUSTED), True, "(RESOURCE_EXHAUSTED)"),
+        (found(b"\xff"), False, "UTF-8"),
     ],
 )
 def test_failures_are_told_to_the_administrator_alone(
-    manager: SecretManager, secrets: Secrets, answer: Answer, remedy: str
+    manager: SecretManager, secrets: Secrets, answer: Answer, passes: bool, remedy: str
 ) -> None:
-    """The log says what to do; the caller, who may be anybody, learns next to nothing."""
+    """The log names the remedy; the caller, who may be a stranger, gets no details.
+
+    Only where nothing is said of the secret itself does a failure pass, and the last known secret
+    serve meanwhile.
+    """
     secrets.answers[NAME] = answer
     with pytest.raises(SecretUnavailable) as raised:
         manager.access(NAME)
     assert remedy in raised.value.detail
-    assert str(raised.value) == f"The secret {NAME} cannot be read: see the function's log."
-
-
-@pytest.mark.parametrize(
-    ("code", "passes"),
-    [
-        (grpc.StatusCode.UNAVAILABLE, True),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, True),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, True),
-        (grpc.StatusCode.NOT_FOUND, False),
-        (grpc.StatusCode.PERMISSION_DENIED, False),
-        (grpc.StatusCode.FAILED_PRECONDITION, False),
-        (grpc.StatusCode.UNAUTHENTICATED, False),
-    ],
-)
-def test_some_failures_pass(
-    manager: SecretManager, secrets: Secrets, code: grpc.StatusCode, passes: bool
-) -> None:
-    """Only where nothing is said of the secret itself may the last known one serve."""
-    secrets.answers[NAME] = refused(code)
-    with pytest.raises(SecretUnavailable) as raised:
-        manager.access(NAME)
+    assert str(raised.value) == UNREADABLE
     assert isinstance(raised.value, SecretOutOfReach) == passes
-
-
-def test_without_credentials_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is not Google's is told so."""
-
-    def default(**_: object) -> None:
-        raise google.auth.exceptions.DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
-
-    monkeypatch.setattr(google.auth, "default", default)
-    with pytest.raises(SecretUnavailable) as raised:
-        SecretManager().access(NAME)
-    assert "DefaultCredentialsError" in raised.value.detail
-
-
-def test_without_a_project_nothing_is_kept(
-    manager: SecretManager, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A metadata server that fails for a while does no harm for longer."""
-    secrets.answers[NAME] = found(b"first")
-    credentials, _ = google.auth.default()
-    with monkeypatch.context() as patch:
-        patch.setattr(google.auth, "default", lambda **_: (credentials, None))
-        with pytest.raises(SecretUnavailable):
-            manager.access(NAME)
-    assert manager.access(NAME) == "first"

@@ -1,4 +1,4 @@
-"""Answers that never end, on a real wire: they are cut in time, and by their size."""
+"""Answers over a real wire: their limits in time and size, and their connections."""
 
 import gzip
 import socket
@@ -8,18 +8,18 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from sandbox.world import World
 from storage_plugin.errors import IconikError, IconikTimeout
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import MAX_ANSWER, Patience, Rest
-from storage_plugin.settings import Settings
+from storage_plugin.rest import MAX_ANSWER, PATIENT, Rest
 from storage_plugin.wire import _Bounded, new_session
+from tests.conftest import new_rest
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @contextmanager
-def answering(send: Callable[[socket.socket], None], seconds: float = 0.3) -> Iterator[Rest]:
-    """Serve one request, and yield what sends it.
+def answering(send: Callable[[socket.socket], None], seconds: float = 60) -> Iterator[Rest]:
+    """Serve one connection, and yield a REST client of it.
 
     Args:
         seconds: that an answer may take.
@@ -36,30 +36,18 @@ def answering(send: Callable[[socket.socket], None], seconds: float = 0.3) -> It
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        settings = Settings("app", "LucidLink", iconik_url=url)
-        session = new_session()
-        yield Rest(
-            session,
-            settings,
-            read_token=lambda **_: "token",
-            pace=Pace(),
-            deadline=Deadline(60),
-            patience=Patience(attempts=1, read=seconds, ends_when_silent=True),
-        )
-        session.close()
+        yield new_rest(url, World(), patience=PATIENT._replace(attempts=1, read=seconds))
         thread.join()
 
 
-def drip(connection: socket.socket, byte: bytes) -> None:
-    """Send a byte now and then, until the client hangs up."""
-    pause = threading.Event()
-    while True:
-        connection.sendall(byte)
-        pause.wait(0.02)
+def test_https_has_the_same_limits_as_http() -> None:
+    """Both use one adapter; the other tests use http."""
+    session = new_session()
+    assert session.get_adapter("https://x") is session.get_adapter("http://x")
 
 
 def test_nothing_is_read_after_the_time() -> None:
-    """Bytes that arrive fast enough to be always there do not prolong the time."""
+    """The time limit applies even if bytes are always available."""
     ours, theirs = socket.socketpair()
     ours.settimeout(0.0)
     with ours, theirs, _Bounded(ours) as stream:
@@ -71,26 +59,28 @@ def test_nothing_is_read_after_the_time() -> None:
 @pytest.mark.parametrize(
     ("head", "byte"),
     [
-        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
-        (HEAD + b"Content-Length: 99999\r\n\r\n", b" "),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-        (HEAD + b"\r\n", b" "),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", id="head"),
+        pytest.param(HEAD + b"Content-Length: 99999\r\n\r\n", b" ", id="body"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", id="chunks"),
+        pytest.param(HEAD + b"\r\n", b" ", id="body without an end"),
     ],
 )
 def test_an_answer_that_drips_is_cut(head: bytes, byte: bytes) -> None:
     """Headers or a body that come byte by byte take no longer than an answer may."""
+    pause = threading.Event()
 
-    def send(connection: socket.socket) -> None:
+    def drip(connection: socket.socket) -> None:
         connection.sendall(head)
-        drip(connection, byte)
+        while not pause.wait(0.002):
+            connection.sendall(byte)
 
-    with answering(send) as rest, pytest.raises(IconikTimeout):
+    with answering(drip, seconds=0.3) as rest, pytest.raises(IconikTimeout):
         rest.get("/")
 
 
-@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "plain"])
 def test_an_answer_that_is_too_large_is_not_read(is_packed: bool) -> None:
-    """However it arrives, what is over the limit does not come into memory."""
+    """The size counts after decompression."""
     part = b" " * (1 << 20)
     parts = (MAX_ANSWER >> 20) + 9
 
@@ -100,17 +90,18 @@ def test_an_answer_that_is_too_large_is_not_read(is_packed: bool) -> None:
         while not is_packed:
             connection.sendall(part)
 
-    with answering(send, 60) as rest, pytest.raises(IconikError, match="32 MiB"):
+    with answering(send) as rest, pytest.raises(IconikError, match="32 MiB"):
         rest.get("/")
 
 
 def test_a_connection_is_used_again() -> None:
-    """An answer that was read to its end leaves its connection to the next request."""
+    """The next request uses the connection of an answer that was read to its end."""
 
     def send(connection: socket.socket) -> None:
-        for _ in range(3):
-            connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        for _ in range(2):
             connection.recv(1 << 16)
+            connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
 
     with answering(send) as rest:
         assert [rest.get("/") for _ in range(3)] == [{}] * 3

@@ -12,7 +12,6 @@ from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-import flask
 import requests
 from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
@@ -20,21 +19,20 @@ from requests.adapters import BaseAdapter
 from sandbox.faults import REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED
 from sandbox.quirks import Quirks
 from sandbox.server import create_app
-from sandbox.world import Row, World, new_id
+from sandbox.world import Row, Table, World, new_id
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import PluginError
 from storage_plugin.pace import Deadline, Pace
-from storage_plugin.plan import make_plan
 from storage_plugin.progress import Progress
 from storage_plugin.report import Removal
 from storage_plugin.rest import Rest
 from storage_plugin.settings import Settings
-from storage_plugin.transfers import remove
 from storage_plugin.webhook import Selection
 from storage_plugin.wire import new_session
 from tests.conftest import Time
-from tests.oracle import Call, look_before
+from tests.oracle import Call
 from tests.test_archive import archive_selection
+from tests.test_transfers import remove_selection
 
 IN_PROCESS = "http://localhost"
 STORAGES = {"LucidLink": "FILE", "B2": "B2", "Second B2": "B2", "NAS": "FILE", "S3": "S3"}
@@ -61,7 +59,7 @@ class Edit(NamedTuple):
     place: str
     part: str
     fields: Row
-    number: int
+    number: int = 0
 
 
 class Step(NamedTuple):
@@ -99,27 +97,30 @@ def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([usual] * 5 * len(odd) + list(odd))
 
 
+def build(kind: type, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Choose some fields of a tuple; `st.builds` would choose the others, too."""
+    return st.fixed_dictionaries(fields).map(lambda values: kind(**values))
+
+
 # Changes
 
 STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
+OF_ANOTHER: list[Row] = [{id: STRANGE} for id in ("version_id", "format_id", "storage_id")]
 ODD_FILES: list[Row] = [
     *({"size": size} for size in (999, 0, None)),
     *({"checksum": checksum} for checksum in (MD5.upper(), OTHER_MD5, SHA1, None)),
     *({"type": type} for type in ("DIRECTORY", "SYMLINK")),
-    {"original_name": "other.mov"},
-    {"original_name": NAMES[0]},
+    *({"original_name": name} for name in ("other.mov", NAMES[0])),
     {"file_set_status": "DELETED"},
     {"format_status": "DELETED"},
-    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+    *OF_ANOTHER,
 ]
 ODD_FILE_SETS: list[Row] = [
     *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
     *({"file_count": count} for count in (24, 1)),
     {"file_count": None, "type": "MANY_FILES"},
-    *({field: STRANGE} for field in ("version_id", "format_id", "storage_id")),
+    *OF_ANOTHER,
 ]
-ODD_FORMATS: list[Row] = [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]
-ODD_STORAGES: list[Row] = [{"status": status} for status in ("FAILING", "INACTIVE", "ACTIVE")]
 UNFINISHED: list[Row] = [
     {"status": "GROWING", "size": 9_000_000},
     {"status": "OPEN", "size": 10},
@@ -133,50 +134,43 @@ MOVED: list[Row] = [
 ]
 """What a storage may become: one at the same place, or one of another type."""
 
-
-def _kinds(place: str, part: str, rows: Sequence[Row]) -> list[tuple[str, str, Row]]:
-    return [(place, part, fields) for fields in rows]
-
-
-CHANGES = [
-    *(kind for place in ("copy", "master") for kind in _kinds(place, "file", ODD_FILES)),
-    *(kind for place in ("copy", "master") for kind in _kinds(place, "storage", MOVED)),
-    *(kind for place in ("copy", "master") for kind in _kinds(place, "file set", ODD_FILE_SETS)),
-    *_kinds("copy", "file", UNFINISHED * 2),
-    *_kinds("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
-    *_kinds("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
-    *_kinds("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
-    *_kinds("copy", "format", ODD_FORMATS),
-    *_kinds("master", "storage", ODD_STORAGES),
-    *((place, "vanish", {}) for place in ("copy", *["master"] * 3)),
-    *((place, "join", {}) for place in (*["copy"] * 3, "master")),
-    *((place, "repeat", {}) for place in ("copy", "master")),
-    *((place, "folder", {}) for place in ("copy", "master")),
-    *[("copy", "collide", {})] * 3,
-    *[("master", "purge", {})] * 4,
-    *((place, "purge", {}) for place in ("copy", "second")),
+NEW_FILES: list[Row] = [
+    *[{"original_name": "new.mov", "name": "new.mov"}] * 2,
+    {"directory_path": "again"},
+    {"original_name": "folder", "name": "folder", "type": "DIRECTORY"},
 ]
 
 
-def once(kinds: Sequence[tuple[str, str, Row]]) -> list[tuple[str, str, Row]]:
-    """Return each of some oddities once."""
-    return [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
+def _edits(places: str, part: str, rows: Sequence[Row] = ({},)) -> list[Edit]:
+    return [Edit(place, part, fields) for place in places.split() for fields in rows]
 
 
-def edits(kinds: Sequence[tuple[str, str, Row]]) -> st.SearchStrategy[Edit]:
-    """Choose something odd about a file set, or about its storage."""
-    return st.builds(lambda kind, n: Edit(*kind, n), st.sampled_from(kinds), st.integers(0, 3))
+CHANGES = [
+    *_edits("copy master", "file", ODD_FILES),
+    *_edits("copy master", "storage", MOVED),
+    *_edits("copy master", "file set", ODD_FILE_SETS),
+    *_edits("copy copy", "file", UNFINISHED),
+    *_edits("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
+    *_edits("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
+    *_edits("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
+    *_edits("copy", "format", [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]),
+    *_edits("master", "storage", [{"status": each} for each in ("FAILING", "INACTIVE", "ACTIVE")]),
+    *_edits("copy master master master", "vanish"),
+    *_edits("copy master", "join", NEW_FILES),
+    *_edits("copy copy copy", "collide"),
+    *_edits("master master master master copy second", "purge"),
+]
+"""What may be odd, or change. What is here several times is as much more likely."""
+
+EACH = [edit for number, edit in enumerate(CHANGES) if edit not in CHANGES[:number]]
+EDITS = st.builds(Edit._replace, st.sampled_from(CHANGES), number=st.integers(0, 3))
 
 
 def apply(world: World, edit: Edit, settings: Settings) -> bool:
     """Make a change; return whether it is one."""
     before = _snapshot(world)
-    names = {
-        "copy": [settings.storage_name],
-        "master": [settings.master_storage_name or "B2"],
-        "second": ["Second B2"],
-    }
-    names["both"] = names["copy"] + names["master"]
+    copy, master = settings.storage_name, settings.master_storage_name or "B2"
+    names = {"copy": [copy], "master": [master], "both": [copy, master], "second": ["Second B2"]}
     for storage in list(world.storages.values()):
         if storage["name"] in names[edit.place]:
             if edit.part == "storage":
@@ -187,46 +181,43 @@ def apply(world: World, edit: Edit, settings: Settings) -> bool:
 
 
 def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
+    """Change a file set on a storage, or its format or files, if it has any."""
     file_sets = [row for row in world.file_sets.values() if row["storage_id"] == storage_id]
     if not file_sets:
         return
     file_set = file_sets[edit.number % len(file_sets)]
     files = world.files_in(file_set["id"])
-    if edit.part == "file set":
-        file_set.update(edit.fields)
-    elif edit.part == "format" and file_set["format_id"] in world.formats:
-        world.formats[file_set["format_id"]].update(edit.fields)
+    match edit.part:
+        case "file set":
+            file_set.update(edit.fields)
+        case "format":
+            _change_format(world, file_set, edit.fields)
+        case "purge":
+            world.purge(file_set["id"])
+        case "file" if files:
+            files[edit.number % len(files)].update(edit.fields)
+        case "vanish" if files:
+            del world.files[files[-1]["id"]]
+        case "join" if files:
+            _insert(world.files, files[-1] | edit.fields)
+        case "collide" if files:
+            beside = _insert(world.file_sets, file_set | {"format_id": STRANGE})
+            _insert(world.files, files[-1] | {"file_set_id": beside, "format_id": STRANGE})
+
+
+def _change_format(world: World, file_set: Row, fields: Row) -> None:
+    """Change the format of a file set, and its state in the rows of files, too."""
+    if file_set["format_id"] in world.formats:
+        world.formats[file_set["format_id"]].update(fields)
         for file in world.files.of_asset[file_set["asset_id"]].values():
-            if "status" in edit.fields and file["format_id"] == file_set["format_id"]:
-                file["format_status"] = edit.fields["status"]
-    elif edit.part == "purge":
-        world.purge(file_set["id"])
-    elif files and edit.part == "file":
-        files[edit.number % len(files)].update(edit.fields)
-    elif files:
-        _happen(world, edit.part, file_set, files[-1])
+            if "status" in fields and file["format_id"] == file_set["format_id"]:
+                file["format_status"] = fields["status"]
 
 
-def _happen(world: World, what: str, file_set: Row, file: Row) -> None:
-    """Let rows of files vanish from a set, or come."""
-    if what == "vanish":
-        del world.files[file["id"]]
-    elif what == "collide":
-        beside = {**file_set, "id": new_id(), "format_id": STRANGE}
-        world.file_sets[beside["id"]] = beside
-        _insert(world, file | {"file_set_id": beside["id"], "format_id": STRANGE})
-    else:
-        new: dict[str, Row] = {
-            "join": {"original_name": "new.mov", "name": "new.mov"},
-            "repeat": {"directory_path": "again"},
-            "folder": {"original_name": "folder", "name": "folder", "type": "DIRECTORY"},
-        }
-        _insert(world, file | new.get(what, {}))
-
-
-def _insert(world: World, file: Row) -> None:
+def _insert(table: Table, row: Row) -> str:
     id = new_id()
-    world.files[id] = file | {"id": id}
+    table[id] = row | {"id": id}
+    return id
 
 
 def _snapshot(world: World) -> object:
@@ -267,26 +258,23 @@ ASSETS = st.fixed_dictionaries(
         "copy": mostly({}, {"status": "DELETED"}),
     }
 )
-SETTINGS = st.fixed_dictionaries(
-    {
-        "iconik_id": st.just(World.app_id),
-        "storage_name": st.sampled_from(["LucidLink"] * 19 + ["S3"]),
-        "format_names": st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
-        "master_storage_name": mostly("B2", None, "NAS", None, "LucidLink"),
-        "use_recycle_bin": mostly(False, True),
-        "iconik_url": st.just(IN_PROCESS),
-    }
-).map(lambda values: Settings(**values))
-UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
-QUIRKS = st.fixed_dictionaries(
-    {
-        "links_pages": st.booleans(),
-        "rows_per_page": mostly(None, 1, 2),
-        "knows_immediately": mostly(True, False),
-        "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
-    }
+SETTINGS = build(
+    Settings,
+    iconik_id=st.just(World.app_id),
+    storage_name=st.sampled_from(["LucidLink"] * 19 + ["S3"]),
+    format_names=st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
+    master_storage_name=mostly("B2", None, "NAS", None, "LucidLink"),
+    use_recycle_bin=mostly(False, True),
+    iconik_url=st.just(IN_PROCESS),
 )
-ODD = st.lists(edits(CHANGES), max_size=3).map(lambda edits: edits[1:])
+UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
+QUIRKS = {
+    "links_pages": st.booleans(),
+    "rows_per_page": mostly(None, 1, 2),
+    "knows_immediately": mostly(True, False),
+    "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
+}
+ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
 """Mostly nothing or one thing: what is odd in several ways tells little."""
 
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
@@ -294,45 +282,41 @@ STEPS = st.builds(
     Step,
     seconds=mostly(None, 1.0, 3.0, 5.0, 11.0),
     fault=st.sampled_from([*[None] * 9, "429", *FAULTS]),
-    edits=edits(CHANGES).map(lambda edit: [edit]),
+    edits=st.tuples(EDITS),
 )
 NUMBERS = st.sampled_from([*range(10), *[-1] * 8, -2, -2, -3])
 DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "deletions_work": False})
 
 WORLD = {
     "settings": SETTINGS,
-    "quirks": QUIRKS,
+    "quirks": st.fixed_dictionaries(QUIRKS),
     "assets": st.lists(ASSETS, min_size=1, max_size=2),
 }
-AT_REST: dict[str, Any] = {"seconds": st.just(0.125), "steps": st.just({})}
-CALM = st.builds(Scene, **WORLD, odd=ODD, **AT_REST)
-"""Worlds in which nothing changes by itself, and nothing goes wrong."""
-
 UNEASY: dict[str, Any] = {
-    "odd": ODD.map(lambda edits: edits[2:]),
+    "odd": ODD.map(lambda edits: edits[1:]),
     "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 1.5]),
     "steps": st.dictionaries(NUMBERS, STEPS, max_size=2),
 }
-CHANGING = st.builds(
-    Scene, **WORLD | {"quirks": st.builds(dict.__or__, QUIRKS, DELETIONS)}, **UNEASY
+CALM = build(Scene, **WORLD, odd=ODD)
+"""Worlds in which nothing changes by itself, and nothing goes wrong."""
+
+CHANGING = build(
+    Scene, **WORLD | {"quirks": st.builds(dict.__or__, WORLD["quirks"], DELETIONS)}, **UNEASY
 )
 """Worlds that change while iconik is slow, and requests fail."""
 
-RENDERS = WORLD | {
-    "settings": st.builds(
-        Settings._replace,
-        SETTINGS,
-        master_storage_name=st.just("B2"),
-        archive_before_remove=st.just(True),
+RENDERS = {
+    "settings": SETTINGS.map(
+        lambda settings: settings._replace(master_storage_name="B2", archive_before_remove=True)
     ),
-    "quirks": st.builds(dict.__or__, QUIRKS, st.just({"copies_take_time": True})),
+    "quirks": st.fixed_dictionaries(QUIRKS | {"copies_take_time": st.just(True)}),
     "assets": st.lists(
         st.builds(dict.__or__, ASSETS, st.fixed_dictionaries({"masters": mostly((), ("master",))})),
         min_size=1,
         max_size=2,
     ),
 }
-ARCHIVING = st.builds(Scene, **RENDERS, odd=ODD, **AT_REST) | st.builds(Scene, **RENDERS, **UNEASY)
+ARCHIVING = build(Scene, **RENDERS, odd=ODD) | build(Scene, **RENDERS, **UNEASY)
 """Worlds whose masters must be made first."""
 
 
@@ -391,68 +375,45 @@ def is_whole_render(asset: Row) -> bool:
 
 
 class Wire(BaseAdapter):
-    """Hands requests to an application in process, which is much faster than a socket."""
-
-    def __init__(self, app: flask.Flask) -> None:
-        super().__init__()
-        self._client = app.test_client(use_cookies=False)
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        """Send a request and return the answer."""
-        answer = self._client.open(
-            request.path_url,
-            method=request.method,
-            headers=request.headers.items(),
-            data=request.body,
-        )
-        return _response(answer.status_code, answer.data)
-
-    def close(self) -> None:
-        """Do nothing: there is no connection."""
-
-
-class EventfulWire(Wire):
-    """Lets befall each request what a scene says, and logs it.
+    """Hands requests to an iconik in process, and lets befall them what a scene says.
 
     Attributes:
         scene: what befalls the requests; None: nothing does.
         log: the requests.
-        changed: the numbers of those before which the world changed.
-        deleted: the numbers of those that deleted something.
+        deletions: the number of requests that deleted something.
+        overtaken: the number of deletions before which the world changed since the last look.
     """
 
     def __init__(self, world: World) -> None:
-        super().__init__(create_app(world))
+        super().__init__()
         self._world = world
+        self._client = create_app(world).test_client(use_cookies=False)
         self.reset(None)
 
     def reset(self, scene: Scene | None) -> None:
         """Begin another scene."""
         self.scene, self.time = scene, Time()
         self.log: list[Call] = []
-        self.changed: set[int] = set()
-        self.deleted: list[int] = []
-        self._deletions = 0
+        self.deletions = self.overtaken = self._deletions_sent = 0
+        self._has_changed = False
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        *_: Any,
-        timeout: tuple[float, float],
-        **__: Any,
+        self, request: requests.PreparedRequest, *_: Any, timeout: tuple[float, float], **__: Any
     ) -> requests.Response:
         """Send a request, unless something befalls it, and return the answer."""
-        step, sent, number = self._next_step(request), self.time.now, len(self.log)
+        step, sent = self._next_step(request), self.time.now
         usual = self.scene.seconds if self.scene else 0.0
         seconds = usual if step.seconds is None else step.seconds
         is_late, seconds = seconds > timeout[1], min(seconds, timeout[1])
-        self.time.now += seconds / 2
-        for edit in step.edits if self.scene else ():
-            if apply(self._world, edit, self.scene.settings):
-                self.changed.add(number)
+        self.time.sleep(seconds / 2)
+        for edit in step.edits:
+            self._has_changed |= apply(self._world, edit, self.scene.settings)
+        if request.method == "GET" and "/file_sets/" in request.path_url:
+            self._has_changed = False
+        self.overtaken += request.method == "DELETE" and self._has_changed
         answer = self._answer(request, step.fault)
-        self.time.now += seconds / 2
-        self.log.append(_call(request, sent, self.time.now, None if is_late else answer))
+        self.time.sleep(seconds / 2)
+        self.log.append(_call(request, sent, None if is_late else answer))
         if is_late:
             raise requests.ReadTimeout
         if answer is None:
@@ -461,9 +422,11 @@ class EventfulWire(Wire):
 
     def _next_step(self, request: requests.PreparedRequest) -> Step:
         steps = self.scene.steps if self.scene else {}
-        self._deletions += request.method == "DELETE"
-        of_deletion = steps.get(-self._deletions) if request.method == "DELETE" else None
-        return of_deletion or steps.get(len(self.log), Step())
+        usual = steps.get(len(self.log), Step())
+        if request.method != "DELETE":
+            return usual
+        self._deletions_sent += 1
+        return steps.get(-self._deletions_sent, usual)
 
     def _answer(
         self, request: requests.PreparedRequest, fault: str | None
@@ -474,15 +437,19 @@ class EventfulWire(Wire):
         if fault in REFUSALS:
             status, headers = REFUSALS[fault]
             return _response(status, b"<html>fault</html>", headers)
-        answer = super().send(request)
-        if request.method == "DELETE" and answer.ok:
-            self.deleted.append(len(self.log))
-        if fault == TRUNCATED:
-            data = answer.raw.getvalue()
-            return _response(answer.status_code, data[: len(data) // 2])
-        if fault == FAILS_AFTER:
-            return _response(500, b"")
-        return None if fault == RESET_AFTER else answer
+        answer = self._client.open(
+            request.path_url,
+            method=request.method,
+            headers=request.headers.items(),
+            data=request.body,
+        )
+        self.deletions += request.method == "DELETE" and answer.status_code < 400
+        odd = {
+            RESET_AFTER: None,
+            TRUNCATED: _response(answer.status_code, answer.data[: len(answer.data) // 2]),
+            FAILS_AFTER: _response(500, b""),
+        }
+        return odd[fault] if fault in odd else _response(answer.status_code, answer.data)
 
 
 def _response(status: int, data: bytes, headers: Any = ()) -> requests.Response:
@@ -492,12 +459,7 @@ def _response(status: int, data: bytes, headers: Any = ()) -> requests.Response:
     return response
 
 
-def _call(
-    request: requests.PreparedRequest,
-    sent: float,
-    arrived: float,
-    answer: requests.Response | None,
-) -> Call:
+def _call(request: requests.PreparedRequest, sent: float, answer: requests.Response | None) -> Call:
     """Return what the log says of a request; a list that did not arrive whole is lost."""
     url, body = urlsplit(request.path_url), None
     if answer is not None:
@@ -505,8 +467,7 @@ def _call(
             body = json.loads(answer.raw.getvalue())
     is_lost = answer is None or (request.method == "GET" and body is None)
     status = None if is_lost else answer.status_code
-    query = dict(parse_qsl(url.query))
-    return Call(str(request.method), url.path, query, sent, arrived, status, body or {})
+    return Call(request.method, url.path, dict(parse_qsl(url.query)), sent, status, body or {})
 
 
 class Sandbox:
@@ -514,7 +475,7 @@ class Sandbox:
 
     def __init__(self) -> None:
         self.world = World()
-        self.wire = EventfulWire(self.world)
+        self.wire = Wire(self.world)
         self.session = new_session()
         self.session.mount(IN_PROCESS, self.wire)
 
@@ -530,32 +491,17 @@ class Sandbox:
         """Return what sends requests to the world, in a time of its own."""
         time = self.wire.time
         settings = Settings(self.world.app_id, "LucidLink", iconik_url=IN_PROCESS)
-        read = lambda **_: self.world.token  # noqa: E731
-        pace = Pace(time, time.sleep)
+        read, pace = (lambda **_: self.world.token), Pace(time, time.sleep)
         return Rest(self.session, settings, read_token=read, pace=pace, deadline=deadline)
 
     def remove(self, configured: Settings) -> Sequence[Removal]:
         """Remove all assets, as the function does; return nothing where that is impossible."""
         deadline = Deadline(60, self.wire.time)
         iconik, progress = BackgroundIconik(self.rest(deadline)), Progress(deadline)
-        selection = Selection(assets=tuple(self.world.assets))
+        selection, removals = Selection(assets=tuple(self.world.assets)), []
         with suppress(PluginError):
             if configured.archive_before_remove:
-                return archive_selection(iconik, selection, configured, progress=progress)
-            plan = make_plan(iconik, configured)
-            return remove(iconik, selection, plan, progress=progress).removals
-        return []
-
-    def overtaken(self) -> int:
-        """Return for how many deletions the world changed after the look that they rest on."""
-        log, changed = self.wire.log, self.wire.changed
-        looks = (
-            (number, look_before(log[:number], call))
-            for number, call in enumerate(log)
-            if call.method == "DELETE"
-        )
-        return sum(
-            any(look.file_sets.begun < change <= number for change in changed)
-            for number, look in looks
-            if look
-        )
+                removals, _ = archive_selection(iconik, selection, configured, progress=progress)
+            else:
+                removals = remove_selection(iconik, selection, configured, progress).removals
+        return removals

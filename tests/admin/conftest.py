@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,13 +13,17 @@ from unittest.mock import patch
 import pytest
 
 from admin import __main__ as commands
+from admin.files import Deployment
 from sandbox import gcloud
 from sandbox.function import run_function
 from sandbox.gcloud import Project, install
+from sandbox.site import Site
 from sandbox.world import World
 
 SECRET = "shared-secret-for-tests"
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
+OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
+"""A custom action that is not the plugin's."""
 
 Run = Callable[..., tuple[int, str]]
 
@@ -38,16 +42,22 @@ class Cloud:
         """What there is, as `Project` has it."""
         return Project(self._file).state
 
-    def change(self, **changes: object) -> None:
-        """Change what there is."""
+    @contextmanager
+    def edit(self) -> Iterator[dict[str, Any]]:
+        """Yield what there is, to be changed."""
         project = Project(self._file)
-        project.state.update(changes)
+        yield project.state
         project.save()
+
+    def change(self, **changes: object) -> None:
+        """Replace some of what there is."""
+        with self.edit() as state:
+            state.update(changes)
 
     def fail(self, command: str, text: str, kind: str = "before") -> None:
         """Have a command fail once."""
-        fault = {"command": command, "kind": kind, "text": text, "times": 1}
-        self.change(faults=[*self.state["faults"], fault])
+        with self.edit() as state:
+            state["faults"].append({"command": command, "kind": kind, "text": text, "times": 1})
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ def cloud(tmp_path: Path) -> Cloud:
 
 @pytest.fixture(autouse=True)
 def environ() -> Iterator[None]:
-    """Have what a test puts into the environment go with it, however it was put there."""
+    """Restore the environment last: monkeypatch puts back what it has found within `run`."""
     with patch.dict(os.environ):
         yield
 
@@ -85,26 +95,19 @@ def function() -> Iterator[str]:
 
 
 @pytest.fixture
-def folder(world: World, iconik_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(site: Site, iconik_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with the settings of a site."""
-    world.permissions[world.add_storage("LucidLink")] = {"delete_access": True}
-    world.add_storage("B2", "B2")
-    settings = {
-        "ICONIK_ID": world.app_id,
-        "ICONIK_URL": iconik_url,
-        "STORAGE_NAME": "LucidLink",
-        "MASTER_STORAGE_NAME": "B2",
-    }
+    site.world.permissions[site.lucidlink] = {"delete_access": True}
     monkeypatch.chdir(tmp_path)
-    Path(".env.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
-    return tmp_path
+    Path(".env.yaml").touch()
+    change_settings(**site.settings(iconik_url))
 
 
 @pytest.fixture
 def run(
-    world: World, folder: Path, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+    world: World, folder: None, cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Run]:
-    """Return what runs a command in the folder, and returns its status and output."""
+    """Return a function that runs a command there, and returns its status and output."""
     secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": world.token}
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -124,3 +127,8 @@ def change_settings(**values: str | None) -> None:
     kept = [line for line in lines if line.partition(":")[0] not in values]
     added = [f"{name}: '{value}'" for name, value in values.items() if value is not None]
     Path(".env.yaml").write_text("\n".join([*kept, *added, ""]))
+
+
+def set_deployment(url: str = URL, project: str = "p") -> None:
+    """Have a function deployed from the folder."""
+    Deployment(project, region="r", url=url, digest="", updated="").write()

@@ -12,16 +12,35 @@ from admin.iconik import AdminIconik
 from sandbox.world import World, new_id
 from storage_plugin.errors import IconikError
 from storage_plugin.rest import Rest
-from tests.admin.conftest import SECRET, URL, Run, change_settings
+from tests.admin.conftest import OTHER, SECRET, URL, Run, change_settings, set_deployment
 
-OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
+BULK = ("--contexts", "BULK")
+
+
+def create(run: Run, *options: str, url: str = URL) -> str:
+    """Create actions, and return the output."""
+    status, output = run("actions", "create", "--url", url, *options)
+    assert status == 0
+    return output
+
+
+def fail_to_create(world: World, run: Run, *options: str) -> str:
+    """Fail to create actions, change nothing, and return the output."""
+    before = json.dumps(world.custom_actions)
+    status, output = run("actions", "create", "--url", URL, *options)
+    assert status == 1
+    assert json.dumps(world.custom_actions) == before
+    return output
+
+
+def titles(world: World) -> list[str]:
+    """Return the titles of the actions in iconik."""
+    return [action["title"] for action in world.custom_actions.values()]
 
 
 def test_create(world: World, run: Run) -> None:
     """Both actions are there in three contexts, with URL, type, secret and App."""
-    status, output = run("actions", "create", "--url", URL + "/")
-    assert status == 0
-    assert output.splitlines()[0] == "Add to LucidLink (ASSET): created."
+    assert create(run, url=f"{URL}/").startswith("Add to LucidLink (ASSET): created.\n")
     actions = [
         (action["context"], action["title"], action["url"])
         for action in world.custom_actions.values()
@@ -42,24 +61,23 @@ def test_create_with_overrides(world: World, run: Run) -> None:
     world.add_storage("Dailies & more")
     world.add_asset("Interview", ["ORIGINAL", "PPRO_PROXY"])
     options = ["--storage", "Dailies & more", "--format", "PPRO_PROXY,ORIGINAL", "--path", "/in"]
-    run("actions", "create", "--url", URL)
-    run("actions", "create", "--url", URL, "--contexts", "SAVED_SEARCH,BULK", *options)
+    create(run)
+    create(run, "--contexts", "SAVED_SEARCH,BULK", *options)
     assert len(world.custom_actions) == 6 + 4
     action = list(world.custom_actions.values())[-1]
     assert action["context"] == "BULK"
-    assert action["title"] == ("Remove from LucidLink (Dailies & more, PPRO_PROXY,ORIGINAL, /in)")
+    assert action["title"] == "Remove from LucidLink (Dailies & more, PPRO_PROXY,ORIGINAL, /in)"
     query = "storage=Dailies%20%26%20more&format=PPRO_PROXY,ORIGINAL&path=/in"
     assert action["url"] == f"{URL}/remove?{query}"
 
 
 def test_create_again_changes_nothing(world: World, run: Run) -> None:
     """An action that is right stays untouched, to the letter."""
-    run("actions", "create", "--url", URL)
+    create(run)
     for action in world.custom_actions.values():
         action["headers"]["X-Team"] = "post"
     before = json.dumps(world.custom_actions)
-    status, output = run("actions", "create", "--url", URL)
-    assert (status, output.count(": already up to date.\n")) == (0, 6)
+    assert create(run).count(": already up to date.\n") == 6
     assert json.dumps(world.custom_actions) == before
 
 
@@ -77,13 +95,11 @@ def test_create_again_updates_what_differs(
     world: World, run: Run, differing: str, changes: dict[str, object]
 ) -> None:
     """A new secret or label goes into the action that exists; its other headers stay."""
-    run("actions", "create", "--url", URL, "--contexts", "BULK")
+    create(run, *BULK)
     action = next(iter(world.custom_actions.values()))
     right = dict(action)
     action.update(changes)
-    status, output = run("actions", "create", "--url", URL, "--contexts", "BULK")
-    assert status == 0
-    assert output.splitlines()[0] == f"Add to LucidLink (BULK): updated, {differing}."
+    assert create(run, *BULK).startswith(f"Add to LucidLink (BULK): updated, {differing}.\n")
     if changes.get("headers"):
         right["headers"] = {"X-Team": "post", "x-bz-secret": SECRET}
     assert action == right
@@ -91,26 +107,20 @@ def test_create_again_updates_what_differs(
 
 
 def test_create_refuses_to_choose(world: World, run: Run) -> None:
-    """Where two call what one should call, nothing is changed and nothing made."""
+    """Of two actions that call what one should call, none is changed."""
     for title in ("Add", "Fetch"):
         world.add_custom_action(OTHER | {"title": title, "url": f"{URL}/add"})
-    before = json.dumps(world.custom_actions)
-    status, output = run("actions", "create", "--url", URL)
-    assert status == 1
-    assert "delete all but one" in output
-    assert json.dumps(world.custom_actions) == before
+    assert "delete all but one" in fail_to_create(world, run)
 
 
 @pytest.mark.parametrize("url", [f"{URL}2/add", f"{URL}/add?path=/in", "https://taxi.example"])
 def test_create_takes_nothing_over(world: World, run: Run, url: str) -> None:
     """A title that belongs to another action is an error, and nothing is changed."""
     world.add_custom_action(OTHER | {"title": "Add to LucidLink", "url": url})
-    before = json.dumps(world.custom_actions)
-    status, output = run("actions", "create", "--url", URL)
-    assert (status, f"which calls {url}: " in output) == (1, True)
+    output = fail_to_create(world, run)
+    assert f"which calls {url}: " in output
     assert "--label" in output
-    assert json.dumps(world.custom_actions) == before
-    assert run("actions", "create", "--url", URL, "--label", "Filespace")[0] == 0
+    create(run, "--label", "Filespace")
 
 
 def test_create_knows_an_action_by_what_it_calls(world: World, run: Run) -> None:
@@ -118,9 +128,8 @@ def test_create_knows_an_action_by_what_it_calls(world: World, run: Run) -> None
     world.add_storage("Dailies & more")
     url = f"{URL}/add/?path=%2Fin&storage=Dailies+%26+more"
     world.add_custom_action(OTHER | {"title": "Fetch", "url": url})
-    options = ["--contexts", "BULK", "--storage", "Dailies & more", "--path", "/in"]
-    run("actions", "create", "--url", URL, *options)
-    assert [action["title"] for action in world.custom_actions.values()] == [
+    create(run, *BULK, "--storage", "Dailies & more", "--path", "/in")
+    assert titles(world) == [
         "Add to LucidLink (Dailies & more, /in)",
         "Remove from LucidLink (Dailies & more, /in)",
     ]
@@ -133,43 +142,30 @@ def test_actions_of_backblaze_s_plugin(world: World, run: Run) -> None:
     query = "b2_storage_id=73a746d2&ll_storage_id=d39b62e1"
     proxies = old | {"title": "Add Premiere Pro proxy file(s) to LucidLink"}
     world.add_custom_action(proxies | {"url": f"{URL}/add?{query}&formats=PPRO_PROXY"})
-    options = ["--url", URL, "--contexts"]
-    assert (
-        "Add to LucidLink (BULK): updated, headers."
-        in run("actions", "create", *options, "BULK")[1]
-    )
+    assert "Add to LucidLink (BULK): updated, headers." in create(run, *BULK)
 
     world.add_custom_action(old | {"context": "ASSET", "url": f"{URL}/add?{query}"})
-    status, output = run("actions", "create", *options, "ASSET")
-    assert (status, f"which calls {URL}/add?{query}: delete" in output) == (1, True)
+    output = fail_to_create(world, run, "--contexts", "ASSET")
+    assert f"which calls {URL}/add?{query}: delete" in output
     run("actions", "delete", "--url", URL, "--yes")
     assert world.custom_actions == {}
 
 
 def test_label_is_the_whole_title(world: World, run: Run) -> None:
-    """With a label the title names no overrides."""
-    run("actions", "create", "--url", URL, "--contexts", "BULK", "--label", "B", "--path", "/in")
-    titles = [action["title"] for action in world.custom_actions.values()]
-    assert titles == ["Add to B", "Remove from B"]
+    """With a label the title names no overrides; a context that is named twice counts once."""
+    create(run, "--contexts", "BULK,BULK", "--label", "B", "--path", "/in")
+    assert titles(world) == ["Add to B", "Remove from B"]
 
 
 def test_create_for_everyone(world: World, run: Run) -> None:
     """With --everyone iconik is asked to show new actions to all; those that exist stay."""
-    assert "--everyone" in run("actions", "create", "--url", URL, "--contexts", "ASSET")[1]
-    options = ["--contexts", "ASSET,BULK", "--everyone"]
-    assert "--everyone" not in run("actions", "create", "--url", URL, *options)[1]
+    assert "--everyone" in create(run, "--contexts", "ASSET")
+    assert "--everyone" not in create(run, "--contexts", "ASSET,BULK", "--everyone")
     access = {
         action["context"]: action.get("read_access_for_everyone")
         for action in world.custom_actions.values()
     }
     assert access == {"ASSET": None, "BULK": True}
-
-
-def test_create_refuses_a_storage_that_is_none(world: World, run: Run) -> None:
-    """A name that no storage has is refused before anything is made, and the names are listed."""
-    status, output = run("actions", "create", "--url", URL, "--storage", "lucidlink")
-    assert (status, "That user sees B2, LucidLink." in output) == (1, True)
-    assert world.custom_actions == {}
 
 
 @pytest.mark.parametrize(
@@ -181,10 +177,9 @@ def test_create_looks_at_formats(world: World, run: Run, roles: list[str], where
     world.add_asset("Interview", ["ORIGINAL", "PPRO_PROXY"])
     world.roles = roles
     format = "ORIGINAL,PRPO_PROXY" if roles else "PRPO_PROXY"
-    status, output = run("actions", "create", "--url", URL, "--format", format)
-    assert output.startswith("Warning: check the format PRPO_PROXY.")
-    assert (status, where in output.splitlines()[0]) == (0, True)
-    assert ("format ORIGINAL" in output) is False
+    output = create(run, "--format", format)
+    assert output.startswith(f"Warning: check the format PRPO_PROXY. {where}")
+    assert "format ORIGINAL" not in output
 
 
 def test_the_url_of_the_deployment(world: World, run: Run) -> None:
@@ -193,8 +188,7 @@ def test_the_url_of_the_deployment(world: World, run: Run) -> None:
     assert (status, "deploy the function, or add --url" in output) == (1, True)
     change_settings(FUNCTION_URL=f"{URL}2")
     run("actions", "create", "--contexts", "ASSET")
-    deployment = {"project": "p", "region": "r", "url": URL, "digest": "", "updated": ""}
-    Path(".deployment.json").write_text(json.dumps(deployment))
+    set_deployment(URL)
     run("actions", "create", "--contexts", "BULK")
     assert {action["url"].rpartition("/")[0] for action in world.custom_actions.values()} == {
         URL,
@@ -202,27 +196,19 @@ def test_the_url_of_the_deployment(world: World, run: Run) -> None:
     }
 
 
-def test_a_deployment_that_is_damaged(run: Run) -> None:
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": "https://example.com"}'])
+def test_a_deployment_that_is_damaged(run: Run, text: str) -> None:
     """A file that holds no deployment is named."""
-    for text in ("", "[]", "{}", '{"url": "https://example.com"}'):
-        Path(".deployment.json").write_text(text)
-        status, output = run("actions", "create")
-        assert (status, ".deployment.json is damaged" in output) == (1, True)
-
-
-def test_without_settings(run: Run, tmp_path: Path) -> None:
-    """Where there is no .env.yaml, it is said where it was looked for."""
-    Path(".env.yaml").unlink()
-    status, output = run("actions", "list")
-    assert (status, f"{tmp_path} has no .env.yaml." in output) == (1, True)
+    Path(".deployment.json").write_text(text)
+    status, output = run("actions", "create")
+    assert (status, ".deployment.json is damaged" in output) == (1, True)
 
 
 def test_create_where_iconik_takes_no_app(world: World, run: Run) -> None:
     """An iconik that fails with the App named gets the actions without."""
     world.quirks.apps_work = False
-    assert run("actions", "create", "--url", URL)[1].count(": created, without an App.\n") == 6
-    assert len(world.custom_actions) == 6
-    assert run("actions", "create", "--url", URL)[1].count(": already up to date.\n") == 6
+    assert create(run).count(": created, without an App.\n") == 6
+    assert create(run).count(": already up to date.\n") == len(world.custom_actions) == 6
 
 
 def test_create_whose_answer_is_lost(
@@ -236,7 +222,7 @@ def test_create_whose_answer_is_lost(
         raise RuntimeError
 
     monkeypatch.setattr(world, "add_custom_action", add_and_fail)
-    assert run("actions", "create", "--url", URL)[0] == 0
+    create(run)
     assert len(world.custom_actions) == 6
 
 
@@ -247,11 +233,12 @@ def test_create_whose_answer_is_lost(
         ["--url", URL + "/add"],
         ["--url", URL, "--contexts", "ASSET,SHARED_ASSET"],
     ],
+    ids=["without TLS", "an action's URL", "a context without a selection"],
 )
 def test_create_refuses_wrong_options(
     world: World, run: Run, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A URL without TLS, an action's URL, or a context that has no selection is refused."""
+    """An option that no function can have is refused."""
     with pytest.raises(SystemExit) as raised:
         run("actions", "create", *options)
     assert raised.value.code == 2
@@ -259,22 +246,20 @@ def test_create_refuses_wrong_options(
     assert world.custom_actions == {}
 
 
-def test_create_takes_each_context_once(world: World, run: Run) -> None:
-    """A context that is named twice gets one pair of actions."""
-    run("actions", "create", "--url", URL, "--contexts", "BULK,BULK")
-    assert len(world.custom_actions) == 2
-
-
-def test_create_refuses_wrong_overrides(world: World, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [("--path", "in", "path"), ("--storage", "lucidlink", "That user sees B2, LucidLink, Other.")],
+)
+def test_create_refuses_wrong_overrides(
+    world: World, run: Run, option: str, value: str, reason: str
+) -> None:
     """Overrides that the function would refuse at each click are refused here."""
-    status, output = run("actions", "create", "--url", URL, "--path", "in")
-    assert (status, "path" in output) == (1, True)
-    assert world.custom_actions == {}
+    assert reason in fail_to_create(world, run, option, value)
 
 
 def test_list(world: World, run: Run) -> None:
     """Health and the last error are shown of the plugin's actions, and nothing of others."""
-    run("actions", "create", "--url", URL, "--contexts", "BULK")
+    create(run, *BULK)
     world.add_custom_action(OTHER)
     failing, disabled = list(world.custom_actions.values())[:2]
     failing.update(status="FAILING", last_error=f"timed\x1bout, sent {SECRET}")
@@ -295,18 +280,17 @@ def test_delete_asks(
     """The function's actions are shown, and deleted after a yes; the others stay."""
     world.add_custom_action(OTHER)
     world.add_custom_action(OTHER | {"url": URL + "2/add"})
-    run("actions", "create", "--url", URL)
+    create(run)
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     status, output = run("actions", "delete", "--url", URL)
-    assert status == 0
-    assert "Delete these 6? [y/N] " in output
+    assert (status, "Delete these 6? [y/N] " in output) == (0, True)
     assert output.count(f"{URL}/") == 6
     assert len(world.custom_actions) == left
 
 
 def test_delete_without_asking(world: World, run: Run) -> None:
     """With --yes nobody is asked, and what is gone is gone."""
-    run("actions", "create", "--url", URL)
+    create(run)
     assert run("actions", "delete", "--url", URL, "--yes")[1].count("Deleted ") == 6
     assert world.custom_actions == {}
     assert run("actions", "list") == (0, "iconik has no custom actions of the plugin.\n")
@@ -322,15 +306,13 @@ def test_delete_without_asking(world: World, run: Run) -> None:
         (["--contexts", "ASSET", "--storage", "B2"], 2),
         (["--format", "PROXY"], 2),
         (["--format", "ORIGINAL"], 0),
-        ([], 8),
     ],
 )
 def test_delete_some(world: World, run: Run, options: list[str], deleted: int) -> None:
     """A deletion can be limited by context, storage and format."""
-    contexts = ["--url", URL, "--contexts", "ASSET,BULK"]
-    run("actions", "create", *contexts)
-    run("actions", "create", *contexts[:3], "ASSET", "--storage", "B2", "--format", "PROXY")
-    run("actions", "create", *contexts[:3], "BULK", "--storage", "B2")
+    create(run, "--contexts", "ASSET,BULK")
+    create(run, "--contexts", "ASSET", "--storage", "B2", "--format", "PROXY")
+    create(run, *BULK, "--storage", "B2")
     assert len(world.custom_actions) == 8
     run("actions", "delete", "--url", URL, "--yes", *options)
     assert len(world.custom_actions) == 8 - deleted

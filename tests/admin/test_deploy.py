@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
-from admin.deploy import APIS, QUEUE_OPTIONS, deploy
+from admin.deploy import APIS, deploy
 from admin.gcloud import PAUSES, Gcloud
 from sandbox.function import ROOT, reserved_port, run_function
-from sandbox.gcloud import BUILDER
+from sandbox.gcloud import BUILDER, new_state
 from sandbox.world import World
 from storage_plugin.errors import AdministratorError
 from tests.admin.conftest import URL, Cloud, Run, change_settings
 from tests.conftest import Time
-from tests.real_gcloud import needs_gcloud, refused
 
 TOKEN = "an-application-token"
 PLUGIN = "iconik-plugin@project.iam.gserviceaccount.com"
@@ -54,40 +53,29 @@ REPAIRS = (
 )
 """The commands of later runs alone."""
 
-READS = (
-    "auth list",
-    "config get-value project",
-    "config get-value functions/region",
-    "services list",
-    "functions regions list",
-    "secrets list",
-    "iam service-accounts list",
-    "tasks queues list",
-    "secrets get-iam-policy",
-    "tasks queues get-iam-policy",
-    "iam service-accounts get-iam-policy",
-    "builds get-default-service-account",
-    "projects get-iam-policy",
-    "functions list",
-    "run services describe",
-    "run services get-iam-policy",
-)
-"""The other commands without which there is no deployment."""
-
+COMMAND = [sys.executable, "-m", "admin", "deploy"]
 DENIED = "PERMISSION_DENIED: The caller does not have permission"
+
+Deploys = Callable[[], tuple[int, str]]
 
 
 @pytest.fixture
-def deploys(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Return what deploys with the token on standard input."""
+def deploys_by_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> Deploys:
+    """Return a function that deploys, with the token on standard input."""
 
-    def deploys(*options: str) -> tuple[int, str]:
+    def deploys() -> tuple[int, str]:
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{TOKEN}\n"))
-        status, output = run("deploy", *options)
+        status, output = run("deploy")
         assert TOKEN not in output
         return status, output
 
     return deploys
+
+
+@pytest.fixture
+def deploys(deploys_by_process: Deploys, quick: None) -> Deploys:
+    """Return a function that deploys, with gcloud in this process."""
+    return deploys_by_process
 
 
 def changes(calls: list[list[str]]) -> list[str]:
@@ -111,16 +99,20 @@ def result(cloud: Cloud) -> dict[str, Any]:
 
 
 def test_first_run(
-    cloud: Cloud, world: World, iconik_url: str, deploys: Callable[..., tuple[int, str]]
+    cloud: Cloud, world: World, iconik_url: str, deploys_by_process: Deploys
 ) -> None:
-    """One command creates everything that the function needs, and names the next commands."""
-    status, output = deploys()
+    """One command creates everything that the function needs, and prints each step."""
+    status, output = deploys_by_process()
     state = cloud.state
     assert status == 0
     assert output.splitlines()[-2].startswith(f"The function is at {URL} (")
     assert "make actions" in output.splitlines()[-1]
+    printed = [shlex.split(line[2:]) for line in output.splitlines() if line.startswith("$ ")]
+    assert printed == [["gcloud", *call] for call in state["calls"]]
     assert json.loads(Path(".deployment.json").read_text())["url"] == URL
-    assert re.fullmatch("[0-9a-f]{64}", state["secrets"]["bz-shared-secret"][0]["value"])
+    shared_secret = state["secrets"]["bz-shared-secret"][0]["value"]
+    assert re.fullmatch("[0-9a-f]{64}", shared_secret)
+    assert shared_secret not in output
     assert state["secrets"]["iconik-token"][0]["value"] == TOKEN
     assert state["accounts"] == [PLUGIN]
     granted = {
@@ -161,18 +153,8 @@ def test_first_run(
     }
 
 
-def test_every_command_is_printed(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """The printed commands are those that run, and hold no secret."""
-    output = deploys()[1]
-    printed = [shlex.split(line[2:]) for line in output.splitlines() if line.startswith("$ ")]
-    calls = cloud.state["calls"]
-    assert printed == [["gcloud", *call] for call in calls]
-    shared_secret = cloud.state["secrets"]["bz-shared-secret"][0]["value"]
-    assert not any(secret in str(calls) + output for secret in (TOKEN, shared_secret))
-
-
-def test_with_a_queue(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """TASK_QUEUE: auto creates the queue with its account, and configures the function."""
+def test_with_a_queue(cloud: Cloud, deploys: Deploys) -> None:
+    """TASK_QUEUE: auto creates the queue with its account; a second run changes nothing."""
     change_settings(TASK_QUEUE="auto")
     assert deploys()[0] == 0
     state = cloud.state
@@ -196,9 +178,14 @@ def test_with_a_queue(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> 
     assert function["variables"]["TASK_SERVICE_ACCOUNT"] == QUEUE_ACCOUNT
     assert function["variables"]["FUNCTION_URL"] == URL
 
+    cloud.change(calls=[])
+    status, output = deploys()
+    assert (status, changes(cloud.state["calls"])) == (0, [])
+    assert cloud.state | {"calls": []} == state | {"calls": []}
+    assert "The function is up to date." in output
 
-@pytest.mark.usefixtures("quick")
-def test_with_a_queue_of_ones_own(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
+
+def test_with_a_queue_of_ones_own(cloud: Cloud, deploys: Deploys) -> None:
     """A queue that the settings name is left alone."""
     queue = "projects/other/locations/us-central1/queues/own"
     change_settings(TASK_QUEUE=queue, TASK_SERVICE_ACCOUNT=QUEUE_ACCOUNT, FUNCTION_URL=URL)
@@ -208,152 +195,87 @@ def test_with_a_queue_of_ones_own(cloud: Cloud, deploys: Callable[..., tuple[int
     assert (cloud.state["queues"], cloud.state["accounts"]) == ({}, [PLUGIN])
 
 
-def test_second_run(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
-    """Nothing is made twice, nothing is asked, and nothing is deployed that is there."""
-    change_settings(TASK_QUEUE="auto")
-    deploys()
-    before = cloud.state | {"calls": []}
-    cloud.change(calls=[])
-    status, output = deploys()
-    assert (status, changes(cloud.state["calls"])) == (0, [])
-    assert cloud.state | {"calls": []} == before
-    assert "The function is up to date." in output
-
-
-def forget(cloud: Cloud, table: str, key: str, value: object) -> None:
-    """Put another value into a table of what there is."""
-    cloud.change(**{table: cloud.state[table] | {key: value}})
-
-
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("difference", "expected"),
+    ("differ", "expected"),
     [
         (lambda _: change_settings(STORAGE_PATH="/in"), "functions deploy"),
         (lambda _: Path(".deployment.json").unlink(), "functions deploy"),
-        (lambda cloud: cloud.change(functions={}), "functions deploy"),
+        (lambda state: state["functions"].clear(), "functions deploy"),
         (
-            lambda cloud: forget(cloud, "policies", "run services iconik-handler", {}),
+            lambda state: state["functions"]["iconik_handler"].update(updateTime="by others"),
+            "functions deploy",
+        ),
+        (
+            lambda state: state["policies"]["run services iconik-handler"].clear(),
             "run services add-iam-policy-binding",
         ),
         (
-            lambda cloud: forget(cloud, "policies", "secrets iconik-token", {}),
+            lambda state: state["policies"]["secrets iconik-token"].clear(),
             "secrets add-iam-policy-binding iconik-token",
         ),
+        (lambda state: state["services"].pop(), "services enable cloudtasks.googleapis.com"),
         (
-            lambda cloud: cloud.change(services=cloud.state["services"][:-1]),
-            "services enable cloudtasks.googleapis.com",
-        ),
-        (
-            lambda cloud: forget(cloud, "secrets", "iconik-token", []),
+            lambda state: state["secrets"]["iconik-token"].clear(),
             "secrets versions add iconik-token",
         ),
         (
-            lambda cloud: forget(
-                cloud, "secrets", "bz-shared-secret", [{"value": "old", "state": "DISABLED"}]
-            ),
+            lambda state: state["secrets"]["bz-shared-secret"][0].update(state="DISABLED"),
             "secrets versions add bz-shared-secret",
         ),
         (
-            lambda cloud: forget(
-                cloud,
-                "queues",
-                "iconik",
-                cloud.state["queues"]["iconik"] | {"retryConfig": {"maxAttempts": 100}},
-            ),
+            lambda state: state["queues"]["iconik"]["retryConfig"].update(maxAttempts=100),
             "tasks queues update iconik",
         ),
     ],
 )
 def test_later_run_changes_what_differs(
-    cloud: Cloud,
-    deploys: Callable[..., tuple[int, str]],
-    difference: Callable[[Cloud], object],
-    expected: str,
+    cloud: Cloud, deploys: Deploys, differ: Callable[[dict[str, Any]], object], expected: str
 ) -> None:
     """A run repairs each difference, and changes nothing else."""
     change_settings(TASK_QUEUE="auto")
     deploys()
-    cloud.change(calls=[])
-    difference(cloud)
+    with cloud.edit() as state:
+        state["calls"] = []
+        differ(state)
     assert deploys()[0] == 0
     assert changes(cloud.state["calls"]) == [expected]
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_deployment_of_somebody_else_is_replaced(
-    cloud: Cloud, deploys: Callable[..., tuple[int, str]]
-) -> None:
-    """A function that Google has changed since the last deployment from here is deployed again."""
-    deploys()
-    functions = cloud.state["functions"]
-    functions["iconik_handler"]["updateTime"] = "2026-11-25T00:00:00Z"
-    cloud.change(functions=functions, calls=[])
-    deploys()
-    assert changes(cloud.state["calls"]) == ["functions deploy"]
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_function_without_a_check_needs_no_binding(
-    cloud: Cloud, deploys: Callable[..., tuple[int, str]]
-) -> None:
+def test_a_function_without_a_check_needs_no_binding(cloud: Cloud, deploys: Deploys) -> None:
     """Where an organization forbids allUsers, the function may be open by its own setting."""
     cloud.change(annotations={"run.googleapis.com/invoker-iam-disabled": "True"})
     cloud.fail("run services add-iam-policy-binding", "must not be asked for")
     assert deploys()[0] == 0
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Cloud:
-    """Return a project for what a run without interruption results in."""
-    return Cloud(tmp_path_factory.mktemp("whole") / "cloud")
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("change", CHANGES)
-def test_interrupted(
-    whole: Cloud,
-    cloud: Cloud,
-    deploys: Callable[..., tuple[int, str]],
-    monkeypatch: pytest.MonkeyPatch,
-    change: str,
-) -> None:
-    """A run that ends right after any change is completed by the next one."""
-    change_settings(TASK_QUEUE="auto", ICONIK_URL="https://app.iconik.io")
-    if not whole.state["functions"]:
-        with monkeypatch.context() as context:
-            context.setenv("PATH", whole.path)
-            assert deploys()[0] == 0
-        Path(".deployment.json").unlink()
-    cloud.fail(change, "the network is gone", "after")
-    assert deploys()[0] == 1
-    assert changes(cloud.state["calls"])[-1] == change
+def test_interrupted(cloud: Cloud, deploys: Deploys) -> None:
+    """Runs that each end right after a change add up to what one run makes."""
+    change_settings(TASK_QUEUE="auto")
+    for change in CHANGES:
+        cloud.fail(change, "the network is gone", "after")
+        assert deploys()[0] == 1
+        assert changes(cloud.state["calls"])[-1] == change
     assert deploys()[0] == 0
-    assert result(cloud) == result(whole)
+    resumed = result(cloud)
+
+    cloud.change(**new_state())
+    Path(".deployment.json").unlink()
+    assert deploys()[0] == 0
+    assert resumed == result(cloud)
 
 
 def test_ctrl_c(cloud: Cloud, run: Run) -> None:
     """Ctrl-C while gcloud works ends with one sentence, and the next run goes on."""
     cloud.fail("iam service-accounts create", "", "ctrl-c")
-    command = [sys.executable, "-m", "admin", "deploy"]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def deploys() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, input=TOKEN, env=environ, capture_output=True, text=True, check=False
-        )
-
-    ended = deploys()
-    assert (ended.returncode, ended.stderr) == (
-        130,
-        "\nInterrupted. Run the same command again to continue.\n",
-    )
-    assert deploys().returncode == 0
+    os.environ["PYTHONPATH"] = str(ROOT)
+    ended = subprocess.run(COMMAND, input=TOKEN, capture_output=True, text=True, check=False)
+    sentence = "\nInterrupted. Run the same command again to continue.\n"
+    assert (ended.returncode, ended.stderr) == (130, sentence)
+    subprocess.run(COMMAND, input=TOKEN, capture_output=True, text=True, check=True)
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("command", [*READS, *CHANGES])
-def test_denied(cloud: Cloud, deploys: Callable[..., tuple[int, str]], command: str) -> None:
+@pytest.mark.parametrize("command", ["auth list", "services list", "functions list", *CHANGES])
+def test_denied(cloud: Cloud, deploys: Deploys, command: str) -> None:
     """If gcloud refuses a command, its own words and a remedy are shown, and nothing follows."""
     change_settings(TASK_QUEUE="auto")
     cloud.fail(command, DENIED)
@@ -365,7 +287,6 @@ def test_denied(cloud: Cloud, deploys: Callable[..., tuple[int, str]], command: 
     assert " ".join(cloud.state["calls"][-1]).startswith(command)
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -376,10 +297,7 @@ def test_denied(cloud: Cloud, deploys: Callable[..., tuple[int, str]], command: 
     ],
 )
 def test_what_must_be_there_first(
-    cloud: Cloud,
-    deploys: Callable[..., tuple[int, str]],
-    changes: dict[str, object],
-    text: str,
+    cloud: Cloud, deploys: Deploys, changes: dict[str, object], text: str
 ) -> None:
     """Without a login, a project, a region or billing nothing is made, and the remedy is named."""
     cloud.change(**changes)
@@ -388,8 +306,7 @@ def test_what_must_be_there_first(
     assert (cloud.state["secrets"], cloud.state["accounts"]) == ({}, [])
 
 
-@pytest.mark.usefixtures("quick")
-def test_billing_was_closed(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
+def test_billing_was_closed(cloud: Cloud, deploys: Deploys) -> None:
     """A project that has lost its billing account is an error before anything is deployed."""
     deploys()
     cloud.change(billing=False)
@@ -397,14 +314,12 @@ def test_billing_was_closed(cloud: Cloud, deploys: Callable[..., tuple[int, str]
     assert (status, "has no billing account" in output) == (1, True)
 
 
-@pytest.mark.usefixtures("quick")
-def test_billing_need_not_be_seen(cloud: Cloud, deploys: Callable[..., tuple[int, str]]) -> None:
+def test_billing_need_not_be_seen(cloud: Cloud, deploys: Deploys) -> None:
     """Who may not look at the billing can deploy all the same."""
     cloud.fail("billing projects describe", DENIED)
     assert deploys()[0] == 0
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("command", "words", "remedy"),
     [
@@ -418,13 +333,7 @@ def test_billing_need_not_be_seen(cloud: Cloud, deploys: Callable[..., tuple[int
         ("secrets create", "INTERNAL: something", "See the message of gcloud above."),
     ],
 )
-def test_remedies(
-    cloud: Cloud,
-    deploys: Callable[..., tuple[int, str]],
-    command: str,
-    words: str,
-    remedy: str,
-) -> None:
+def test_remedies(cloud: Cloud, deploys: Deploys, command: str, words: str, remedy: str) -> None:
     """The remedy depends on the message of gcloud."""
     cloud.fail(command, words)
     status, output = deploys()
@@ -439,36 +348,34 @@ def test_without_gcloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, "https://cloud.google.com/sdk/docs/install" in output) == (1, True)
 
 
-@pytest.mark.usefixtures("quick")
-def test_news_take_a_while(
-    cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch, time: Time
-) -> None:
+def deploy_patiently(time: Time) -> list[str]:
+    """Deploy, repeat what meets an account or service that is too new, and return the output."""
+    lines = list[str]()
+    deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
+    return lines
+
+
+@pytest.mark.usefixtures("run", "quick")
+def test_news_take_a_while(cloud: Cloud, time: Time) -> None:
     """A command that meets an unknown new account or service is repeated, after longer pauses."""
-    monkeypatch.setenv("PATH", cloud.path)
     change_settings(TASK_QUEUE="auto")
     cloud.change(lag=3)
-    began, lines = time.now, list[str]()
-    deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
-    waits = [line for line in lines if "Next attempt in" in line]
-    assert len(waits) > 10
+    began = time.now
+    assert len([line for line in deploy_patiently(time) if "Next attempt in" in line]) > 10
     assert time.now - began >= sum(PAUSES[:3])
     assert set(CHANGES) == set(changes(cloud.state["calls"]))
 
 
-@pytest.mark.usefixtures("quick")
-def test_news_that_never_come(
-    cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch, time: Time
-) -> None:
+@pytest.mark.usefixtures("run", "quick")
+def test_news_that_never_come(cloud: Cloud, time: Time) -> None:
     """After a while it is given up, with gcloud's own words."""
-    monkeypatch.setenv("PATH", cloud.path)
     cloud.change(services=[f"{name}.googleapis.com" for name in APIS], lag=99)
     began = time.now
     with pytest.raises(AdministratorError, match=f"Service account {PLUGIN} does not exist"):
-        deploy(Gcloud(lambda _: None, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
+        deploy_patiently(time)
     assert time.now - began == sum(PAUSES)
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -480,7 +387,7 @@ def test_news_that_never_come(
     ],
 )
 def test_settings_come_first(
-    cloud: Cloud, deploys: Callable[..., tuple[int, str]], text: str | None, expected: str
+    cloud: Cloud, deploys: Deploys, text: str | None, expected: str
 ) -> None:
     """Wrong settings are an error before anything is created."""
     Path(".env.yaml").unlink()
@@ -491,26 +398,18 @@ def test_settings_come_first(
     assert changes(cloud.state["calls"]) == []
 
 
-@pytest.mark.usefixtures("quick")
-def test_unknown_variables_are_named(deploys: Callable[..., tuple[int, str]]) -> None:
-    """A variable that nothing reads is deployed, with a warning."""
+def test_only_the_file_is_deployed(cloud: Cloud, deploys: Deploys) -> None:
+    """Variables of the environment do not go to Google; those that nothing reads are named."""
+    os.environ["STORAGE_NAME"] = "Elsewhere"
     change_settings(FORMAT_NAMES="ORIGINAL")
     status, output = deploys()
     warning = "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"
     assert (status, warning in output) == (0, True)
+    variables = cloud.state["functions"]["iconik_handler"]["variables"]
+    assert (variables["STORAGE_NAME"], variables["FORMAT_NAMES"]) == ("LucidLink", "ORIGINAL")
 
 
-@pytest.mark.usefixtures("quick")
-def test_the_environment_is_not_deployed(
-    cloud: Cloud, deploys: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Variables of the environment do not go to Google."""
-    monkeypatch.setenv("STORAGE_NAME", "Elsewhere")
-    deploys()
-    assert cloud.state["functions"]["iconik_handler"]["variables"]["STORAGE_NAME"] == "LucidLink"
-
-
-def test_no_token(cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_token(cloud: Cloud, run: Run, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a token no secret is made of nothing; what was made before stays."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
     status, output = run("deploy")
@@ -520,12 +419,10 @@ def test_no_token(cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_token_is_not_shown(cloud: Cloud, run: Run) -> None:
     """At a terminal the token is asked for, and what is typed does not appear."""
-    command = [sys.executable, "-m", "admin", "deploy"]
+    os.environ["PYTHONPATH"] = str(ROOT)
     process, terminal = pty.fork()
     if not process:
-        os.execve(  # noqa: S606
-            sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        os.execv(COMMAND[0], COMMAND)  # noqa: S606
     screen = b""
     while not screen.endswith(b"not shown): "):
         screen += os.read(terminal, 1024)
@@ -548,27 +445,6 @@ def test_dry_run(cloud: Cloud, run: Run) -> None:
     assert not Path(".deployment.json").exists()
 
 
-@needs_gcloud
-def test_gcloud_knows_the_commands(run: Run, tmp_path: Path) -> None:
-    """The real gcloud takes each command."""
-    change_settings(TASK_QUEUE="auto")
-    output = run("deploy", "--dry-run")[1]
-    lines = [line[2:] for line in output.splitlines() if line.startswith("$ gcloud ")]
-    assert len(lines) > 30
-    lines += [
-        "gcloud secrets versions list s --limit=1 '--format=value(state)' --project=p",
-        "gcloud secrets versions add s --data-file=- --project=p",
-        "gcloud secrets versions access latest --secret=s --project=p",
-        f"gcloud tasks queues update q --location=l {QUEUE_OPTIONS} --project=p",
-        "gcloud tasks queues describe q --location=l --format=json --project=p",
-        "gcloud run services update s --region=r --no-invoker-iam-check --project=p",
-    ]
-    # Names in capitals stand for what is not known before the first run.
-    lines = [line.replace("REGION", "us-central1").replace("PROJECT", "project") for line in lines]
-    unknown = "gcloud secrets list --unknown"
-    assert [line.partition(":")[0] for line in refused([*lines, unknown], tmp_path)] == [unknown]
-
-
 @pytest.fixture
 def reserved() -> Iterator[int]:
     """Return the port of a function that is not deployed yet."""
@@ -581,14 +457,14 @@ def test_from_clone_to_right_click(
     reserved: int,
     world: World,
     iconik_url: str,
-    deploys: Callable[..., tuple[int, str]],
+    deploys_by_process: Deploys,
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After deploy and actions the doctor finds no fault, and reads the secrets as gcloud does."""
     world.token = TOKEN
     cloud.change(url=f"http://127.0.0.1:{reserved}")
-    assert deploys()[0] == 0
+    assert deploys_by_process()[0] == 0
     for name in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
         monkeypatch.delenv(name)
     secrets = cloud.state["secrets"]
@@ -604,4 +480,5 @@ def test_from_clone_to_right_click(
         }
         status, output = run("doctor")
     assert (status, "0 failed" in output) == (0, True), output
+    assert output.count("Read from Secret Manager.") == 2
     assert not any(str(secret[0]["value"]) in output for secret in secrets.values())

@@ -3,57 +3,49 @@
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
+import flask
 import pytest
 
 from sandbox.function import run_function
+from sandbox.server import serve
 from sandbox.tasks import ACCOUNT, QUEUE
 from sandbox.world import World
-from storage_plugin.errors import AccessDenied
-from storage_plugin.rest import Rest
-from tests.admin.conftest import SECRET, URL, Cloud, Run, change_settings
+from tests.admin.conftest import OTHER, URL, Cloud, Run, change_settings, set_deployment
 
-OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
-
-NOBODY = "127.0.0.1:1"
-NO_GOOGLE = {"GCE_METADATA_HOST": NOBODY, "GCE_METADATA_IP": NOBODY, "HOME": "/nonexistent"}
-"""No Google Cloud around, and no credentials of the developer's own."""
+Examine = Callable[..., dict[str, tuple[str, str]]]
 
 
-def examine(run: Run, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Run the doctor; return its exit status, and state and text of each check."""
-    status, output = run("doctor", "--json", *options)
-    findings = json.loads(output)
-    return status, {row["check"]: (row["state"], row["text"]) for row in findings}
+@pytest.fixture
+def examine(run: Run) -> Examine:
+    """Return a function that runs the doctor, and returns the last state and text of each check."""
+
+    def examine(*options: str) -> dict[str, tuple[str, str]]:
+        status, output = run("doctor", "--json", *options)
+        findings = json.loads(output)
+        assert status == any(finding["state"] == "failure" for finding in findings)
+        return {finding["check"]: (finding["state"], finding["text"]) for finding in findings}
+
+    return examine
 
 
-def rows(run: Run) -> list[dict[str, str]]:
-    """Return each finding of the doctor."""
-    found: list[dict[str, str]] = json.loads(run("doctor", "--json")[1])
-    return found
+# How the doctor talks
 
 
-def storage(world: World, name: str) -> dict[str, object]:
-    """Return a storage by its name."""
-    return next(row for row in world.storages.values() if row["name"] == name)
-
-
-def test_doctor_is_content(world: World, run: Run, function: str) -> None:
+def test_doctor_is_content(world: World, run: Run, examine: Examine, function: str) -> None:
     """After the README's steps every check is ok, except for the visibility."""
     world.add_custom_action(OTHER)
     run("actions", "create", "--url", function)
-    status, findings = examine(run, "--url", function)
+    findings = examine("--url", function)
     wrong = {check: found for check, found in findings.items() if found[0] != "ok"}
-    assert (status, list(wrong)) == (0, ["visibility"])
+    assert list(wrong) == ["visibility"]
     assert "--everyone" in wrong["visibility"][1]
     assert findings["iconik"][1] == "The token is valid. It acts as plugin@example.com."
     assert findings["bz-shared-secret"][1] == "Read from the variable BZ_SHARED_SECRET."
     assert findings["storage"][1] == "LucidLink is ACTIVE, of type FILE."
+    assert findings["master storage"][1] == "B2 is ACTIVE, of type B2."
     assert findings["deletion"][1] == "iconik may delete there."
 
 
@@ -109,179 +101,184 @@ def test_doctor_says_at_once_what_it_finds(
     assert output.endswith("\nInterrupted. Run the same command again to continue.\n")
 
 
+# Settings
+
+
+def test_doctor_without_settings(examine: Examine) -> None:
+    """Every setting that is missing is named at once; what can be checked still is."""
+    Path(".env.yaml").unlink()
+    findings = examine()
+    state, text = findings["settings"]
+    assert (state, "ICONIK_ID" in text, "STORAGE_NAME" in text) == ("failure", True, True)
+    assert text.endswith(f" {Path.cwd()} has no .env.yaml.")
+    assert findings["iconik-token"][0] == "ok"
+    assert findings["function"] == ("warning", "Not checked: deploy the function, or add --url.")
+
+
+@pytest.mark.parametrize(
+    "text", ["ICONIK_URL: 1", "- x", "a: b: c", "1: x", "\0", "'A=B': x", "A: !!python/name:os.sep"]
+)
+def test_doctor_reads_yaml_as_gcloud_does(run: Run, examine: Examine, text: str) -> None:
+    """A file that gcloud would refuse is a failure, and a command says so too."""
+    Path(".env.yaml").write_text(text)
+    assert ".env.yaml" in examine()["settings"][1]
+    status, output = run("actions", "list")
+    assert (status, output.startswith(".env.yaml")) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("MASTER_STORAGE", " Did you mean MASTER_STORAGE_NAME?"),
+        ("FORMAT_NAMES", " Did you mean FORMAT_NAME?"),
+        ("storage_name", " Did you mean STORAGE_NAME?"),
+        ("COLOUR", ""),
+    ],
+)
+def test_doctor_knows_the_variables(run: Run, name: str, advice: str) -> None:
+    """A variable that nothing reads is a warning with the nearest known name."""
+    change_settings(GOOGLE_CLOUD_PROJECT="project", THREADS="16", TASK_QUEUE="auto")
+    change_settings(**{name: "x"})
+    _, output = run("doctor", "--json")
+    texts = [row["text"] for row in json.loads(output) if row["state"] == "warning"]
+    assert texts[0] == f"Nothing reads {name}.{advice}"
+    assert "Nothing reads" not in "".join(texts[1:])
+
+
+def test_the_environment_wins(examine: Examine) -> None:
+    """A variable is taken before the file's."""
+    os.environ["STORAGE_NAME"] = "Elsewhere"
+    assert "Elsewhere" in examine()["storage"][1]
+
+
+# Secrets
+
+
+def test_secrets_that_gcloud_cannot_read(examine: Examine, cloud: Cloud) -> None:
+    """The remedies are those of this machine; the project is the one that was deployed to."""
+    del os.environ["ICONIK_TOKEN"]
+    set_deployment(project="other")
+    cloud.fail("secrets versions access", "PERMISSION_DENIED: Permission denied")
+    state, text = examine()["iconik-token"]
+    assert state == "failure"
+    assert "cannot be read on this machine: ERROR:" in text
+    assert text.endswith(" Permission denied Or set ICONIK_TOKEN.")
+    assert cloud.state["calls"][-1][-1] == "--project=other"
+
+
+# iconik
+
+
 @pytest.mark.parametrize(
     ("check", "state", "text", "harm"),
     [
         ("iconik", "failure", "iconik-token", lambda world: setattr(world, "token", "new")),
-        (
-            "roles: Remove",
-            "failure",
-            "can_delete_files",
-            lambda world: world.roles.remove("can_delete_files"),
-        ),
-        (
-            "roles: Remove, for the editor to see it",
-            "warning",
-            "can_write_jobs",
-            lambda world: world.roles.remove("can_write_jobs"),
-        ),
-        (
-            "roles: Add",
-            "failure",
-            "can_write_transfers",
-            lambda world: world.roles.remove("can_write_transfers"),
-        ),
-        (
-            "administrator",
-            "warning",
-            "custom actions",
-            lambda world: setattr(world, "is_admin", False),
-        ),
-        (
-            "master storage",
-            "warning",
-            "MASTER_STORAGE_NAME",
-            lambda _: change_settings(MASTER_STORAGE_NAME=None),
-        ),
-        (
-            "roles: Remove, with ARCHIVE_BEFORE_REMOVE",
-            "failure",
-            "can_read_transfers",
-            lambda world: [
-                world.roles.remove("can_read_transfers"),
-                os.environ.update(ARCHIVE_BEFORE_REMOVE="true"),
-            ],
-        ),
-        ("storage", "failure", "2 storages", lambda world: world.add_storage("LucidLink")),
-        (
-            "storage",
-            "failure",
-            "FAILING",
-            lambda world: storage(world, "LucidLink").update(status="FAILING"),
-        ),
-        (
-            "storage",
-            "failure",
-            "only from storages of type FILE",
-            lambda world: storage(world, "LucidLink").update(method="B2"),
-        ),
-        (
-            "master storage",
-            "failure",
-            "MASTER_STORAGE_NAME",
-            lambda world: storage(world, "B2").update(name="b2"),
-        ),
+        ("administrator", "warning", "actions", lambda world: setattr(world, "is_admin", False)),
         (
             "deletion",
             "failure",
             "Enable Delete",
-            lambda world: world.permissions.update(
-                {storage(world, "LucidLink")["id"]: {"delete_access": False}}
-            ),
+            lambda world: next(iter(world.permissions.values())).update(delete_access=False),
         ),
+        ("storage", "failure", "2 storages", lambda world: world.add_storage("LucidLink")),
     ],
 )
 def test_doctor_finds_what_iconik_lacks(
     world: World,
-    run: Run,
+    examine: Examine,
     check: str,
     state: str,
     text: str,
     harm: Callable[[World], object],
 ) -> None:
-    """A wrong token, role or storage is a finding with its remedy; failures are in the status."""
-    world.roles = list(world.roles)
+    """A wrong token, user or permission is a finding with its remedy."""
     harm(world)
-    for action in ("add", "remove"):
-        world.add_custom_action(
-            {"context": "BULK", "title": action, "url": f"{URL}/{action}", "type": "POST"}
-            | {"headers": {"x-bz-secret": SECRET}}
-        )
-    status, findings = examine(run)
-    assert findings[check][0] == state
-    assert text in findings[check][1]
-    assert status == (state == "failure")
+    found = examine()[check]
+    assert (found[0], text in found[1]) == (state, True)
 
 
-def test_doctor_cannot_tell_deletion(world: World, run: Run) -> None:
+@pytest.mark.parametrize("status", [403, 404])
+def test_doctor_cannot_tell_deletion(world: World, examine: Examine, status: int) -> None:
     """Where iconik does not say whether it may delete, that is a warning."""
-    world.permissions.clear()
-    assert examine(run)[1]["deletion"][0] == "warning"
 
+    def refuse(_: str, path: str) -> None:
+        if path.endswith("/verifications/permissions/"):
+            flask.abort(status)
 
-def test_doctor_may_not_ask_for_deletion(
-    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A token that lacks the role to ask is a warning too, and the other checks go on."""
-    real = Rest.get
-
-    def get(rest: Rest, path: str, *query: Any) -> dict[str, Any]:
-        if "verifications" in path:
-            raise AccessDenied("iconik refuses it")
-        return real(rest, path, *query)
-
-    monkeypatch.setattr(Rest, "get", get)
-    findings = examine(run)[1]
-    assert findings["deletion"][0] == "warning"
-    assert findings["storage"][0] == "ok"
+    world.quirks.on_call = refuse
+    findings = examine()
+    assert (findings["deletion"][0], findings["storage"][0]) == ("warning", "ok")
 
 
 @pytest.mark.parametrize(
-    ("settings", "check", "name"),
+    ("role", "purpose", "state"),
     [
-        ({"STORAGE_NAME": "lucidlink"}, "storage", "lucidlink"),
-        ({"MASTER_STORAGE_NAME": "b2"}, "master storage", "b2"),
+        ("can_delete_files", "Remove", "failure"),
+        ("can_write_jobs", "Remove, for the editor to see it", "warning"),
+        ("can_write_transfers", "Add", "failure"),
+        ("can_read_transfers", "Remove, with ARCHIVE_BEFORE_REMOVE", "failure"),
     ],
 )
-def test_doctor_lists_the_storages(
-    run: Run, settings: dict[str, str], check: str, name: str
+def test_doctor_finds_missing_roles(
+    world: World, examine: Examine, role: str, purpose: str, state: str
 ) -> None:
-    """A name that no storage has is a failure that lists the names of all storages."""
-    change_settings(**settings)
-    state, text = examine(run)[1][check]
-    assert state == "failure"
-    assert f"no storages named {name}" in text
-    assert text.endswith("That user sees B2, LucidLink.")
+    """A role that is missing is named for each purpose."""
+    os.environ["ARCHIVE_BEFORE_REMOVE"] = "true"
+    world.roles = [each for each in world.roles if each != role]
+    assert examine()[f"roles: {purpose}"] == (state, f"The token's user needs {role}.")
 
 
-def test_doctor_finds_a_shared_mount_point(world: World, run: Run) -> None:
+def test_doctor_without_roles(world: World, examine: Examine) -> None:
+    """A user without any role can do nothing; what is switched off needs no roles."""
+    world.roles = []
+    findings = examine()
+    assert "can_read_storages" in findings["roles: Both"][1]
+    assert not {"roles", "roles: Remove, with ARCHIVE_BEFORE_REMOVE"} & findings.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "check", "text"),
+    [
+        ("LucidLink", {"status": "FAILING"}, "storage", "LucidLink is FAILING, of type FILE."),
+        ("LucidLink", {"method": "B2"}, "storage", "only from storages of type FILE"),
+        ("LucidLink", {"name": "Filespace"}, "storage", "STORAGE_NAME: the token's user sees no "),
+        ("B2", {"name": "b2"}, "master storage", "MASTER_STORAGE_NAME: the token's user sees no "),
+    ],
+)
+def test_doctor_finds_wrong_storages(
+    world: World, examine: Examine, name: str, changes: dict[str, str], check: str, text: str
+) -> None:
+    """A storage of another type, state or name is a failure that says so."""
+    next(row for row in world.storages.values() if row["name"] == name).update(changes)
+    found = examine()[check]
+    assert (found[0], text in found[1]) == ("failure", True)
+
+
+@pytest.mark.parametrize(
+    ("master", "warning"),
+    [
+        (None, "Set MASTER_STORAGE_NAME, or all storages of type B2 count: B2."),
+        ("Nearline", "Nearline is not of type B2: are the masters there?"),
+    ],
+)
+def test_doctor_wonders_about_the_masters(
+    world: World, examine: Examine, master: str | None, warning: str
+) -> None:
+    """A masters' storage that is not set, or is not on B2, is possible but rarely meant."""
+    world.add_storage("Nearline")
+    change_settings(MASTER_STORAGE_NAME=master)
+    assert examine()["master storage"] == ("warning", warning)
+
+
+def test_doctor_finds_a_shared_mount_point(world: World, examine: Examine) -> None:
     """Two storages with one mount point are a warning."""
     world.add_storage("Dailies", settings={"mount_point": "/mnt/LucidLink"})
-    warnings = [row["text"] for row in rows(run) if row["state"] == "warning"]
-    assert any("Dailies has the same mount point, /mnt/LucidLink" in text for text in warnings)
+    state, text = examine()["storage"]
+    assert state == "warning"
+    assert text.startswith("Dailies has the same mount point, /mnt/LucidLink")
 
 
-def test_doctor_wonders_about_masters_that_are_not_on_b2(world: World, run: Run) -> None:
-    """Masters on another type of storage are possible, but rarely meant."""
-    world.add_storage("Nearline")
-    change_settings(MASTER_STORAGE_NAME="Nearline")
-    found = [(row["state"], row["text"]) for row in rows(run) if row["check"] == "master storage"]
-    assert found == [
-        ("ok", "Nearline is ACTIVE, of type FILE."),
-        ("warning", "Nearline is not of type B2: are the masters there?"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("MASTER_STORAGE", "Nothing reads MASTER_STORAGE. Did you mean MASTER_STORAGE_NAME?"),
-        ("FORMAT_NAMES", "Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"),
-        ("storage_name", "Nothing reads storage_name. Did you mean STORAGE_NAME?"),
-        ("COLOUR", "Nothing reads COLOUR."),
-    ],
-)
-def test_doctor_knows_the_variables(run: Run, name: str, text: str) -> None:
-    """A variable that nothing reads is a warning with the nearest known name."""
-    change_settings(**{name: "x"})
-    found = [(row["state"], row["text"]) for row in rows(run) if row["check"] == "settings"]
-    assert found[:-1] == [("warning", text)]
-
-
-def test_doctor_knows_the_variables_of_others(run: Run) -> None:
-    """Variables for the log, the server and the commands are known."""
-    change_settings(GOOGLE_CLOUD_PROJECT="project", THREADS="16", TASK_QUEUE="auto")
-    assert [row["state"] for row in rows(run) if row["check"] == "settings"] == ["ok"]
+# Custom actions
 
 
 @pytest.mark.parametrize(
@@ -297,91 +294,48 @@ def test_doctor_knows_the_variables_of_others(run: Run) -> None:
     ],
 )
 def test_doctor_finds_wrong_actions(
-    world: World, run: Run, changes: dict[str, object], state: str, text: str
+    world: World, run: Run, examine: Examine, changes: dict[str, object], state: str, text: str
 ) -> None:
     """An action that will not work is named, with the reason."""
     run("actions", "create", "--url", URL)
     next(iter(world.custom_actions.values())).update(changes)
-    _, findings = examine(run, "--url", URL)
+    findings = examine("--url", URL)
     assert findings["Add to LucidLink (ASSET)"][0] == state
     assert text in findings["Add to LucidLink (ASSET)"][1]
     assert findings["Remove from LucidLink (ASSET)"][0] == "ok"
 
 
-def test_doctor_finds_missing_actions(world: World, run: Run) -> None:
+def test_doctor_finds_missing_actions(run: Run, examine: Examine) -> None:
     """Actions of other functions do not count."""
     run("actions", "create", "--url", URL + "2")
-    _, findings = examine(run, "--url", URL)
-    assert findings["custom actions"][0] == "failure"
-    assert "actions create" in findings["custom actions"][1]
+    state, text = examine("--url", URL)["custom actions"]
+    assert (state, "actions create" in text) == ("failure", True)
 
 
+# The function
+
+
+@pytest.mark.parametrize(
+    ("secret", "read", "compared"), [("another", "ok", "failure"), ("", "failure", None)]
+)
 def test_doctor_knows_the_deployed_secret(
-    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+    examine: Examine, function: str, secret: str, read: str, compared: str | None
 ) -> None:
-    """A function that was deployed with another secret is a failure; strangers are kept out."""
-    monkeypatch.setitem(os.environ, "BZ_SHARED_SECRET", "another")
-    status, findings = examine(run, "--url", function)
+    """Whatever the secret is here, the doctor checks that the function keeps strangers out."""
+    os.environ["BZ_SHARED_SECRET"] = secret
+    findings = examine("--url", function)
+    assert findings["bz-shared-secret"][0] == read
     assert findings["function"] == ("ok", f"{function} refuses requests without the secret.")
-    assert findings["deployed secret"][0] == "failure"
-    assert status == 1
+    assert findings.get("deployed secret", [None])[0] == compared
 
 
-def test_doctor_without_the_secret(
-    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a shared secret here the function is still asked as a stranger asks."""
-    monkeypatch.setitem(os.environ, "BZ_SHARED_SECRET", "")
-    status, findings = examine(run, "--url", function)
-    assert findings["bz-shared-secret"][0] == "failure"
+def test_doctor_knows_a_function_without_its_secret(examine: Examine) -> None:
+    """A function that cannot read its secret is not taken for one with another secret."""
+    with run_function({"BZ_SHARED_SECRET_FILE": "/nonexistent"}) as function:
+        findings = examine("--url", function.url)
     assert findings["function"][0] == "ok"
-    assert (status, "deployed secret" in findings) == (1, False)
-
-
-def test_secrets_come_from_secret_manager(
-    world: World, run: Run, cloud: Cloud, function: str
-) -> None:
-    """Without the variables gcloud reads the secrets; if it cannot, that is a failure."""
-    del os.environ["BZ_SHARED_SECRET"], os.environ["ICONIK_TOKEN"]
-    secrets = {"bz-shared-secret": SECRET, "iconik-token": world.token}
-    cloud.change(
-        services=["secretmanager.googleapis.com"],
-        secrets={name: [{"value": value, "state": "ENABLED"}] for name, value in secrets.items()},
-    )
-    assert run("actions", "create", "--url", function)[0] == 0
-    status, findings = examine(run, "--url", function)
-    assert (status, findings["deployed secret"]) == (
-        0,
-        ("ok", "The function uses the same secret."),
-    )
-    for name in secrets:
-        assert findings[name] == ("ok", "Read from Secret Manager.")
-
-    cloud.fail("secrets versions access", "PERMISSION_DENIED: Permission denied")
-    cloud.fail("secrets versions access", "PERMISSION_DENIED: Permission denied")
-    status, findings = examine(run, "--url", function)
-    assert (status, findings["iconik-token"][0]) == (1, "failure")
-    assert "cannot be read on this machine: ERROR:" in findings["iconik-token"][1]
-    assert "Permission denied Or set ICONIK_TOKEN." in findings["iconik-token"][1]
-    assert "log" not in findings["iconik-token"][1]
-
-
-def test_secrets_of_the_deployment_s_project(run: Run, cloud: Cloud) -> None:
-    """The secrets are those of the project that was deployed to, whatever gcloud is set to."""
-    del os.environ["ICONIK_TOKEN"]
-    deployment = {"project": "other", "region": "r", "url": URL, "digest": "", "updated": ""}
-    Path(".deployment.json").write_text(json.dumps(deployment))
-    status, output = run("actions", "list")
-    assert (status, "iconik-token cannot be read on this machine" in output) == (1, True)
-    assert cloud.state["calls"][-1][-1] == "--project=other"
-
-
-def test_doctor_without_roles(world: World, run: Run) -> None:
-    """A user without any role can do nothing, and each purpose says what it needs."""
-    world.roles = []
-    _, findings = examine(run)
-    assert "roles" not in findings
-    assert "can_read_storages" in findings["roles: Both"][1]
+    assert findings["deployed secret"][0] == "failure"
+    assert "cannot read it" in findings["deployed secret"][1]
 
 
 @pytest.mark.parametrize(
@@ -395,78 +349,30 @@ def test_doctor_without_roles(world: World, run: Run) -> None:
     ],
 )
 def test_doctor_knows_who_answers(
-    run: Run, status: int, headers: dict[str, str], text: str
+    examine: Examine, status: int, headers: dict[str, str], text: str
 ) -> None:
     """Something else than the function gets no secret, and is a failure with a remedy."""
-    asked = []
+    asked, stranger = [], flask.Flask("stranger")
 
-    class Stranger(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append((self.path, self.headers.get("x-bz-secret")))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+    @stranger.before_request
+    def answer() -> tuple[str, int, dict[str, str]]:
+        asked.append((flask.request.path, flask.request.headers.get("x-bz-secret")))
+        return "", status, headers
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        _, findings = examine(run, "--url", f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
+    with serve(stranger) as url:
+        findings = examine("--url", url)
+    assert asked == [("/remove", None)]
     assert findings["function"][0] == "failure"
     assert text in findings["function"][1]
-    assert asked == [("/remove", None)]
     assert "deployed secret" not in findings
 
 
-def test_doctor_knows_a_function_without_its_secret(run: Run) -> None:
-    """A function that cannot read its secret is not taken for one with another secret."""
-    with run_function(NO_GOOGLE) as function:
-        _, findings = examine(run, "--url", function.url)
-    assert findings["function"][0] == "ok"
-    assert findings["deployed secret"][0] == "failure"
-    assert "cannot read it" in findings["deployed secret"][1]
+# The queue
 
 
-def test_doctor_compares_function_url(run: Run, function: str) -> None:
-    """The queue's tasks would go elsewhere; what the command names is looked at."""
-    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=URL)
-    found = json.loads(run("doctor", "--json", "--url", function)[1])
-    texts = [row["text"] for row in found]
-    assert f"FUNCTION_URL differs from {function}." in texts
-    assert f"{function} refuses requests without the secret." in texts
-
-
-def test_doctor_without_settings(run: Run) -> None:
-    """Every setting that is missing is named at once; what can be checked still is."""
-    Path(".env.yaml").unlink()
-    status, findings = examine(run)
-    assert status == 1
-    assert "ICONIK_ID" in findings["settings"][1]
-    assert "STORAGE_NAME" in findings["settings"][1]
-    assert findings["iconik-token"][0] == "ok"
-    assert f"{Path.cwd()} has no .env.yaml." in findings["settings"][1]
-    assert findings["function"] == ("warning", "Not checked: deploy the function, or add --url.")
-
-
-@pytest.mark.parametrize(
-    "text", ["ICONIK_URL: 1", "- x", "a: b: c", "1: x", "\0", "'A=B': x", "A: !!python/name:os.sep"]
-)
-def test_doctor_reads_yaml_as_gcloud_does(run: Run, text: str) -> None:
-    """A file that gcloud would refuse is a failure, and a command says so too."""
-    os.environ.pop("ICONIK_URL", None)
-    Path(".env.yaml").write_text(text)
-    assert ".env.yaml" in examine(run)[1]["settings"][1]
-    status, output = run("actions", "list")
-    assert (status, output.startswith(".env.yaml")) == (1, True)
-
-
-def test_the_environment_wins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable is taken before the file's."""
-    monkeypatch.setitem(os.environ, "STORAGE_NAME", "Elsewhere")
-    assert "Elsewhere" in examine(run)[1]["storage"][1]
+def use_queue(function_url: str) -> None:
+    """Have the settings name a queue."""
+    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=function_url)
 
 
 @pytest.mark.parametrize(
@@ -479,7 +385,7 @@ def test_the_environment_wins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_doctor_looks_at_the_queue(
-    run: Run,
+    examine: Examine,
     cloud: Cloud,
     function: str,
     changes: dict[str, object] | None,
@@ -487,32 +393,39 @@ def test_doctor_looks_at_the_queue(
     text: str,
 ) -> None:
     """A queue that is missing, paused or has another limit of attempts is found."""
-    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=function)
+    use_queue(function)
     queue = {"name": QUEUE, "state": "RUNNING", "retryConfig": {"maxAttempts": 20}}
     queues = {} if changes is None else {"iconik": queue | changes}
     cloud.change(services=["cloudtasks.googleapis.com"], queues=queues)
-    _, findings = examine(run)
+    findings = examine()
     assert findings["queue"][0] == state
     assert text in findings["queue"][1]
     assert findings["function"][0] == "ok"
     assert cloud.state["calls"][-1][-1] == "--project=project"
 
 
-def test_doctor_may_not_look_at_the_queue(
-    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_may_not_look_at_the_queue(examine: Examine) -> None:
     """Without gcloud there is only a warning: the function has its own access."""
-    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=function)
+    use_queue(URL)
     os.environ["PATH"] = "/nonexistent"
-    state, text = examine(run)[1]["queue"]
+    state, text = examine()["queue"]
     assert (state, "gcloud is not installed" in text) == ("warning", True)
 
 
-def test_doctor_knows_the_queue_that_was_deployed(run: Run, cloud: Cloud, function: str) -> None:
+def test_doctor_compares_function_url(run: Run, function: str) -> None:
+    """The queue's tasks would go elsewhere; what the command names is looked at."""
+    use_queue(URL)
+    output = run("doctor", "--json", "--url", function)[1]
+    assert f'"FUNCTION_URL differs from {function}."' in output
+    assert f'"{function} refuses requests without the secret."' in output
+
+
+def test_doctor_knows_the_queue_that_was_deployed(
+    examine: Examine, cloud: Cloud, function: str
+) -> None:
     """With TASK_QUEUE: auto the queue is the one of the deployment."""
     change_settings(TASK_QUEUE="auto", FUNCTION_URL=function)
-    assert "queue" not in examine(run)[1]
-    deployment = {"project": "p", "region": "r", "url": function, "digest": "", "updated": ""}
-    Path(".deployment.json").write_text(json.dumps(deployment))
+    assert "queue" not in examine()
+    set_deployment(function)
     cloud.change(services=["cloudtasks.googleapis.com"])
-    assert "projects/p/locations/r/queues/iconik" in examine(run)[1]["queue"][1]
+    assert "projects/p/locations/r/queues/iconik" in examine()["queue"][1]

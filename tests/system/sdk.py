@@ -187,195 +187,166 @@ def by_cursor(call: Callable[..., Response[Any]], *ids: str, **query: object) ->
 class Operation(NamedTuple):
     """What the plugin's client does, and the same with the SDK."""
 
-    plugin: Callable[[Plugin, Scene], object]
-    sdk: Callable[[Sdk, Scene], Answers]
+    plugin: Callable[[], object]
+    sdk: Callable[[], Answers]
 
 
-OPERATIONS = {
-    "storages": Operation(
-        lambda plugin, _: plugin.storages(),
-        lambda sdk, _: numbered(sdk.get_storages),
-    ),
-    "can_delete_on": Operation(
-        lambda plugin, scene: plugin.can_delete_on(scene.lucidlink),
-        lambda sdk, scene: [sdk.get_storage_verifications_permissions(scene.lucidlink)],
-    ),
-    "formats": Operation(
-        lambda plugin, scene: plugin.formats(scene.clip),
-        lambda sdk, scene: by_cursor(sdk.get_asset_formats, scene.clip),
-    ),
-    "file_sets": Operation(
-        lambda plugin, scene: plugin.file_sets(scene.clip),
-        lambda sdk, scene: by_cursor(sdk.get_asset_file_sets, scene.clip, file_count=True),
-    ),
-    "files": Operation(
-        lambda plugin, scene: plugin.files(scene.clip),
-        lambda sdk, scene: by_cursor(sdk.get_asset_files, scene.clip, generate_signed_url=False),
-    ),
-    "has_file_set": Operation(
-        lambda plugin, scene: plugin.has_file_set(scene.clip, scene.format, scene.lucidlink),
-        lambda sdk, scene: [
-            sdk.get_asset_format_storage_file_sets(
-                scene.clip, scene.format, scene.lucidlink, per_page=PAGE
-            )
-        ],
-    ),
-    "asset_title": Operation(
-        lambda plugin, scene: plugin.asset_title(scene.clip),
-        lambda sdk, scene: [sdk.get_asset(scene.clip)],
-    ),
-    "collection_contents": Operation(
-        lambda plugin, scene: plugin.collection_contents(scene.collection),
-        lambda sdk, scene: numbered(
-            sdk.get_collection_contents, scene.collection, object_types="assets,collections"
+def operations(plugin: Plugin, sdk: Sdk, scene: Scene) -> dict[str, Operation]:
+    """Return all that the plugin does, by its methods and, after a space, their variants."""
+    clip, moving = scene.clip, scene.moving[0]
+    b2, lucidlink, other = scene.b2, scene.lucidlink, scene.other
+    return {
+        "storages": Operation(plugin.storages, lambda: numbered(sdk.get_storages)),
+        "can_delete_on": Operation(
+            lambda: plugin.can_delete_on(lucidlink),
+            lambda: [sdk.get_storage_verifications_permissions(lucidlink)],
         ),
-    ),
-    "saved_search_results": Operation(
-        lambda plugin, scene: plugin.saved_search_results(scene.search),
-        lambda sdk, scene: numbered(
-            sdk.get_search_saved_by_search, scene.search, include_results=True
+        "formats": Operation(
+            lambda: plugin.formats(clip), lambda: by_cursor(sdk.get_asset_formats, clip)
         ),
-    ),
-    "format_names": Operation(
-        lambda plugin, _: plugin.format_names(),
-        lambda sdk, _: [
-            sdk.post_search(
-                body=body("search.SearchCriteriaSchema", CRITERIA),
-                per_page=PAGE,
-                generate_signed_url=False,
-                save_search_history=False,
-            )
-        ],
-    ),
-    "transfers": Operation(
-        lambda plugin, scene: plugin.transfers(scene.b2, scene.lucidlink),
-        lambda sdk, scene: [
-            *by_cursor(sdk.get_storage_transfers_to, scene.lucidlink),
-            *by_cursor(sdk.get_storage_transfers_from, scene.b2),
-        ],
-    ),
-    "transfers_of": Operation(
-        lambda plugin, scene: plugin.transfers_of(scene.moving[0]),
-        lambda sdk, scene: numbered(sdk.get_jobs, type_="TRANSFER", object_id=scene.moving[0]),
-    ),
-    "failed_below": Operation(
-        lambda plugin, scene: plugin.failed_below(scene.bulk),
-        lambda sdk, scene: numbered(sdk.get_jobs, parent_id=scene.bulk),
-    ),
-    "running_jobs": Operation(
-        lambda plugin, _: plugin.running_jobs("REMOVE"),
-        lambda sdk, _: numbered(sdk.get_jobs, type_="CUSTOM", status="STARTED"),
-    ),
-    "job": Operation(
-        lambda plugin, scene: plugin.job(scene.job),
-        lambda sdk, scene: [sdk.get_job(scene.job)],
-    ),
-    "create_job": Operation(
-        lambda plugin, _: plugin.create_job(JOB),
-        lambda sdk, _: [sdk.post_jobs(body=body("jobs.JobSchema", JOB))],
-    ),
-    "update_job": Operation(
-        lambda plugin, scene: plugin.update_job(scene.job, PROGRESS),
-        lambda sdk, scene: [sdk.patch_job(scene.job, body=body("jobs.JobSchema", KEPT | PROGRESS))],
-    ),
-    "update_job with metadata": Operation(
-        lambda plugin, scene: plugin.update_job(scene.job, NOTED),
-        lambda sdk, scene: [
-            sdk.patch_job(
-                scene.job, body=body("jobs.JobSchema", KEPT | NOTED), merge_metadata="true"
-            )
-        ],
-    ),
-    "current_user": Operation(
-        lambda plugin, _: plugin.current_user(),
-        lambda sdk, _: [sdk.get_users_current()],
-    ),
-    "current_user_id": Operation(
-        lambda plugin, _: plugin.current_user_id(),
-        lambda sdk, _: [sdk.get_users_current()],
-    ),
-    "current_roles": Operation(
-        lambda plugin, _: plugin.current_roles(),
-        lambda sdk, _: [sdk.get_users_current_roles()],
-    ),
-    "notify": Operation(
-        lambda plugin, _: plugin.notify(NOTIFICATION),
-        lambda sdk, _: [
-            sdk.post_notifications(body=body("usersnotifications.NotificationSchema", NOTIFICATION))
-        ],
-    ),
-    "custom_actions": Operation(
-        lambda plugin, _: plugin.custom_actions(),
-        lambda sdk, _: [sdk.get_custom_actions()],
-    ),
-    "create_custom_action": Operation(
-        lambda plugin, _: plugin.create_custom_action(ACTION),
-        lambda sdk, _: [
-            sdk.post_custom_actions_by_context(
-                "ASSET", body=body("assets.CustomActionCreateSchema", ACTION)
-            )
-        ],
-    ),
-    "update_custom_action": Operation(
-        lambda plugin, scene: plugin.update_custom_action(scene.action, ACTION),
-        lambda sdk, scene: [
-            sdk.patch_custom_actions_by_context_by_action(
-                "ASSET", scene.action, body=body("assets.CustomActionSchema", ACTION)
-            )
-        ],
-    ),
-    "delete_custom_action": Operation(
-        lambda plugin, scene: [
-            plugin.delete_custom_action(action)
-            for action in plugin.custom_actions()
-            if action.id == scene.action
-        ],
-        lambda sdk, scene: [
-            sdk.get_custom_actions(),
-            sdk.delete_custom_actions_by_context_by_action("ASSET", scene.action),
-        ],
-    ),
-    "copy": Operation(
-        lambda plugin, scene: plugin.copy(
-            scene.other,
-            "assets",
-            object_ids=[scene.clip],
-            format_name="ORIGINAL",
-            file_path="/projects",
-            preferred_source=scene.b2,
+        "file_sets": Operation(
+            lambda: plugin.file_sets(clip),
+            lambda: by_cursor(sdk.get_asset_file_sets, clip, file_count=True),
         ),
-        lambda sdk, scene: [
-            sdk.post_storage_bulk(
-                scene.other,
-                body=model("files.BulkTransferToStorageSchema")(
-                    object_type=model("files.BulkTransferToStorageSchemaObjectType")("assets"),
-                    object_ids=[UUID(scene.clip)],
-                    format_name="ORIGINAL",
-                    file_path="/projects",
-                    preferred_original_storage_id=UUID(scene.b2),
-                ),
-            )
-        ],
-    ),
-    "delete_file_set": Operation(
-        lambda plugin, scene: plugin.delete_file_set(
-            scene.clip, scene.copies[0], immediately=False, not_after=math.inf
+        "files": Operation(
+            lambda: plugin.files(clip),
+            lambda: by_cursor(sdk.get_asset_files, clip, generate_signed_url=False),
         ),
-        lambda sdk, scene: [sdk.delete_asset_file_set(scene.clip, scene.copies[0])],
-    ),
-    "delete_file_set immediately": Operation(
-        lambda plugin, scene: plugin.delete_file_set(
-            scene.clip, scene.copies[1], immediately=True, not_after=math.inf
+        "has_file_set": Operation(
+            lambda: plugin.has_file_set(clip, scene.format, lucidlink),
+            lambda: [
+                sdk.get_asset_format_storage_file_sets(clip, scene.format, lucidlink, per_page=PAGE)
+            ],
         ),
-        lambda sdk, scene: [
-            sdk.delete_asset_file_set(scene.clip, scene.copies[1], immediately=True)
-        ],
-    ),
-    "purge_file_set": Operation(
-        lambda plugin, scene: plugin.purge_file_set(
-            scene.clip, scene.copies[2], not_after=math.inf
+        "asset_title": Operation(lambda: plugin.asset_title(clip), lambda: [sdk.get_asset(clip)]),
+        "collection_contents": Operation(
+            lambda: plugin.collection_contents(scene.collection),
+            lambda: numbered(
+                sdk.get_collection_contents, scene.collection, object_types="assets,collections"
+            ),
         ),
-        lambda sdk, scene: [sdk.delete_asset_file_set_purge(scene.clip, scene.copies[2])],
-    ),
-}
-"""All that the plugin's client does, by its methods and, after a space, their variants."""
+        "saved_search_results": Operation(
+            lambda: plugin.saved_search_results(scene.search),
+            lambda: numbered(sdk.get_search_saved_by_search, scene.search, include_results=True),
+        ),
+        "format_names": Operation(
+            plugin.format_names,
+            lambda: [
+                sdk.post_search(
+                    body=body("search.SearchCriteriaSchema", CRITERIA),
+                    per_page=PAGE,
+                    generate_signed_url=False,
+                    save_search_history=False,
+                )
+            ],
+        ),
+        "transfers": Operation(
+            lambda: plugin.transfers(b2, lucidlink),
+            lambda: [
+                *by_cursor(sdk.get_storage_transfers_to, lucidlink),
+                *by_cursor(sdk.get_storage_transfers_from, b2),
+            ],
+        ),
+        "transfers_of": Operation(
+            lambda: plugin.transfers_of(moving),
+            lambda: numbered(sdk.get_jobs, type_="TRANSFER", object_id=moving),
+        ),
+        "failed_below": Operation(
+            lambda: plugin.failed_below(scene.bulk),
+            lambda: numbered(sdk.get_jobs, parent_id=scene.bulk),
+        ),
+        "running_jobs": Operation(
+            lambda: plugin.running_jobs("REMOVE"),
+            lambda: numbered(sdk.get_jobs, type_="CUSTOM", status="STARTED"),
+        ),
+        "job": Operation(lambda: plugin.job(scene.job), lambda: [sdk.get_job(scene.job)]),
+        "create_job": Operation(
+            lambda: plugin.create_job(JOB),
+            lambda: [sdk.post_jobs(body=body("jobs.JobSchema", JOB))],
+        ),
+        "update_job": Operation(
+            lambda: plugin.update_job(scene.job, PROGRESS),
+            lambda: [sdk.patch_job(scene.job, body=body("jobs.JobSchema", KEPT | PROGRESS))],
+        ),
+        "update_job with metadata": Operation(
+            lambda: plugin.update_job(scene.job, NOTED),
+            lambda: [
+                sdk.patch_job(
+                    scene.job, body=body("jobs.JobSchema", KEPT | NOTED), merge_metadata="true"
+                )
+            ],
+        ),
+        "current_user": Operation(plugin.current_user, lambda: [sdk.get_users_current()]),
+        "current_user_id": Operation(plugin.current_user_id, lambda: [sdk.get_users_current()]),
+        "current_roles": Operation(plugin.current_roles, lambda: [sdk.get_users_current_roles()]),
+        "notify": Operation(
+            lambda: plugin.notify(NOTIFICATION),
+            lambda: [
+                sdk.post_notifications(
+                    body=body("usersnotifications.NotificationSchema", NOTIFICATION)
+                )
+            ],
+        ),
+        "custom_actions": Operation(plugin.custom_actions, lambda: [sdk.get_custom_actions()]),
+        "create_custom_action": Operation(
+            lambda: plugin.create_custom_action(ACTION),
+            lambda: [
+                sdk.post_custom_actions_by_context(
+                    "ASSET", body=body("assets.CustomActionCreateSchema", ACTION)
+                )
+            ],
+        ),
+        "update_custom_action": Operation(
+            lambda: plugin.update_custom_action(scene.action, ACTION),
+            lambda: [
+                sdk.patch_custom_actions_by_context_by_action(
+                    "ASSET", scene.action, body=body("assets.CustomActionSchema", ACTION)
+                )
+            ],
+        ),
+        "delete_custom_action": Operation(
+            lambda: plugin.delete_custom_action(plugin.custom_actions()[0]),
+            lambda: [
+                sdk.get_custom_actions(),
+                sdk.delete_custom_actions_by_context_by_action("ASSET", scene.action),
+            ],
+        ),
+        "copy": Operation(
+            lambda: plugin.copy(
+                other,
+                "assets",
+                object_ids=[clip],
+                format_name="ORIGINAL",
+                file_path="/projects",
+                preferred_source=b2,
+            ),
+            lambda: [
+                sdk.post_storage_bulk(
+                    other,
+                    body=model("files.BulkTransferToStorageSchema")(
+                        object_type=model("files.BulkTransferToStorageSchemaObjectType")("assets"),
+                        object_ids=[UUID(clip)],
+                        format_name="ORIGINAL",
+                        file_path="/projects",
+                        preferred_original_storage_id=UUID(b2),
+                    ),
+                )
+            ],
+        ),
+        "delete_file_set": Operation(
+            lambda: plugin.delete_file_set(
+                clip, scene.copies[0], immediately=False, not_after=math.inf
+            ),
+            lambda: [sdk.delete_asset_file_set(clip, scene.copies[0])],
+        ),
+        "delete_file_set immediately": Operation(
+            lambda: plugin.delete_file_set(
+                clip, scene.copies[1], immediately=True, not_after=math.inf
+            ),
+            lambda: [sdk.delete_asset_file_set(clip, scene.copies[1], immediately=True)],
+        ),
+        "purge_file_set": Operation(
+            lambda: plugin.purge_file_set(clip, scene.copies[2], not_after=math.inf),
+            lambda: [sdk.delete_asset_file_set_purge(clip, scene.copies[2])],
+        ),
+    }

@@ -10,9 +10,9 @@ import requests
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import Site
+from sandbox.site import Site, payload
 from sandbox.tasks import Tasks
-from sandbox.world import Row, World, new_id
+from sandbox.world import Row, World
 from tests import contract
 
 SECRET = "schlüssel-for-tests"
@@ -42,14 +42,9 @@ class Stage:
         self.faults = Faults()
         self._mistakes: list[str] = []
         self._set_up()
-        self.settings = {
-            "ICONIK_URL": stack.enter_context(serve(self, self.faults)),
-            "ICONIK_ID": self.world.app_id,
-            "ICONIK_TOKEN": TOKEN,
-            "STORAGE_NAME": "LucidLink",
-            "MASTER_STORAGE_NAME": "B2",
-            "BZ_SHARED_SECRET": SECRET,
-        }
+        url = stack.enter_context(serve(self, self.faults))
+        secrets = {"ICONIK_TOKEN": TOKEN, "BZ_SHARED_SECRET": SECRET}
+        self.settings = self.site.settings(url) | secrets
         self.function = stack.enter_context(run(self.settings | changes))
         self._logged = 0
 
@@ -83,10 +78,10 @@ class Stage:
             yield it
 
     def post(
-        self, path: str = "/remove", secret: str | None = SECRET, **payload: object
+        self, path: str = "/remove", secret: str | None = SECRET, **selection: object
     ) -> requests.Response:
         """Post a custom action to the function, as iconik does."""
-        return post(self.function, path, secret, **payload)
+        return post(self.function, path, secret, **selection)
 
     def assets(self, number: int) -> list[str]:
         """Add assets on both storages, and return their ids."""
@@ -134,23 +129,11 @@ class QueuedStage(Stage):
 
 
 def post(
-    function: Function, path: str, secret: str | None = SECRET, **payload: object
+    function: Function, path: str, secret: str | None = SECRET, **selection: object
 ) -> requests.Response:
     """Post a custom action to any function, as iconik does."""
-    body = {
-        "user_id": EDITOR,
-        "system_domain_id": new_id(),
-        "context": "BULK",
-        "action_id": new_id(),
-        "asset_ids": [],
-        "collection_ids": [],
-        "saved_search_ids": [],
-        "metadata_view_id": None,
-        "metadata_values": None,
-        "date_created": "2026-01-09T17:00:00.000000",
-        "auth_token": "payload-token",
-    }
-    return send(function, "POST", path, secret, json=body | payload)
+    body = payload(user_id=EDITOR, auth_token="payload-token", **selection)
+    return send(function, "POST", path, secret, json=body)
 
 
 def send(

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import pytest
 from pythonik.files.types import Unset
-from pythonik.friendly import Iconik as Sdk
 
 from admin.custom_actions import wanted
 from sandbox.server import create_app
@@ -26,14 +25,15 @@ from tests.conftest import new_rest, new_run
 from tests.system.sdk import (
     FILES,
     KEPT,
-    OPERATIONS,
     Answers,
+    Operation,
     Plugin,
     Request,
     Scene,
     body,
     faults,
     model,
+    operations,
     recorded,
     sdk_of,
 )
@@ -69,7 +69,7 @@ DIFFERENCES = (
     Difference("update_job with metadata", "body.type", NOTHING, "CUSTOM", SAME),
 )
 
-UNDESCRIBED = {"format_names": {".objects.formats is unknown"}}
+UNDESCRIBED = {("format_names", ".objects.formats is unknown")}
 """Fields that iconik describes nowhere, but sends: public clients read a found asset's formats."""
 
 
@@ -81,23 +81,20 @@ class Exchange(NamedTuple):
     answers: Answers
 
 
-Exchanges = dict[str, Exchange]
-
-
 @pytest.fixture(scope="module")
-def exchanges() -> Exchanges:
+def exchanges() -> dict[str, Exchange]:
     """Have both clients do all operations, in two worlds that are alike."""
-    scene = Scene()
-    twin, found = copy.deepcopy(scene), {}
+    scene, found = Scene(), {}
+    twin = copy.deepcopy(scene)
     with (
         recorded(scene.world) as (url, ours),
         recorded(twin.world) as (twin_url, theirs),
         sdk_of(twin_url, twin.world) as sdk,
     ):
         plugin = Plugin(new_rest(url, scene.world))
-        for name, operation in OPERATIONS.items():
-            operation.plugin(plugin, scene)
-            answers = operation.sdk(sdk, twin)
+        for name, operation in operations(plugin, sdk, scene).items():
+            operation.plugin()
+            answers = operation.sdk()
             found[name] = Exchange(ours[:], theirs[:], answers)
             ours.clear()
             theirs.clear()
@@ -121,44 +118,39 @@ def test_deviations_from_a_model_are_found(row: Row, fault: str) -> None:
     assert bool(first) == bool(fault)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_sandbox_answers_as_described(exchanges: Exchanges, operation: str) -> None:
+def test_the_sandbox_answers_as_described(exchanges: dict[str, Exchange]) -> None:
     """Each answer has a documented status, all fields that its model demands, and no other."""
-    for answer in exchanges[operation].answers:
-        assert 200 <= answer.status_code < 300
-        assert "ResponseDefault" not in type(answer.parsed).__name__
-        found = [] if answer.parsed is None else faults(answer.parsed)
-        assert {*found} == UNDESCRIBED.get(operation, set())
+    found = set()
+    for operation, exchange in exchanges.items():
+        for answer in exchange.answers:
+            assert 200 <= answer.status_code < 300, operation
+            assert "ResponseDefault" not in type(answer.parsed).__name__, operation
+            if answer.parsed is not None:
+                found |= {(operation, fault) for fault in faults(answer.parsed)}
+    assert found == UNDESCRIBED
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_plugin_asks_as_the_sdk_does(exchanges: Exchanges, operation: str) -> None:
+def test_the_plugin_asks_as_the_sdk_does(exchanges: dict[str, Exchange]) -> None:
     """The requests are the same, but for the differences in the table."""
     found = {}
-    for ours, theirs in zip(*exchanges[operation][:2], strict=True):
-        found |= differing(ours.parts(), theirs.parts())
-    expected = [row for row in DIFFERENCES if row.operation == operation]
-    assert found == {row.place: (row.plugin, row.sdk) for row in expected}
+    for operation, (plugin, sdk, _) in exchanges.items():
+        for ours, theirs in zip(plugin, sdk, strict=True):
+            parts = ours.parts(), theirs.parts()
+            for place in parts[0] | parts[1]:
+                pair = parts[0].get(place, NOTHING), parts[1].get(place, NOTHING)
+                if pair[0] != pair[1]:
+                    found[operation, place] = pair
+    assert found == {(row.operation, row.place): (row.plugin, row.sdk) for row in DIFFERENCES}
 
 
-def differing(ours: Row, theirs: Row) -> dict[str, tuple[object, object]]:
-    """Return the parts of two requests that differ, by their places."""
-    pairs = {
-        place: (ours.get(place, NOTHING), theirs.get(place, NOTHING)) for place in ours | theirs
-    }
-    return {place: pair for place, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def test_nothing_is_left_out(exchanges: Exchanges) -> None:
+def test_nothing_is_left_out(exchanges: dict[str, Exchange]) -> None:
     """The operations use all methods of the plugin's client, and all of the sandbox."""
     methods = {name for name, _ in inspect.getmembers(Plugin, inspect.isfunction)}
-    assert {name.split()[0] for name in OPERATIONS} == {n for n in methods if n[0] != "_"}
-    assert {row.operation for row in DIFFERENCES} <= OPERATIONS.keys()
+    assert {name.split()[0] for name in exchanges} == {n for n in methods if n[0] != "_"}
     rules = {
         f"{method} {rule}"
         for rule in create_app(World()).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.endpoint != "static"
     }
     for asked in zip(*[exchange[:2] for exchange in exchanges.values()], strict=True):
         assert {request.rule for requests in asked for request in requests} == rules
@@ -214,13 +206,13 @@ def test_both_clients_see_one_world() -> None:
     scene = Scene()
     scene.world.quirks.links_pages, scene.world.quirks.lists_transfers_from = True, False
     with recorded(scene.world) as (url, _), sdk_of(url, scene.world) as sdk:
-        plugin = Plugin(new_rest(url, scene.world))
+        known = operations(Plugin(new_rest(url, scene.world)), sdk, scene)
 
-        def do(*operations: str) -> dict[str, list[list[str]]]:
+        def do(*names: str) -> dict[str, list[list[str]]]:
             """Have the SDK do something; return the lists that both clients read then."""
-            for name in operations:
-                OPERATIONS[name].sdk(sdk, scene)
-            return {name: listed(name, plugin, sdk, scene) for name in LISTS}
+            for name in names:
+                known[name].sdk()
+            return {name: listed(known[name], fields) for name, fields in LISTS.items()}
 
         built = do("create_job", "create_custom_action", "copy")
         assert [len(built[name]) for name in ("running_jobs", "custom_actions")] == [3, 2]
@@ -235,12 +227,12 @@ def test_both_clients_see_one_world() -> None:
     assert [states.get(id) for id in scene.copies] == ["DELETED", None, None]
 
 
-def listed(name: str, plugin: Plugin, sdk: Sdk, scene: Scene) -> list[list[str]]:
+def listed(operation: Operation, fields: str) -> list[list[str]]:
     """Return the fields of a list's rows, which both clients must read alike."""
-    pages = [answer.parsed for answer in OPERATIONS[name].sdk(sdk, scene)]
+    pages = [answer.parsed for answer in operation.sdk()]
     assert [fault for page in pages for fault in faults(page)] == []
-    both = OPERATIONS[name].plugin(plugin, scene), [row for page in pages for row in page.objects]
-    ours, theirs = [[_texts(row, LISTS[name]) for row in rows] for rows in both]
+    both = operation.plugin(), [row for page in pages for row in page.objects]
+    ours, theirs = [[_texts(row, fields) for row in rows] for rows in both]
     assert ours == theirs
     return ours
 
