@@ -158,7 +158,7 @@ def test_doubtful_storage_names_stop_everything(
 def test_storages_that_do_not_allow_a_removal(
     site: Site, iconik: Iconik, b2: Row, target: str, master: str | None, message: str
 ) -> None:
-    """Nothing is removed, and the administrator is told why."""
+    """Nothing is removed, and the answer says why."""
     site.world.add_storage("Bucket", "S3")
     site.world.add_storage("Mirror", settings={"mount_point": "/mnt/Other"})
     site.world.storages[site.b2].update(b2)
