@@ -112,6 +112,16 @@ def test_parts_without_a_job_are_done(clicks: Clicks) -> None:
     assert clicks.site.copies() == 0
 
 
+def test_parts_whose_job_cannot_be_read_are_done_once(clicks: Clicks) -> None:
+    """Without the role to read jobs, another delivery could not show more, so there is none."""
+    clicks.site.world.roles.remove("can_read_jobs")
+    for _ in range(3):
+        clicks.site.asset()
+    clicks.later()
+    assert [clicks.deliver(number) for number in range(2)] == ["OK", "OK"]
+    assert (clicks.site.copies(), clicks.job["status"]) == (0, "STARTED")
+
+
 def test_an_add_is_handed_over_in_parts(clicks: Clicks) -> None:
     """A large Add is several tasks, and no job."""
     for _ in range(3):

@@ -179,12 +179,18 @@ class Job:
         return self._show(metadata=summary.noted(self._part)) and self.close_parts()
 
     def close_parts(self) -> bool:
-        """If the results of all parts are noted, show them; return whether no call failed."""
-        with self._tried():
+        """If the results of all parts are noted, show them.
+
+        Returns:
+            Whether another delivery could not show more.
+        """
+        try:
             self._shown = self._iconik.job(str(self.id))
-            parts = finished_parts(self._shown.metadata)
-            return not parts or self._end(sum(parts, Summary()))
-        return False
+        except PluginError as error:
+            self._warn(error)
+            return not error.can_retry
+        parts = finished_parts(self._shown.metadata)
+        return not parts or self._end(sum(parts, Summary()))
 
     def _end(self, summary: Summary) -> bool:
         """Show a summary; return whether the job, if there is one, shows it."""
