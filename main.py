@@ -13,13 +13,13 @@ from storage_plugin.background.run import Run
 from storage_plugin.background.task import Task, read_task
 from storage_plugin.errors import CallerError, Fault, PluginError
 from storage_plugin.logs import Log, Project, greeting
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.plan import make_plan
-from storage_plugin.rest import Rest
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.storages import make_plan
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
-from storage_plugin.wire import new_session
+from storage_plugin.iconik.wire import new_session
 
 # An instance's requests run in parallel, and share these objects.
 project = Project(os.environ)

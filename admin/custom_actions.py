@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
-from storage_plugin.plan import find_storage
-from storage_plugin.rest import Row
+from storage_plugin.storages import find_storage
+from storage_plugin.iconik.rows import Row
 from storage_plugin.webhook import ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")

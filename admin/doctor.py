@@ -12,12 +12,13 @@ from admin.iconik import AdminIconik, CustomAction, connect
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.errors import AdministratorError, PluginError
-from storage_plugin.iconik import Iconik, Storage, roles_of
-from storage_plugin.plan import check_removal, find_storage, make_plan
+from storage_plugin.iconik.client import Iconik, roles_of
+from storage_plugin.iconik.rows import Storage
+from storage_plugin.storages import check_removal, find_storage, make_plan
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
 from storage_plugin.webhook import SECRET_HEADER
-from storage_plugin.wire import new_session
+from storage_plugin.iconik.wire import new_session
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 

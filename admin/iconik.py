@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 from storage_plugin.background.iconik import USER
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
-from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.pages import rows_of
-from storage_plugin.rest import Rest, Row
+from storage_plugin.iconik.client import FILES, Iconik, needs
+from storage_plugin.iconik.rows import id_of, lacking, text_of, text_or_none
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.iconik.pages import rows_of
+from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rows import Row
 from storage_plugin.secret_manager import Secret
 from storage_plugin.settings import Settings
-from storage_plugin.wire import new_session
+from storage_plugin.iconik.wire import new_session
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
 SEARCH = "/API/search/v1/search/"

@@ -8,7 +8,7 @@ look.
 import random
 from collections.abc import Callable, Sequence
 
-from storage_plugin import rule
+from storage_plugin.removal import rule
 from storage_plugin.errors import (
     AdministratorError,
     IconikBusy,
@@ -17,12 +17,13 @@ from storage_plugin.errors import (
     PluginError,
     Stale,
 )
-from storage_plugin.evidence import FRESH, Evidence, confirm, look
-from storage_plugin.iconik import Deletion, FileSet, Iconik, chunks, side_by_side
-from storage_plugin.plan import Plan, check_removal
+from storage_plugin.removal.evidence import FRESH, Evidence, confirm, look
+from storage_plugin.iconik.client import Iconik, chunks, side_by_side
+from storage_plugin.iconik.rows import Deletion, FileSet
+from storage_plugin.storages import Plan, check_removal
 from storage_plugin.progress import Progress
-from storage_plugin.report import Removal, Report
-from storage_plugin.walk import find_assets
+from storage_plugin.removal.report import Removal, Report
+from storage_plugin.removal.selection import find_assets
 from storage_plugin.webhook import Selection
 
 ATTEMPTS = 5

@@ -14,7 +14,7 @@ from storage_plugin.background.run import Run
 from storage_plugin.background.task import Task, read_task
 from storage_plugin.errors import PluginError
 from storage_plugin.logs import Log
-from storage_plugin.rest import Rest
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.settings import Settings
 
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"

@@ -11,13 +11,13 @@ from sandbox.site import Site
 from sandbox.world import World, new_id
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
-from storage_plugin.iconik import Iconik
+from storage_plugin.iconik.client import Iconik
 from storage_plugin.logs import Log
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import PATIENT, Patience, Rest
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.iconik.rest import PATIENT, Patience, Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action, Selection
-from storage_plugin.wire import new_session
+from storage_plugin.iconik.wire import new_session
 from tests import contract
 
 

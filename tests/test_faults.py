@@ -4,9 +4,9 @@ import pytest
 
 from sandbox.faults import ALL_BUT_HANG, Faults
 from sandbox.site import CLIP, Site
-from storage_plugin.iconik import Iconik
+from storage_plugin.iconik.client import Iconik
 from storage_plugin.progress import Progress
-from storage_plugin.rest import Rest
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.webhook import Selection
 from tests.conftest import hasty_deadline
 from tests.test_transfers import remove_selection

@@ -7,7 +7,8 @@ import requests
 from requests_mock import Mocker
 
 from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, IconikUnavailable, Stale
-from storage_plugin.iconik import Deletion, Iconik
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import Deletion
 from tests.conftest import Time, mocked_rest
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"

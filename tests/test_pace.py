@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from storage_plugin.errors import OutOfTime
-from storage_plugin.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.pace import Deadline, Pace, backoff
 from tests.conftest import Time
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
-from storage_plugin import pages
+from storage_plugin.iconik import pages
 from storage_plugin.errors import IconikError
 from tests.conftest import Time, mocked_rest
 

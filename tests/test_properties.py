@@ -25,8 +25,8 @@ from werkzeug.test import TestResponse
 from sandbox.site import CLIP, Site
 from sandbox.tasks import ACCOUNT, QUEUE
 from sandbox.world import Row, World
-from storage_plugin import pages
-from storage_plugin.pace import Deadline, Pace
+from storage_plugin.iconik import pages
+from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.settings import Settings
 from tests import worlds
 from tests.conftest import Time

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
-from storage_plugin import rule
+from storage_plugin.removal import rule
 from storage_plugin.errors import (
     IconikTimeout,
     IconikUnavailable,
@@ -17,11 +17,12 @@ from storage_plugin.errors import (
     PluginError,
     TooManyFiles,
 )
-from storage_plugin.evidence import FRESH, Evidence
-from storage_plugin.iconik import FileSet, Iconik
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.report import Removal
-from storage_plugin.rest import Rest
+from storage_plugin.removal.evidence import FRESH, Evidence
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import FileSet
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.removal.report import Removal
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.settings import Settings
 from tests.conftest import Time, new_rest
 from tests.test_transfers import SETTINGS, remove

@@ -22,8 +22,8 @@ from storage_plugin.errors import (
     OutOfTime,
     PluginError,
 )
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.rest import Rest
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.iconik.rest import Rest
 from tests.conftest import Time, mocked_rest, new_rest
 
 URL = "https://app.iconik.io"

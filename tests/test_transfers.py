@@ -11,11 +11,11 @@ from sandbox.world import Row
 from storage_plugin import iconik as iconik_module
 from storage_plugin import transfers
 from storage_plugin.errors import AdministratorError, IconikError, OutOfTime
-from storage_plugin.iconik import WORKERS, Iconik, side_by_side
-from storage_plugin.pace import Deadline
-from storage_plugin.plan import make_plan
+from storage_plugin.iconik.client import WORKERS, Iconik, side_by_side
+from storage_plugin.iconik.pace import Deadline
+from storage_plugin.storages import make_plan
 from storage_plugin.progress import Progress
-from storage_plugin.report import Removal, Report
+from storage_plugin.removal.report import Removal, Report
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
 from tests.conftest import Time, new_rest

@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.world import World
 from storage_plugin.errors import IconikError, IconikTimeout
-from storage_plugin.rest import MAX_ANSWER, PATIENT, Rest
-from storage_plugin.wire import _Bounded, new_session
+from storage_plugin.iconik.rest import MAX_ANSWER, PATIENT, Rest
+from storage_plugin.iconik.wire import _Bounded, new_session
 from tests.conftest import new_rest
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -22,13 +22,13 @@ from sandbox.server import create_app
 from sandbox.world import Row, Table, World, new_id
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import PluginError
-from storage_plugin.pace import Deadline, Pace
+from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.progress import Progress
-from storage_plugin.report import Removal
-from storage_plugin.rest import Rest
+from storage_plugin.removal.report import Removal
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.settings import Settings
 from storage_plugin.webhook import Selection
-from storage_plugin.wire import new_session
+from storage_plugin.iconik.wire import new_session
 from tests.conftest import Time
 from tests.oracle import Call
 from tests.test_archive import archive_selection

@@ -11,7 +11,7 @@ from requests_mock import Mocker
 from admin.iconik import AdminIconik
 from sandbox.world import World, new_id
 from storage_plugin.errors import IconikError
-from storage_plugin.rest import Rest
+from storage_plugin.iconik.rest import Rest
 from tests.admin.conftest import OTHER, SECRET, URL, Run, change_settings, set_deployment
 
 BULK = ("--contexts", "BULK")

@@ -20,7 +20,7 @@ from sandbox.world import Row, World, new_id
 from storage_plugin import background
 from storage_plugin.background.job import Job
 from storage_plugin.errors import AdministratorError
-from storage_plugin.report import Report
+from storage_plugin.removal.report import Report
 from tests.conftest import new_rest, new_run
 from tests.system.sdk import (
     FILES,

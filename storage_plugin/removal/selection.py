@@ -3,8 +3,9 @@
 import functools
 
 from storage_plugin.errors import NotFound
-from storage_plugin.iconik import Iconik, Item, side_by_side
-from storage_plugin.report import Removal
+from storage_plugin.iconik.client import Iconik, side_by_side
+from storage_plugin.iconik.rows import Item
+from storage_plugin.removal.report import Removal
 from storage_plugin.webhook import Selection
 
 CONTAINERS = ("collections", "saved_searches")

@@ -25,7 +25,7 @@ from storage_plugin.errors import (
     PluginError,
     Stale,
 )
-from storage_plugin.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.pace import Deadline, Pace, backoff
 from storage_plugin.settings import Settings
 
 Row = Mapping[str, Any]

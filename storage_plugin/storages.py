@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage_plugin.errors import AdministratorError
-from storage_plugin.iconik import Iconik, Storage
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import Storage
 from storage_plugin.kept import Kept
 from storage_plugin.settings import MASTER, Settings
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from storage_plugin.errors import IconikError, IconikUnavailable, NotFound
-from storage_plugin.rest import Rest, Row
+from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rows import Row
 from storage_plugin.webhook import is_uuid
 
 PAGE = 100

@@ -7,13 +7,25 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from enum import Enum
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from storage_plugin import pages
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
-from storage_plugin.rest import Rest, Row
-from storage_plugin.webhook import is_uuid
+from storage_plugin.iconik import pages, rows
+from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rows import (
+    Deletion,
+    File,
+    FileSet,
+    Format,
+    Item,
+    Job,
+    Row,
+    Storage,
+    Transfer,
+    id_of,
+    id_or_none,
+    text_or_none,
+)
 
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
@@ -22,6 +34,8 @@ WORKERS = 16
 """Threads for one action. At 0.1 s a call they send 160 requests a second, above iconik's limit."""
 
 FILES = "/API/files/v1"
+JOBS = "/API/jobs/v1/jobs/"
+USER = "/API/users/v1/users/current/"
 
 _roles: dict[Callable[..., object], tuple[str, ...]] = {}
 
@@ -58,87 +72,6 @@ def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
     return _roles[method]
 
 
-class Storage(NamedTuple):
-    """A storage; `method` is its type: FILE, B2, S3 or another; None: iconik did not send it."""
-
-    id: str
-    name: str | None
-    method: str | None
-    status: str | None
-    mount_point: str | None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether iconik can reach the storage."""
-        return self.status == "ACTIVE"
-
-
-class Format(NamedTuple):
-    """A format of an asset, for example ORIGINAL; None: iconik did not send it."""
-
-    id: str
-    name: str
-    version_id: str | None
-    status: str | None
-
-
-class FileSet(NamedTuple):
-    """iconik's own record of the files of one format on one storage; None: iconik did not send it.
-
-    Attributes:
-        type: REGULAR, or MANY_FILES, whose files iconik may not list individually.
-        file_count: the number of files.
-    """
-
-    id: str
-    format_id: str
-    storage_id: str
-    version_id: str | None
-    status: str | None
-    type: str | None
-    file_count: int | None
-
-
-class Claim(NamedTuple):
-    """The statements in a file's row about its file set and format, which may be out of date."""
-
-    format_id: str
-    storage_id: str
-    version_id: str | None
-    file_set_status: str | None
-    format_status: str | None
-
-
-class File(NamedTuple):
-    """A file's row; `size` is in bytes; None: iconik did not send it. There may be very many."""
-
-    file_set_id: str
-    claim: Claim
-    folder: str
-    name: str
-    original_name: str
-    type: str | None
-    status: str | None
-    size: int | None
-    checksum: str | None
-
-
-class Deletion(Enum):
-    """The outcome of a deletion according to iconik's answer."""
-
-    GONE = "The file set is deleted for good."
-    BINNED = "The file set is in the recycle bin."
-    UNCERTAIN = "Only another look can show the outcome."
-
-
-class Item(NamedTuple):
-    """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
-
-    id: str
-    type: str
-    title: str | None
-
-
 class Iconik:
     """The part of iconik that adding and removing need. All methods raise the errors of `Rest`.
 
@@ -158,7 +91,7 @@ class Iconik:
     @needs("can_read_storages")
     def storages(self) -> list[Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
-        return [_storage(row) for row in pages.numbered(self._rest, f"{FILES}/storages/")]
+        return [rows.storage(row) for row in pages.numbered(self._rest, f"{FILES}/storages/")]
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
@@ -199,20 +132,20 @@ class Iconik:
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
-        rows = self._of_asset(asset_id, "file_sets/", {"file_count": "true"})
-        return [_file_set(row) for row in rows]
+        query = {"file_count": "true"}
+        return [rows.file_set(row) for row in self._of_asset(asset_id, "file_sets/", query)]
 
     @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
-        return [_format(row) for row in self._of_asset(asset_id, "formats/")]
+        return [rows.format(row) for row in self._of_asset(asset_id, "formats/")]
 
     @needs("can_read_files")
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
-        rows = self._of_asset(asset_id, "files/", {"generate_signed_url": "false"})
+        query = {"generate_signed_url": "false"}
         shared = functools.cache(lambda value: value)  # It returns the first of equal values.
-        return [_file(row, shared) for row in rows]
+        return [rows.file(row, shared) for row in self._of_asset(asset_id, "files/", query)]
 
     @needs("can_delete_files")
     def delete_file_set(
@@ -251,11 +184,72 @@ class Iconik:
         path = f"/API/search/v1/search/saved/{search_id}/"
         return self._items(path, {"include_results": "true"})
 
-    def _items(self, path: str, query: Mapping[str, str]) -> list[Item]:
+    @needs("can_read_files")
+    def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
+        """Whether a format has a file set on a storage, in any state, even without files."""
+        path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
+        return any(True for _ in self._of_asset(asset_id, path))
+
+    @needs("can_read_transfers")
+    def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
+        """List the transfers from one storage to another, and perhaps more.
+
+        iconik lists transfers to and from a so-called local storage. iconik does not document which
+        of the two storages that is, so the plugin reads both lists.
+        """
+        lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
         return [
-            Item(id_of(row), text_of(row, "object_type"), text_or_none(row, "title"))
-            for row in pages.numbered(self._rest, path, query)
+            rows.transfer(row)
+            for path in lists
+            for row in pages.changing(self._rest, f"{FILES}/storages/{path}")
+            if str(row.get("destination_storage_id") or destination_id).lower() == destination_id
         ]
+
+    @needs("can_read_assets")
+    def asset_title(self, asset_id: str) -> str | None:
+        """Return an asset's title; None: iconik did not send it."""
+        return text_or_none(self._rest.get(f"/API/assets/v1/assets/{asset_id}/"), "title")
+
+    @needs("can_write_jobs")
+    def create_job(self, job: Row) -> str:
+        """Create a job and return its id."""
+        return id_of(self._rest.send("POST", JOBS, json=job))
+
+    @needs("can_write_jobs")
+    def update_job(self, job_id: str, changes: Row) -> str | None:
+        """Change some fields of a job, and return its status; None: iconik did not send it.
+
+        Change the status only at the end, because an editor may have aborted the job meanwhile.
+        """
+        query = {"merge_metadata": "true"} if "metadata" in changes else {}
+        job = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
+        return text_or_none(job, "status")
+
+    @needs("can_read_jobs")
+    def job(self, job_id: str) -> Job:
+        """Return the progress of a job."""
+        return rows.job(self._rest.get(f"{JOBS}{job_id}/"))
+
+    @needs("can_read_jobs")
+    def running_jobs(self, custom_type: str) -> list[Job]:
+        """List the running jobs of a custom type."""
+        query = {"type": "CUSTOM", "status": "STARTED"}
+        found = pages.numbered(self._rest, JOBS, query)
+        return [rows.job(row) for row in found if row.get("custom_type") == custom_type]
+
+    @needs()
+    def current_user_id(self) -> str:
+        """Return the id of the token's user."""
+        return id_of(self._rest.get(USER))
+
+    @needs()
+    def notify(self, notification: Row) -> None:
+        """Send a notification to a user."""
+        path = "/API/users-notifications/v1/notifications/"
+        self._rest.send("POST", path, json=notification)
+
+    def _items(self, path: str, query: Mapping[str, str]) -> list[Item]:
+        return [rows.item(row) for row in pages.numbered(self._rest, path, query)]
 
     def _of_asset(
         self, asset_id: str, path: str, query: Mapping[str, str] | None = None
@@ -287,100 +281,3 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return the result of `work` for each item, computed by threads; stop at the first error."""
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(work, items))
-
-
-def id_of(row: Row, field: str = "id") -> str:
-    """Return an id, in lower case.
-
-    Raises:
-        IconikError: the field does not contain a UUID.
-    """
-    if not is_uuid(row.get(field)):
-        raise lacking(field)
-    return str(row[field]).lower()
-
-
-def text_of(row: Row, field: str) -> str:
-    """Return a text.
-
-    Raises:
-        IconikError: the field does not contain a text, or an empty one.
-    """
-    if text := text_or_none(row, field):
-        return text
-    raise lacking(field)
-
-
-def text_or_none(row: Row, field: str) -> str | None:
-    """Return a text; None: iconik did not send one."""
-    value = row.get(field)
-    return value if isinstance(value, str) and value else None
-
-
-def id_or_none(row: Row, field: str) -> str | None:
-    """Return an id, in lower case; None: iconik did not send one."""
-    return id_of(row, field) if is_uuid(row.get(field)) else None
-
-
-def number_or_none(row: Row, field: str) -> int | None:
-    """Return a whole number of at least 0; None: iconik did not send one."""
-    value = row.get(field)
-    return value if type(value) is int and value >= 0 else None
-
-
-def lacking(field: str) -> IconikError:
-    """Return the error for a row without a field that the plugin needs."""
-    return IconikError(f"iconik's answer contains an object without {field}: it is not used.")
-
-
-def _storage(row: Row) -> Storage:
-    settings = row.get("settings")
-    # iconik does not document the settings of a storage.
-    mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
-    name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
-    return Storage(id_of(row), name, method, status, mount_point)
-
-
-def _format(row: Row) -> Format:
-    version_id, status = id_or_none(row, "version_id"), text_or_none(row, "status")
-    return Format(id_of(row), text_of(row, "name"), version_id, status)
-
-
-def _file_set(row: Row) -> FileSet:
-    return FileSet(
-        id=id_of(row),
-        format_id=id_of(row, "format_id"),
-        storage_id=id_of(row, "storage_id"),
-        version_id=id_or_none(row, "version_id"),
-        status=text_or_none(row, "status"),
-        type=text_or_none(row, "type"),
-        file_count=number_or_none(row, "file_count"),
-    )
-
-
-def _file(row: Row, shared: Callable[[Any], Any]) -> File:
-    """Return a file.
-
-    Args:
-        row: iconik's row.
-        shared: returns the equal value of an earlier row, if there is one, to save memory.
-    """
-    claim = Claim(
-        format_id=id_of(row, "format_id"),
-        storage_id=id_of(row, "storage_id"),
-        version_id=id_or_none(row, "version_id"),
-        file_set_status=text_or_none(row, "file_set_status"),
-        format_status=text_or_none(row, "format_status"),
-    )
-    original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
-    return File(
-        file_set_id=shared(id_of(row, "file_set_id")),
-        claim=shared(claim),
-        folder=shared(text_or_none(row, "directory_path") or ""),
-        name=original_name if name in (None, original_name) else str(name),
-        original_name=original_name,
-        type=shared(text_or_none(row, "type")),
-        status=shared(text_or_none(row, "status")),
-        size=number_or_none(row, "size"),
-        checksum=text_or_none(row, "checksum"),
-    )

@@ -8,8 +8,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from storage_plugin.evidence import Evidence
-from storage_plugin.iconik import Claim, File, FileSet, Format
+from storage_plugin.removal.evidence import Evidence
+from storage_plugin.iconik.rows import Claim, File, FileSet, Format
 
 REMOVABLE = ("ACTIVE", "DELETED")
 """States of a file set that may be deleted. DELETED: it is in the recycle bin, to be purged."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from storage_plugin.errors import OutOfTime, TooManyFiles
-from storage_plugin.iconik import File, FileSet, Format, Iconik
-from storage_plugin.pages import PAGE
-from storage_plugin.plan import Plan, check_removal
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import File, FileSet, Format
+from storage_plugin.iconik.pages import PAGE
+from storage_plugin.storages import Plan, check_removal
 
 FRESH = 5.0
 """Seconds for which evidence is fresh, counted from just before the first request for it."""

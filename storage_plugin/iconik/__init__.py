@@ -1,0 +1,4 @@
+"""A thin client of iconik's REST API.
+
+https://app.iconik.io/docs/reference.html
+"""

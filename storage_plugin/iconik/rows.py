@@ -1,0 +1,254 @@
+"""The data that iconik sends: the types, and how rows become them.
+
+iconik's description requires few fields, so most may be missing. `None` means that iconik did not
+send a field, or sent something else in its place.
+
+https://app.iconik.io/docs/reference.html
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any, NamedTuple
+
+from storage_plugin.errors import IconikError
+from storage_plugin.webhook import is_uuid
+
+Row = Mapping[str, Any]
+"""A JSON object that iconik sends or receives."""
+
+ENDED = frozenset(
+    {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
+)
+"""The states of a job that has ended."""
+
+
+class Storage(NamedTuple):
+    """A storage.
+
+    Attributes:
+        method: its type: FILE, B2, S3 or another.
+        mount_point: the folder that a Storage Gateway serves as a storage of type FILE.
+    """
+
+    id: str
+    name: str | None
+    method: str | None
+    status: str | None
+    mount_point: str | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether iconik can reach the storage."""
+        return self.status == "ACTIVE"
+
+
+class Format(NamedTuple):
+    """A format of an asset, for example ORIGINAL."""
+
+    id: str
+    name: str
+    version_id: str | None
+    status: str | None
+
+
+class FileSet(NamedTuple):
+    """iconik's own record of the files of one format on one storage.
+
+    Attributes:
+        type: REGULAR, or MANY_FILES, whose files iconik may not list individually.
+        file_count: the number of files.
+        created: the time of its creation, in seconds since 1970.
+        modified: the time of its last change, as iconik writes it.
+    """
+
+    id: str
+    format_id: str | None
+    storage_id: str | None
+    version_id: str | None
+    status: str | None
+    type: str | None
+    file_count: int | None
+    created: float | None
+    modified: str | None
+
+
+class File(NamedTuple):
+    """A file's row. There may be very many, so equal values are shared.
+
+    What a row says of its format, storage, version and their states may be out of date.
+
+    Attributes:
+        type: FILE, DIRECTORY, SYMLINK or SEQUENCE.
+        size: in bytes.
+    """
+
+    file_set_id: str
+    format_id: str | None
+    storage_id: str | None
+    version_id: str | None
+    file_set_status: str | None
+    format_status: str | None
+    folder: str
+    name: str
+    original_name: str
+    type: str | None
+    status: str | None
+    size: int | None
+    checksum: str | None
+
+
+class Item(NamedTuple):
+    """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
+
+    id: str
+    type: str
+    title: str | None
+
+
+class Transfer(NamedTuple):
+    """A copy that is under way."""
+
+    asset_id: str | None
+    format_id: str | None
+
+
+class Job(NamedTuple):
+    """A job; `modified` is the time of its last change, in seconds since 1970."""
+
+    id: str
+    status: str | None
+    modified: float | None
+
+
+class Deletion(Enum):
+    """The outcome of a deletion according to iconik's answer."""
+
+    GONE = "The file set is deleted for good."
+    BINNED = "The file set is in the recycle bin."
+    UNCERTAIN = "Only another look can show the outcome."
+
+
+def storage(row: Row) -> Storage:
+    """Return a storage. iconik does not document its settings."""
+    settings = row.get("settings")
+    mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
+    name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
+    return Storage(id_of(row), name, method, status, mount_point)
+
+
+def format(row: Row) -> Format:
+    """Return a format."""
+    version_id, status = id_or_none(row, "version_id"), text_or_none(row, "status")
+    return Format(id_of(row), text_of(row, "name"), version_id, status)
+
+
+def file_set(row: Row) -> FileSet:
+    """Return a file set."""
+    return FileSet(
+        id=id_of(row),
+        format_id=id_or_none(row, "format_id"),
+        storage_id=id_or_none(row, "storage_id"),
+        version_id=id_or_none(row, "version_id"),
+        status=text_or_none(row, "status"),
+        type=text_or_none(row, "type"),
+        file_count=number_or_none(row, "file_count"),
+        created=time_or_none(row, "date_created"),
+        modified=text_or_none(row, "date_modified"),
+    )
+
+
+def file(row: Row, shared: Callable[[Any], Any]) -> File:
+    """Return a file.
+
+    Args:
+        row: iconik's row.
+        shared: returns the equal value of an earlier row, if there is one, to save memory.
+    """
+    original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
+    return File(
+        file_set_id=shared(id_of(row, "file_set_id")),
+        format_id=shared(id_or_none(row, "format_id")),
+        storage_id=shared(id_or_none(row, "storage_id")),
+        version_id=shared(id_or_none(row, "version_id")),
+        file_set_status=shared(text_or_none(row, "file_set_status")),
+        format_status=shared(text_or_none(row, "format_status")),
+        folder=shared(text_or_none(row, "directory_path") or ""),
+        name=original_name if name in (None, original_name) else str(name),
+        original_name=original_name,
+        type=shared(text_or_none(row, "type")),
+        status=shared(text_or_none(row, "status")),
+        size=number_or_none(row, "size"),
+        checksum=text_or_none(row, "checksum"),
+    )
+
+
+def item(row: Row) -> Item:
+    """Return an object in a collection or search result."""
+    return Item(id_of(row), text_of(row, "object_type"), text_or_none(row, "title"))
+
+
+def transfer(row: Row) -> Transfer:
+    """Return a copy that is under way."""
+    return Transfer(id_or_none(row, "asset_id"), id_or_none(row, "format_id"))
+
+
+def job(row: Row) -> Job:
+    """Return a job."""
+    return Job(id_of(row), text_or_none(row, "status"), time_or_none(row, "date_modified"))
+
+
+def id_of(row: Row, field: str = "id") -> str:
+    """Return an id, in lower case.
+
+    Raises:
+        IconikError: the field does not contain a UUID.
+    """
+    if not is_uuid(row.get(field)):
+        raise lacking(field)
+    return str(row[field]).lower()
+
+
+def text_of(row: Row, field: str) -> str:
+    """Return a text.
+
+    Raises:
+        IconikError: the field does not contain a text, or contains an empty one.
+    """
+    if text := text_or_none(row, field):
+        return text
+    raise lacking(field)
+
+
+def text_or_none(row: Row, field: str) -> str | None:
+    """Return a text, or None if iconik did not send one."""
+    value = row.get(field)
+    return value if isinstance(value, str) and value else None
+
+
+def id_or_none(row: Row, field: str) -> str | None:
+    """Return an id in lower case, or None if iconik did not send one."""
+    return id_of(row, field) if is_uuid(row.get(field)) else None
+
+
+def number_or_none(row: Row, field: str) -> int | None:
+    """Return a whole number of at least 0, or None if iconik did not send one."""
+    value = row.get(field)
+    return value if type(value) is int and value >= 0 else None
+
+
+def time_or_none(row: Row, field: str) -> float | None:
+    """Return a time in seconds since 1970, or None if iconik did not send one.
+
+    iconik sends UTC, usually without a time zone.
+    """
+    try:
+        moment = datetime.fromisoformat(str(row.get(field)).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def lacking(field: str) -> IconikError:
+    """Return the error for a row without a field that the plugin needs."""
+    return IconikError(f"iconik's answer contains an object without {field}: it is not used.")

@@ -1,0 +1,1 @@
+"""How one asset is removed: look, judge, delete."""
