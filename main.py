@@ -113,34 +113,43 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def act(action: Action, task: Task | None, log: Log) -> str:
-    """Carry out an action, now or through the queue, and return the answer."""
-    query = read_query(action.overrides)
-    settings = Settings.from_environment(os.environ).override(query)
+def act(action: Action, round: Round | None, log: Log, started: float) -> str:
+    """Carry out an action, and return the answer.
+
+    Args:
+        action: the click, or what is left of it.
+        round: the round of a removal that the queue has delivered, or None for a click.
+        log: the log of this request.
+        started: when the request began, by the monotonic clock.
+    """
+    settings = Settings.from_environment(os.environ).override(read_query(action.overrides))
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    deadline = Deadline.of_work(settings.timeout)
-    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=deadline)
-    run = Run(action, settings, rest, task_queue, log)
+    limits = time_limits(settings, is_delivery=round is not None)
+    elapsed = time.monotonic() - started
+    rest = Rest(
+        session,
+        settings,
+        read_token=iconik_token.read,
+        pace=pace,
+        deadline=Deadline(limits.work - elapsed),
+        share=SHARE_OF_QUEUE if round else 1.0,
+    )
+    round = round or Round(click_id=uuid.uuid4().hex, clicked=time.time())
+    job = Job(
+        Iconik(rest.for_editor(Deadline(limits.editor - elapsed))),
+        action,
+        storage_name=settings.storage_name,
+        log=log,
+        click_id=round.click_id,
+        id=round.job_id,
+    )
     try:
-        if task:
-            return background.resume(run, task)
-        if settings.task_queue:
-            return background.defer(run)
+        if action.name == "add":
+            return ...
         if action.name == "remove":
-            return background.remove(run)
-        return add(run)
+            return remove(Removal(...))
     finally:
         log.figures["iconik_calls"] = rest.calls
-
-
-def add(run: Run) -> str:
-    """Have the selection copied, and return the answer; notify the editor if that fails."""
-    try:
-        plan = make_plan(run.iconik(), run.settings)
-        run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
-    except PluginError as error:
-        background.report_failure(run, error)
-        raise
-    return "OK"
+    raise CallerError

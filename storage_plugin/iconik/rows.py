@@ -114,11 +114,17 @@ class Transfer(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job; `modified` is the time of its last change, in seconds since 1970."""
+    """A job.
+
+    Attributes:
+        modified: the time of its last change, in seconds since 1970.
+        click_id: names the click that the plugin created it for.
+    """
 
     id: str
     status: str | None
     modified: float | None
+    click_id: str | None
 
 
 class Deletion(Enum):
@@ -195,7 +201,10 @@ def transfer(row: Row) -> Transfer:
 
 def job(row: Row) -> Job:
     """Return a job."""
-    return Job(id_of(row), text_or_none(row, "status"), time_or_none(row, "date_modified"))
+    metadata = row.get("metadata")
+    click_id = text_or_none(metadata, "click_id") if isinstance(metadata, dict) else None
+    modified = time_or_none(row, "date_modified")
+    return Job(id_of(row), text_or_none(row, "status"), modified, click_id)
 
 
 def id_of(row: Row, field: str = "id") -> str:
