@@ -72,6 +72,14 @@ class CallerError(PluginError):
         self.headers = headers or {}
 
 
+class TooManyFound(CallerError):
+    """A search finds more than iconik lists."""
+
+    def for_editor(self, reference: str) -> str:
+        """Return the next step for an editor."""
+        return "Narrow the search, or put the assets into a collection"
+
+
 class AdministratorError(PluginError):
     """The settings, the storages or the token are wrong, so nothing can be done."""
 
@@ -97,6 +105,10 @@ class IconikError(PluginError):
     """iconik refused a request or contradicted itself. A repeat would have the same result."""
 
     status = 502
+
+
+class BadRequest(IconikError):
+    """iconik calls a request invalid, which for some endpoints means an unknown object."""
 
 
 class NotFound(IconikError):

@@ -1,4 +1,4 @@
-"""A thin client of iconik's REST API, with one method for each endpoint that the core needs.
+"""A thin client of iconik's REST API, with one method for each endpoint.
 
 https://app.iconik.io/docs/reference.html
 """
@@ -7,21 +7,24 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-from storage_plugin.errors import AccessDenied, IconikError, NotFound
+from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFound
 from storage_plugin.iconik import pages, rows
+from storage_plugin.iconik.pace import PLACES
 from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import (
+    Contents,
+    CustomAction,
     Deletion,
     File,
     FileSet,
     Format,
-    Item,
     Job,
     Row,
     Storage,
     Transfer,
+    User,
     id_of,
     id_or_none,
     text_or_none,
@@ -30,41 +33,30 @@ from storage_plugin.iconik.rows import (
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
 
-WORKERS = 16
-"""Threads for one action. At 0.1 s a call they send 160 requests a second, above iconik's limit."""
+MAX_FOUND = 10_000
+"""The most results of a saved search that iconik lists."""
 
+ASSETS = "/API/assets/v1"
 FILES = "/API/files/v1"
+SEARCH = "/API/search/v1/search/"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
 
 _roles: dict[Callable[..., object], tuple[str, ...]] = {}
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
+R = TypeVar("R")
+Method = TypeVar("Method", bound=Callable[..., object])
 
 
-def needs(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare the roles that the token's user needs for the endpoint of a method.
+def needs(*roles: str) -> Callable[[Method], Method]:
+    """Declare the roles that the token's user needs for the endpoint of a method."""
 
-    The doctor checks them, and the message of AccessDenied names them.
-    """
-    needed = f"{' and '.join(roles)}, and " if roles else ""
+    def declare(method: Method) -> Method:
+        _roles[method] = roles
+        return method
 
-    def decorate(method: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return method(*args, **kwargs)
-            except AccessDenied as error:
-                raise AccessDenied(
-                    f"{error}: the token's user needs {needed}access to the object."
-                ) from None
-
-        _roles[call] = roles
-        return call
-
-    return decorate
+    return declare
 
 
 def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
@@ -73,25 +65,26 @@ def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
 
 
 class Iconik:
-    """The part of iconik that adding and removing need. All methods raise the errors of `Rest`.
+    """iconik. All methods raise the errors of `Rest`.
 
     Args:
         rest: sends the requests.
 
     Attributes:
-        now: the clock of `rest`, in seconds.
+        rest: as above.
+        pace: the pace of `rest`.
         deadline: the deadline of `rest`.
+        now: the clock of `rest`, in seconds.
     """
 
     def __init__(self, rest: Rest) -> None:
-        self._rest = rest
-        self.now = rest.now
-        self.deadline = rest.deadline
+        self.rest = rest
+        self.pace, self.deadline, self.now = rest.pace, rest.deadline, rest.now
 
     @needs("can_read_storages")
     def storages(self) -> list[Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
-        return [rows.storage(row) for row in pages.numbered(self._rest, f"{FILES}/storages/")]
+        return pages.read(self.rest, f"{FILES}/storages/", rows.storage).whole()
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
@@ -126,26 +119,28 @@ class Iconik:
             body["file_path"] = file_path
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
-        answer = self._rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
+        answer = self.rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
         return id_or_none(answer, "job_id")
 
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
         query = {"file_count": "true"}
-        return [rows.file_set(row) for row in self._of_asset(asset_id, "file_sets/", query)]
+        with suppress(BadRequest):  # iconik may answer 400 for an asset that it does not know.
+            return self._of_asset(asset_id, "file_sets/", rows.file_set, query)
+        return []
 
     @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
-        return [rows.format(row) for row in self._of_asset(asset_id, "formats/")]
+        return self._of_asset(asset_id, "formats/", rows.format)
 
     @needs("can_read_files")
     def files(self, asset_id: str) -> list[File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
-        query = {"generate_signed_url": "false"}
         shared = functools.cache(lambda value: value)  # It returns the first of equal values.
-        return [rows.file(row, shared) for row in self._of_asset(asset_id, "files/", query)]
+        parse = functools.partial(rows.file, shared=shared)
+        return self._of_asset(asset_id, "files/", parse, {"generate_signed_url": "false"})
 
     @needs("can_delete_files")
     def delete_file_set(
@@ -173,22 +168,29 @@ class Iconik:
         return self._delete(path, {}, not_after)
 
     @needs("can_read_collections")
-    def collection_contents(self, collection_id: str) -> list[Item]:
+    def collection_contents(self, collection_id: str) -> Contents:
         """List the assets and collections directly in a collection."""
-        path = f"/API/assets/v1/collections/{collection_id}/contents/"
-        return self._items(path, {"object_types": "assets,collections"})
+        path = f"{ASSETS}/collections/{collection_id}/contents/"
+        query = {"object_types": "assets,collections"}
+        found = pages.read(self.rest, path, rows.item, query=query)
+        return Contents(found.items, found.missing)
 
     @needs("can_read_saved_searches", "can_search")
-    def saved_search_results(self, search_id: str) -> list[Item]:
-        """Run a saved search and list its results."""
-        path = f"/API/search/v1/search/saved/{search_id}/"
-        return self._items(path, {"include_results": "true"})
+    def saved_search_results(self, search_id: str) -> Contents:
+        """Run a saved search and list its results.
+
+        Raises:
+            TooManyFound: iconik does not list all results.
+        """
+        path, query = f"{SEARCH}saved/{search_id}/", {"include_results": "true"}
+        found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
+        return Contents(found.items, found.missing)
 
     @needs("can_read_files")
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
         """Whether a format has a file set on a storage, in any state, even without files."""
         path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
-        return any(True for _ in self._of_asset(asset_id, path))
+        return bool(self._of_asset(asset_id, path, rows.file_set))
 
     @needs("can_read_transfers")
     def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
@@ -197,23 +199,28 @@ class Iconik:
         iconik lists transfers to and from a so-called local storage. iconik does not document which
         of the two storages that is, so the plugin reads both lists.
         """
-        lists = (f"{destination_id}/transfers_to/", f"{source_id}/transfers_from/")
-        return [
-            rows.transfer(row)
-            for path in lists
-            for row in pages.changing(self._rest, f"{FILES}/storages/{path}")
-            if str(row.get("destination_storage_id") or destination_id).lower() == destination_id
+        path = f"{FILES}/storages/{source_id}/transfers_from/"
+        sent = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor).items
+        return self.transfers_to(destination_id) + [
+            each for each in sent if each.destination_id in (None, destination_id)
         ]
+
+    @needs("can_read_transfers")
+    def transfers_to(self, storage_id: str) -> list[Transfer]:
+        """List the transfers to a storage. The list changes meanwhile, and may be incomplete."""
+        path = f"{FILES}/storages/{storage_id}/transfers_to/"
+        found = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor).items
+        return [each for each in found if each.destination_id in (None, storage_id)]
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
         """Return an asset's title; None: iconik did not send it."""
-        return text_or_none(self._rest.get(f"/API/assets/v1/assets/{asset_id}/"), "title")
+        return text_or_none(self.rest.get(f"{ASSETS}/assets/{asset_id}/"), "title")
 
     @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return id_of(self._rest.send("POST", JOBS, json=job))
+        return id_of(self.rest.send("POST", JOBS, json=job))
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
@@ -222,50 +229,117 @@ class Iconik:
         Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
         query = {"merge_metadata": "true"} if "metadata" in changes else {}
-        job = self._rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
+        job = self.rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
         return text_or_none(job, "status")
 
     @needs("can_read_jobs")
     def job(self, job_id: str) -> Job:
         """Return the progress of a job."""
-        return rows.job(self._rest.get(f"{JOBS}{job_id}/"))
+        return rows.job(self.rest.get(f"{JOBS}{job_id}/"))
 
     @needs("can_read_jobs")
     def running_jobs(self, custom_type: str) -> list[Job]:
         """List the running jobs of a custom type."""
         query = {"type": "CUSTOM", "status": "STARTED"}
-        found = pages.numbered(self._rest, JOBS, query)
-        return [rows.job(row) for row in found if row.get("custom_type") == custom_type]
+        found = pages.read(self.rest, JOBS, rows.job, query=query).items
+        return [job for job in found if job.custom_type == custom_type]
 
     @needs()
     def current_user_id(self) -> str:
         """Return the id of the token's user."""
-        return id_of(self._rest.get(USER))
+        return id_of(self.rest.get(USER))
 
     @needs()
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
-        path = "/API/users-notifications/v1/notifications/"
-        self._rest.send("POST", path, json=notification)
+        self.rest.send("POST", "/API/users-notifications/v1/notifications/", json=notification)
 
-    def _items(self, path: str, query: Mapping[str, str]) -> list[Item]:
-        return [rows.item(row) for row in pages.numbered(self._rest, path, query)]
+    # What only the administrator's commands need.
+
+    @needs("can_write_storages")
+    def can_delete_on(self, storage_id: str) -> bool | None:
+        """Return whether iconik may delete files on a storage; None: unknown."""
+        path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
+        try:
+            can_delete = self.rest.get(path).get("delete_access")
+        except (AccessDenied, IconikError):  # The plugin itself does not need that role.
+            return None
+        return can_delete if isinstance(can_delete, bool) else None
+
+    @needs("can_search")
+    def format_names(self) -> set[str]:
+        """Return the formats of a hundred assets, because iconik has no list of formats.
+
+        Searches return formats, but iconik does not document that. Without them, the set is empty.
+        """
+        query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
+        criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
+        try:
+            found = self.rest.send("POST", SEARCH, query=query, json=criteria)
+            formats = [each for asset in found["objects"] for each in asset.get("formats") or ()]
+            return {str(each["name"]) for each in formats}
+        except (AccessDenied, IconikError, AttributeError, KeyError, TypeError):
+            return set()
+
+    @needs()
+    def current_user(self) -> User:
+        """Return the token's user."""
+        return rows.user(self.rest.get(USER))
+
+    @needs()
+    def current_roles(self) -> list[str]:
+        """List the roles of the token's user."""
+        roles = self.rest.get(f"{USER}roles/").get("objects")
+        return [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+
+    @needs("can_read_custom_actions")
+    def custom_actions(self) -> list[CustomAction]:
+        """List the custom actions of all contexts; iconik sends them on one page."""
+        answer = self.rest.get(f"{ASSETS}/custom_actions/")
+        return [rows.custom_action(row) for row in pages.rows_of(answer)]
+
+    @needs("can_write_custom_actions")
+    def create_custom_action(self, action: Row) -> None:
+        """Create a custom action."""
+        self.rest.send("POST", f"{ASSETS}/custom_actions/{action['context']}/", json=action)
+
+    @needs("can_write_custom_actions")
+    def update_custom_action(self, action_id: str, action: Row) -> None:
+        """Change a custom action, except its context."""
+        path = f"{ASSETS}/custom_actions/{action['context']}/{action_id}/"
+        self.rest.send("PATCH", path, json=action)
+
+    @needs("can_delete_custom_actions")
+    def delete_custom_action(self, action: CustomAction) -> None:
+        """Delete a custom action. If it is gone already, do nothing."""
+        with suppress(NotFound):
+            path = f"{ASSETS}/custom_actions/{action.context}/{action.id}/"
+            self.rest.send("DELETE", path)
 
     def _of_asset(
-        self, asset_id: str, path: str, query: Mapping[str, str] | None = None
-    ) -> Iterator[Row]:
-        """Yield the rows of a list below an asset; nothing if iconik answers 404."""
-        with suppress(NotFound):
-            for row in pages.by_cursor(self._rest, f"{FILES}/assets/{asset_id}/{path}", query):
-                if str(row.get("asset_id") or asset_id).lower() != asset_id:
-                    raise IconikError(
-                        f"iconik's answer for asset {asset_id} has a row of another asset."
-                    )
-                yield row
+        self,
+        asset_id: str,
+        path: str,
+        parse: Callable[[Row], T],
+        query: Mapping[str, str] | None = None,
+    ) -> list[T]:
+        """Return the rows of a whole list below an asset; none if iconik answers 404."""
+
+        def parse_own(row: Row) -> T:
+            if str(row.get("asset_id") or asset_id).lower() != asset_id:
+                raise IconikError(f"iconik's answer for asset {asset_id} has another asset's row.")
+            return parse(row)
+
+        path = f"{FILES}/assets/{asset_id}/{path}"
+        try:
+            found = pages.read(self.rest, path, parse_own, following=pages.by_cursor, query=query)
+        except NotFound:
+            return []
+        return found.whole()
 
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
-            status = self._rest.delete(path, query, not_after=not_after)
+            status = self.rest.delete(path, query, not_after=not_after)
         except NotFound:
             return Deletion.UNCERTAIN
         return {204: Deletion.GONE, 200: Deletion.BINNED}.get(status, Deletion.UNCERTAIN)
@@ -279,5 +353,5 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return the result of `work` for each item, computed by threads; stop at the first error."""
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(PLACES) as pool:
         return list(pool.map(work, items))

@@ -1,10 +1,11 @@
-"""The timing of requests to iconik: within iconik's rate limit and within the plugin's own time."""
+"""The pace of requests to iconik: its rate limit, places for assets, and the time that is left."""
 
+import bisect
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from storage_plugin.errors import OutOfTime
 
@@ -14,8 +15,11 @@ LIMIT = 1000
 WINDOW = 20.2
 """Seconds, a little over 20, because requests take different times to arrive."""
 
-PACE = 0.02
+SPACING = 0.02
 """Seconds between requests after iconik has refused some; its limit is 50 a second."""
+
+PLACES = 16
+"""Assets in progress at once. At 0.1 s a call they send 160 requests a second, above the limit."""
 
 IDLE = 30.0
 """Seconds for which an unused connection certainly stays open."""
@@ -23,79 +27,47 @@ IDLE = 30.0
 MAX_PAUSE = 10.0
 """Seconds of the longest pause, even if iconik asks for more."""
 
-
-FOR_LAST_ASSET, FOR_ANSWER, FOR_EDITOR = (12.0, 0.2), (3.0, 0.05), (6.0, 0.1)
-"""Time reserved at the end of a request: to finish assets, to answer, and to notify the editor.
-
-Each reserve is a number of seconds or a share of the request's time, whichever is less.
-"""
+TIME_IS_UP = "The time is up: repeat the action, or deploy with a longer --timeout."
 
 
 class Deadline:
-    """The time for one request to the plugin.
+    """The end of the time for some work.
 
     Args:
-        seconds: the time limit, after which the platform ends the request.
+        seconds: the time from now.
         clock: returns seconds that never go back.
-
-    Attributes:
-        seconds: the time limit.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
         self._clock = clock
-        self._ends = clock() + seconds - _reserve(seconds, FOR_ANSWER)
-        self._is_near_from = clock() + seconds - _reserve(seconds, FOR_LAST_ASSET)
-
-    @classmethod
-    def of_work(cls, timeout: float) -> "Deadline":
-        """Return the deadline for a request's work, which leaves time to notify the editor.
-
-        Args:
-            timeout: seconds after which the platform ends the request.
-        """
-        return cls(timeout - _reserve(timeout, FOR_EDITOR))
-
-    def until_near(self) -> float:
-        """Return the seconds during which new work may begin; after that, only finish."""
-        return max(0.0, self._is_near_from - self._clock())
+        self._ends = clock() + seconds
 
     @property
     def is_over(self) -> bool:
         """Whether no time is left."""
         return self._clock() >= self._ends
 
-    def end(self) -> None:
-        """Set the remaining time to zero."""
-        self._ends = self._is_near_from = self._clock()
-
     def remaining(self, wait: float = 0) -> float:
-        """Return the remaining seconds.
-
-        Args:
-            wait: seconds that pass before they are needed.
+        """Return the seconds that remain after a wait of some seconds.
 
         Raises:
-            OutOfTime: no time is left.
+            OutOfTime: none remain.
         """
         seconds = self._ends - self._clock() - wait
         if seconds <= 0:
-            raise OutOfTime("The time is up: repeat the action, or deploy with a longer --timeout.")
+            raise OutOfTime(TIME_IS_UP)
         return seconds
 
 
-def _reserve(seconds: float, reserve: tuple[float, float]) -> float:
-    most, share = reserve
-    return min(most, share * seconds)
-
-
 class Pace:
-    """The pace of all requests of an instance. iconik limits them together, by their token.
+    """The pace of all requests of an instance, because iconik counts them together.
 
     Args:
         clock: returns seconds that never go back.
         sleep: waits for the given seconds.
+
+    Attributes:
+        now: the clock.
     """
 
     def __init__(
@@ -106,18 +78,24 @@ class Pace:
         self.now = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._sent: deque[float] = deque(maxlen=LIMIT)
-        self._pause_ends = self._careful_until = float("-inf")
+        self._slots: list[float] = []  # The times of the latest requests, sorted; some lie ahead.
+        self._next = self._pause_ends = self._careful_until = float("-inf")
         self._refusals = 0
+        self._turnstile, self._places = threading.Lock(), threading.Semaphore(PLACES)
 
-    def wait(self, deadline: Deadline) -> None:
-        """Wait until the next request may be sent.
+    def reserve(self, deadline: Deadline, share: float = 1.0) -> None:
+        """Reserve the time of one request, and wait for it.
+
+        Args:
+            deadline: the end of the time for the request.
+            share: the part of iconik's limit that this request may help to use up.
 
         Raises:
             OutOfTime: the deadline comes first.
         """
-        while (seconds := self._seconds_to_wait()) > 0:
-            self.sleep(seconds, deadline)
+        self.sleep(self._slot(share), deadline)
+        while self.now() < self._pause_ends:  # A pause has begun meanwhile.
+            self.sleep(self._slot(share), deadline)
 
     def sleep(self, seconds: float, deadline: Deadline) -> None:
         """Wait for some seconds.
@@ -150,20 +128,46 @@ class Pace:
     def is_idle(self) -> bool:
         """Whether no request was sent for so long that open connections may be dead."""
         with self._lock:
-            return bool(self._sent) and self._sent[-1] < self.now() - IDLE
+            return bool(self._slots) and self._slots[-1] < self.now() - IDLE
 
-    def _seconds_to_wait(self) -> float:
-        """Return the seconds to wait before asking again; 0: the request is counted as sent."""
+    @contextmanager
+    def asset(self, deadline: Deadline) -> Iterator[None]:
+        """Hold one of the instance's places for assets in progress.
+
+        With more assets in progress, each would wait so long between its requests that the evidence
+        for its deletion would be too old.
+
+        Raises:
+            OutOfTime: no place becomes free before the deadline.
+        """
+        # Only one thread waits for a place, so whoever leaves one does not take it again at once.
+        if not self._turnstile.acquire(timeout=deadline.remaining()):
+            raise OutOfTime(TIME_IS_UP)
+        try:
+            has_place = self._places.acquire(timeout=deadline.remaining())
+        finally:
+            self._turnstile.release()
+        if not has_place:
+            raise OutOfTime(TIME_IS_UP)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _slot(self, share: float) -> float:
+        """Reserve the time of one request, and return the seconds until then."""
         with self._lock:
             now = self.now()
-            earliest = self._pause_ends
-            if len(self._sent) == LIMIT:
-                earliest = max(earliest, self._sent[0] + WINDOW)
-            if now < self._careful_until and self._sent:
-                earliest = max(earliest, self._sent[-1] + PACE)
-            if earliest <= now:
-                self._sent.append(now)
-            return max(0.0, earliest - now)
+            slot = max(now, self._pause_ends)
+            if slot < self._careful_until:
+                slot = max(slot, self._next)
+                self._next = slot + SPACING
+            allowed = round(LIMIT * share)
+            if len(self._slots) >= allowed:
+                slot = max(slot, self._slots[-allowed] + WINDOW)
+            bisect.insort(self._slots, slot)
+            del self._slots[:-LIMIT]
+            return slot - now
 
 
 def backoff(attempts: int) -> float:

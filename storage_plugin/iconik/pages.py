@@ -1,53 +1,116 @@
-"""Lists that iconik sends in pages: numbered pages, and pages with a cursor.
+"""Lists that iconik sends in pages.
 
-iconik links to the next page in some answers and not in others. The plugin follows a link. Without
-a link it requests the next page, unless iconik says in two ways that nothing follows. A file that
-is missing from a list could be lost, so a list must be as long as iconik says.
+The plugin builds each query itself, and a link only says that more rows follow. Lists of files and
+file sets may come without a link, a total and even the number of rows on a page.
 
 https://app.iconik.io/docs/api.html
 """
 
 import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from urllib.parse import parse_qsl, urljoin, urlsplit
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from storage_plugin.errors import IconikError, IconikUnavailable, NotFound
+from storage_plugin.errors import IconikError, IconikUnavailable, NotFound, TooManyFound
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import Row
-from storage_plugin.webhook import is_uuid
+from storage_plugin.iconik.rows import Row, id_of, number_or_none
 
 PAGE = 100
 """Rows to request at once, the most that iconik documents for any list."""
 
+USUAL_PAGE = 10
+"""Rows on a page that does not state their number, because iconik may not heed the request."""
+
+T = TypeVar("T")
 Query = Mapping[str, str]
 
 
-class ListIncomplete(IconikUnavailable):
-    """A list ended before its total."""
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """The rows of all pages, each once.
 
-
-def numbered(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
-    """Yield the rows of a list with numbered pages, each once.
-
-    A row may change, or move to the next page, while the list is read.
+    Attributes:
+        items: the rows.
+        missing: the number of rows that iconik counts and does not send.
+        flaw: why rows may be missing or wrong; empty: the list is whole.
     """
-    return _rows(rest, path, query or {}, lambda page, _: {"page": str(page)}, lambda _: 0)
+
+    items: list[T]
+    missing: int
+    flaw: str
+
+    def whole(self) -> list[T]:
+        """Return the rows of a list that is evidence.
+
+        Raises:
+            IconikUnavailable: the list may not be whole.
+        """
+        if self.flaw:
+            raise IconikUnavailable(f"iconik {self.flaw}: try again.")
+        return self.items
 
 
-def by_cursor(rest: Rest, path: str, query: Query | None = None) -> Iterator[Row]:
-    """Yield the rows of a list with a cursor, each once. A page starts after a given row.
+def by_number(page: int, _: str) -> Query:
+    """Return the query for a page of a list with numbered pages."""
+    return {"page": str(page)}
 
-    These lists say where files are, so a row that appears twice must be the same both times.
+
+def by_cursor(_: int, last_id: str) -> Query:
+    """Return the query for the page that begins after a row."""
+    return {"last_id": last_id}
+
+
+def read(
+    rest: Rest,
+    path: str,
+    parse: Callable[[Row], T],
+    *,
+    following: Callable[[int, str], Query] = by_number,
+    query: Query | None = None,
+    most: float = math.inf,
+) -> Listing[T]:
+    """Read all pages of a list.
+
+    Args:
+        rest: sends the requests.
+        path: the path of the list.
+        parse: returns what is needed of a row.
+        following: returns the query for a page, given its number and the last id before it.
+        query: the rest of the query.
+        most: the number of rows that iconik lists at most.
+
+    Raises:
+        TooManyFound: iconik does not list all rows.
     """
-    return _rows(rest, path, query or {}, _after, _digest)
-
-
-def changing(rest: Rest, path: str) -> Iterator[Row]:
-    """Yield the rows of a list with a cursor that may change meanwhile and be incomplete."""
-    with suppress(ListIncomplete):
-        yield from _rows(rest, path, {}, _after, lambda _: 0)
+    first = {"per_page": str(PAGE), **(query or {})}
+    found: dict[str, T] = {}
+    answer: Row = rest.get(path, first)
+    received, total, flaw = 0, 0, ""
+    for page in itertools.count(1):  # pragma: no branch - it never ends by itself.
+        rows, known = rows_of(answer), len(found)
+        for row in rows:
+            item = parse(row)
+            if found.setdefault(row["id"], item) != item:
+                flaw = f"contradicts itself in {path}"
+        received, total = received + len(rows), max(total, number_or_none(answer, "total") or 0)
+        size = number_or_none(answer, "per_page") or USUAL_PAGE
+        if len(found) == known:
+            if rows and len(rows) in (size, PAGE):
+                flaw = f"keeps sending the same page of {path}"
+            break
+        if not _may_go_on(answer, page, is_full=len(rows) >= size, missing=total - len(found)):
+            break
+        if received >= most or total > most:
+            raise TooManyFound(
+                f"A search finds over {most:,} objects, which is more than iconik lists: narrow "
+                "the search, or put the assets into a collection."
+            )
+        answer = _later_page(rest, path, {**first, **following(page + 1, rows[-1]["id"])})
+    missing = max(0, total - len(found))
+    if missing:
+        flaw = f"sends only {len(found)} of {total} rows of {path}"
+    return Listing([*found.values()], missing, flaw)
 
 
 def rows_of(answer: Row) -> list[Row]:
@@ -56,100 +119,24 @@ def rows_of(answer: Row) -> list[Row]:
     Raises:
         IconikError: the answer contains no list, or a row without a UUID.
     """
-    rows = answer.get("objects")
-    if not isinstance(rows, list):
+    rows = answer.get("objects", "")
+    if rows is None:
+        return []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise IconikError("iconik's answer contains no list of objects: try again later.")
-    if not all(isinstance(row, dict) and is_uuid(row.get("id")) for row in rows):
-        raise IconikError("iconik's answer contains an object without an id: try again later.")
-    return [row | {"id": row["id"].lower()} for row in rows]
+    return [row | {"id": id_of(row)} for row in rows]
 
 
-def _rows(
-    rest: Rest,
-    path: str,
-    query: Query,
-    following: Callable[[int, list[Row]], Query],
-    fingerprint: Callable[[Row], int],
-) -> Iterator[Row]:
-    """Yield the rows of all pages, each once.
-
-    Args:
-        following: returns the query for a page, given its number and the rows of the page before.
-        fingerprint: returns a number that must be equal if a row appears twice.
-    """
-    first = sent = {"per_page": str(PAGE), **query}
-    link, links, total = "", {""}, 0
-    seen: dict[str, int] = {}
-    for page in itertools.count(1):  # pragma: no branch - it never ends by itself.
-        answer = rest.get(path, sent) if page == 1 else _next_page(rest, path, sent, link)
-        rows = rows_of(answer)
-        yield from _unseen(rows, seen, fingerprint, path)
-        total = max(total, _total(answer))
-        link = str(answer.get("next_url") or "")
-        if link in links:  # The last page may link to itself, empty.
-            link = ""
-            if not rows or _is_last(answer, total - len(seen), page):
-                break
-            sent = {**first, **following(page + 1, rows)}
-        else:
-            links.add(link)
-            sent = {**first, **_query_of_link(rest.url, path, link)}
-    if total > len(seen):
-        raise ListIncomplete(f"iconik sends only {len(seen)} of {total} rows of {path}: try again.")
+def _may_go_on(answer: Row, page: int, *, is_full: bool, missing: int) -> bool:
+    """Whether rows may follow a page."""
+    if answer.get("next_url") or missing > 0 or (number_or_none(answer, "pages") or 0) > page:
+        return True
+    return is_full and not number_or_none(answer, "total")
 
 
-def _total(answer: Row) -> int:
-    total = answer.get("total")
-    return total if isinstance(total, int) else 0
-
-
-def _is_last(answer: Row, missing: int, page: int) -> bool:
-    """Whether iconik says in two ways that nothing follows a page that links to no other."""
-    return missing == 0 and ("next_url" in answer or answer.get("pages") == page)
-
-
-def _next_page(rest: Rest, path: str, query: Query, link: str) -> Row:
-    """Return another page of a list; an empty one if it does not exist and no link led there."""
+def _later_page(rest: Rest, path: str, query: Query) -> Row:
+    """Return a page after the first; an empty one if it does not exist."""
     try:
         return rest.get(path, query)
     except NotFound:
-        if link:
-            raise IconikError(f"iconik links to a missing page of {path}: try again.") from None
         return {"objects": []}
-
-
-def _query_of_link(url: str, path: str, link: str) -> dict[str, str]:
-    """Return the query of a link to another page at a path of iconik."""
-    try:
-        target = urlsplit(urljoin(url, link))
-    except ValueError:
-        target = urlsplit("")
-    place = f"{target.scheme}://{target.netloc}", target.path.rstrip("/")
-    if place == (url, path.rstrip("/")):
-        return dict(parse_qsl(target.query))
-    raise IconikError(f"iconik's link to the next page of {path} leads elsewhere: not followed.")
-
-
-def _unseen(
-    rows: list[Row], seen: dict[str, int], fingerprint: Callable[[Row], int], path: str
-) -> Iterator[Row]:
-    """Yield the rows that are new, and note them as seen."""
-    before = len(seen)
-    for row in rows:
-        mark = fingerprint(row)
-        if row["id"] not in seen:
-            seen[row["id"]] = mark
-            yield row
-        elif seen[row["id"]] != mark:
-            raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
-    if rows and len(seen) == before:
-        raise IconikError(f"iconik keeps sending the same page of {path}: try again.")
-
-
-def _after(_: int, rows: list[Row]) -> Query:
-    return {"last_id": rows[-1]["id"]}
-
-
-def _digest(row: Row) -> int:
-    """Return a number that changes with a row; the rows themselves would fill the memory."""
-    return hash(json.dumps(row, sort_keys=True))

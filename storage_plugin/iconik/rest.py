@@ -1,21 +1,25 @@
-"""Requests to iconik: authenticated, paced, and repeated if that is safe.
+"""One request to iconik: authenticated, paced, in time, and repeated if that is harmless.
 
 https://app.iconik.io/docs/api.html
 """
 
+import copy
 import json
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
-from urllib3.exceptions import InvalidHeader, ReadTimeoutError
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, ReadTimeoutError
 from urllib3.util import Retry
 
 from storage_plugin.errors import (
     AccessDenied,
     AdministratorError,
+    BadRequest,
     IconikBusy,
     IconikError,
     IconikTimeout,
@@ -26,68 +30,90 @@ from storage_plugin.errors import (
     Stale,
 )
 from storage_plugin.iconik.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.rows import Row
 from storage_plugin.settings import Settings
 
-Row = Mapping[str, Any]
-"""A JSON object that iconik sends or receives."""
+ATTEMPTS, ATTEMPTS_FOR_EDITOR = 5, 2
+"""The most attempts at a request; answers with 429 do not count."""
+
+READ, READ_FOR_EDITOR = 10.0, 3.0
+"""Seconds to wait for an answer, and then for its end."""
 
 CONNECT = 3.05
 """Seconds to connect."""
+
+CONNECTIONS = 128
+"""The most connections that stay open: 16 threads for each of 8 requests to the plugin."""
 
 MAX_ANSWER = 32 << 20
 """The largest answer that is read, in bytes after decompression."""
 
 CHUNK = 1 << 16
-"""Bytes of an answer to read at once."""
-
-SILENCE = 0.8
-"""If no request was answered for this share of a timed-out request's wait, iconik hangs.
-
-It is less than 1, because another request may be answered just after this one was sent.
-"""
+"""The most bytes of an answer to read at once."""
 
 
-class Patience(NamedTuple):
-    """How long the plugin waits for iconik.
+class _NotSent(IconikUnavailable):
+    """There is no connection, so iconik has not received the request."""
+
+
+class _TokenRefused(IconikUnavailable):
+    """iconik refused the token. The next attempt uses what is then in the secret."""
+
+
+def new_session() -> requests.Session:
+    """Return a session for many threads, which keeps no cookies and sends the token nowhere else.
+
+    It uses no .netrc and no proxy.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return session
+
+
+class _Token:
+    """The application token, for all threads of a request to the plugin.
 
     Attributes:
-        attempts: the maximum number of attempts; answers with 429 do not count.
-        read: seconds to wait for an answer.
-        ends_when_silent: whether the deadline ends as soon as iconik answers no request at all.
+        value: the token.
+        is_accepted: whether iconik has accepted it for any call.
     """
 
-    attempts: int
-    read: float
-    ends_when_silent: bool
+    def __init__(self, read: Callable[..., str], clock: Callable[[], float]) -> None:
+        self._read, self._clock = read, clock
+        self._lock = threading.Lock()
+        self._read_at = clock()
+        self.value, self.is_accepted = _checked(read()), False
 
-
-PATIENT = Patience(attempts=5, read=10.0, ends_when_silent=True)
-HURRIED = Patience(attempts=2, read=3.0, ends_when_silent=False)
-"""For requests that must not hold up the work."""
-
-
-class TokenRenewed(IconikUnavailable):
-    """iconik refused a token that was rotated meanwhile. The next attempt uses the new one."""
+    def renew(self, sent: float) -> None:
+        """Read the token again, unless a thread has done so since a refused request was sent."""
+        with self._lock:
+            if self._read_at <= sent:
+                self._read_at, refused = self._clock(), self.value
+                self.value = _checked(self._read(max_age=0))
+                self.is_accepted = self.is_accepted and self.value == refused
 
 
 class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
-    All methods raise AdministratorError if iconik refuses the token, AccessDenied if it refuses
-    the call, NotFound if it answers 404, IconikTimeout and IconikUnavailable if it still fails
-    after some attempts, and OutOfTime if no time is left.
+    All methods raise AdministratorError if iconik refuses the token for everything, AccessDenied if
+    it refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikTimeout and
+    IconikUnavailable if it still fails after some attempts, and OutOfTime if no time is left.
 
     Args:
-        session: a session from `wire.new_session`.
+        session: a session from `new_session`.
         settings: the settings with iconik's URL and the App ID of the application token.
-        read_token: returns the application token; `max_age` limits the seconds it was kept.
+        read_token: returns the application token; with `max_age=0` as it is now.
         pace: the pace of all requests of the instance.
-        deadline: the deadline of this request to the plugin.
-        patience: how long to wait for iconik.
+        deadline: the end of the time for this request to the plugin.
+        share: the part of iconik's limit that these requests may help to use up.
 
     Attributes:
-        url: scheme and host of iconik.
-        deadline: the deadline of this request to the plugin.
+        pace: the pace.
+        deadline: the deadline.
         now: the clock, in seconds that never go back.
     """
 
@@ -99,44 +125,27 @@ class Rest:
         read_token: Callable[..., str],
         pace: Pace,
         deadline: Deadline,
-        patience: Patience = PATIENT,
+        share: float = 1.0,
     ) -> None:
         if pace.is_idle():
             session.close()  # The network may have silently dropped the open connections.
-        self.url = settings.iconik_url
-        self.deadline = deadline
-        self._session = session
-        self._settings = settings
-        self._read_token = read_token
-        self._pace = pace
-        self._patience = patience
-        self._token = _checked(read_token())
-        self._token_was_renewed = False
-        self.now = pace.now
-        self._answered = pace.now()
-        self._sent: list[str] = []
-        self._lock = threading.Lock()
+        self.pace, self.deadline, self.now = pace, deadline, pace.now
+        self._session, self._settings, self._share = session, settings, share
+        self._attempts, self._read = ATTEMPTS, READ
+        self._token = _Token(read_token, pace.now)
+        self._calls: list[str] = []
 
     @property
     def calls(self) -> int:
-        """The number of requests sent, including those of `hurried` clients."""
-        return len(self._sent)
+        """The number of requests sent, including those for the editor."""
+        return len(self._calls)
 
-    def hurried(self) -> "Rest":
-        """Return a client for notifying the editor. It neither delays the work nor waits for it.
-
-        It has little patience, a pace of its own, and time left when the work has none.
-        """
-        client = Rest(
-            self._session,
-            self._settings,
-            read_token=self._read_token,
-            pace=Pace(),
-            deadline=Deadline(self._settings.timeout),
-            patience=HURRIED,
-        )
-        client._sent = self._sent
-        return client
+    def for_editor(self, deadline: Deadline) -> "Rest":
+        """Return this client with less patience, and another deadline, for notifying the editor."""
+        rest = copy.copy(self)
+        rest.deadline, rest._share = deadline, 1.0
+        rest._attempts, rest._read = ATTEMPTS_FOR_EDITOR, READ_FOR_EDITOR
+        return rest
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the JSON object at a path."""
@@ -155,19 +164,23 @@ class Rest:
         If iconik or the network fails, every request except a POST is repeated, because a repeat is
         harmless. The object is empty if the answer to anything but a GET contains none.
         """
-        failures = 0
+        failures, was_refused = 0, False
         while True:
             try:
-                _, found = self._exchange(method, path, query=query, json=json)
-                return found
-            except (IconikBusy, TokenRenewed):
-                pass  # iconik did nothing, so this was no attempt.
-            except IconikUnavailable:
+                return self._exchange(method, path, query=query, json=json)[1]
+            except IconikBusy:
+                pass  # iconik did nothing, and the pace makes the next attempt wait.
+            except _TokenRefused as refusal:
+                if was_refused:
+                    raise refusal if self._token.is_accepted else _invalid_token() from None
+                was_refused = True
+                self.pace.sleep(backoff(2), self.deadline)
+            except IconikUnavailable as error:
                 failures += 1
-                is_last = failures == self._patience.attempts or self.deadline.is_over
-                if is_last or method == "POST":
+                is_repeatable = method != "POST" or isinstance(error, _NotSent)
+                if failures == self._attempts or not is_repeatable:
                     raise
-                self._pace.sleep(backoff(failures), self.deadline)
+                self.pace.sleep(backoff(failures), self.deadline)
 
     def delete(self, path: str, query: Mapping[str, str], *, not_after: float) -> int:
         """Send a DELETE that depends on evidence, once, and return the status of the answer.
@@ -179,74 +192,88 @@ class Rest:
 
         Raises:
             Stale: that moment has passed.
-            IconikBusy, IconikUnavailable: the request was not served, or the answer is lost.
+            IconikBusy, IconikUnavailable: the request was not served, or the outcome is uncertain.
         """
-        status, _ = self._exchange("DELETE", path, query=query, not_after=not_after)
-        return status
+        return self._exchange("DELETE", path, query=query, not_after=not_after)[0]
 
     def _exchange(
         self,
         method: str,
         path: str,
         *,
-        query: Row | None = None,
+        query: Mapping[str, str] | None = None,
         json: Row | None = None,
         not_after: float = math.inf,
     ) -> tuple[int, dict[str, Any]]:
         """Send a request once; if iconik serves it, return the status and the JSON object."""
-        self._pace.wait(self.deadline)
-        call, token, started = f"{method} {path}", self._token, self.now()
-        if started >= not_after:
+        self.pace.reserve(self.deadline, self._share)
+        call, token, sent = f"{method} {path}", self._token.value, self.now()
+        if sent >= not_after:
             raise Stale(f"iconik is too slow for a safe {call}: try again later.")
         half = self.deadline.remaining() / 2
-        self._sent.append(call)
+        self._calls.append(call)
         try:
             response = self._session.request(
                 method,
-                self.url + path,
+                self._settings.iconik_url + path,
                 params=query,
                 json=json,
                 headers={"App-ID": self._settings.iconik_id, "Auth-Token": token},
-                timeout=(min(CONNECT, half, not_after - started), min(self._patience.read, half)),
+                timeout=(min(CONNECT, half, not_after - sent), min(self._read, half)),
                 allow_redirects=False,
                 stream=True,
             )
-            body = _body(response)
-        except (requests.RequestException, ValueError) as error:  # A malformed Location.
-            raise self._failure(error, call, started=started, limit=half) from None
-        self._answered = self.now()
-        if response.status_code == requests.codes.unauthorized and self._renews(token):
-            raise TokenRenewed("The application token has changed: try again.")
-        if response.status_code == requests.codes.too_many_requests:
-            self._pace.refused(_retry_after(response))
-        if refusal := _refusal(call, response.status_code):
+            found = _json_object(self._body(response, min(self._read, half)))
+        except (OSError, HTTPError, ValueError) as error:  # A malformed Location is a ValueError.
+            raise self._failure(error, call, is_short=half < self._read) from None
+        status = response.status_code
+        if status == requests.codes.unauthorized:
+            self._token.renew(sent)
+            raise _TokenRefused(f"iconik refuses the application token for {call}: try again.")
+        if status == requests.codes.too_many_requests:
+            self.pace.refused(_retry_after(response))
+        if refusal := _refusal(call, status, is_iconiks=found is not None):
             raise refusal
-        self._pace.accepted()
-        found = _json_object(body)
-        if found is None and method == "GET":
-            raise IconikUnavailable("iconik's answer is not a JSON object: try again later.")
-        return response.status_code, found or {}
+        if found is None or (method == "GET" and not found):
+            raise IconikUnavailable(f"The answer to {call} is not iconik's: try again later.")
+        self._token.is_accepted = True
+        self.pace.accepted()
+        return status, found
 
-    def _failure(self, error: Exception, call: str, *, started: float, limit: float) -> PluginError:
-        """Return the error for a request without an answer; if iconik hangs, end the deadline."""
-        if not _is_timeout(error):
-            # The error's own message may quote a header: leave it out.
-            reason = type(error).__name__
-            return IconikUnavailable(f"iconik cannot be reached for {call} ({reason}): try again.")
-        if limit < self._patience.read:  # The time was short; iconik is not slow.
-            return OutOfTime(f"Not enough time is left for {call}.")
-        waited, silence = self.now() - started, self.now() - self._answered
-        if self._patience.ends_when_silent and silence >= SILENCE * waited:
-            self.deadline.end()
-        return IconikTimeout(f"iconik did not answer {call} in time: try again.")
+    def _body(self, response: requests.Response, seconds: float) -> bytes:
+        """Read an answer to its end, unless it is too large or takes too long."""
+        ends, body = self.now() + seconds, bytearray()
+        with response:
+            while chunk := response.raw.read1(CHUNK, decode_content=True):
+                body += chunk
+                if len(body) > MAX_ANSWER:
+                    raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
+                if self.now() >= ends:
+                    raise TimeoutError
+        return bytes(body)
 
-    def _renews(self, refused: str) -> bool:
-        """Read the token again, once; return whether it differs from the refused one."""
-        with self._lock:
-            if not self._token_was_renewed:
-                self._token_was_renewed = True
-                self._token = _checked(self._read_token(max_age=0))
-            return self._token != refused
+    def _failure(self, error: Exception, call: str, *, is_short: bool) -> PluginError:
+        """Return the error for a request without a whole answer.
+
+        Args:
+            error: what happened. Its own message may quote a header, so only its name is used.
+            call: the request.
+            is_short: whether the remaining time has limited the time to answer.
+        """
+        cause = _cause(error)
+        if isinstance(cause, (requests.ConnectTimeout, ConnectTimeoutError)):
+            return _NotSent(
+                f"{self._settings.iconik_url} cannot be reached ({type(cause).__name__}): check "
+                "ICONIK_URL if that remains so."
+            )
+        if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
+            if is_short:
+                return OutOfTime(f"Not enough time is left for {call}.")
+            return IconikTimeout(f"iconik did not answer {call} in time: try again.")
+        return IconikUnavailable(
+            f"The connection to {self._settings.iconik_url} broke during {call} "
+            f"({type(cause).__name__}): try again."
+        )
 
 
 def _checked(token: str) -> str:
@@ -258,30 +285,27 @@ def _checked(token: str) -> str:
     return token
 
 
-def _body(response: requests.Response) -> bytearray:
-    """Read an answer to its end, unless it is too large."""
-    body = bytearray()
-    with response:
-        for chunk in response.iter_content(CHUNK):
-            body += chunk
-            if len(body) > MAX_ANSWER:
-                raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
-    return body
+def _invalid_token() -> AdministratorError:
+    return AdministratorError(
+        "iconik refuses the application token: store a valid one in the secret iconik-token, and "
+        "its App ID in ICONIK_ID."
+    )
 
 
-def _json_object(body: bytearray) -> dict[str, Any] | None:
-    """Return the JSON object in a body; None: it is something else."""
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in a body, empty if there is none; None: the body is not JSON."""
     try:
-        found = json.loads(body)
+        found = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
-def _is_timeout(error: Exception) -> bool:
-    """Whether an answer, or its body, took too long."""
-    cause = error.args[0] if error.args else None
-    return isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError)
+def _cause(error: Exception) -> Exception:
+    """Return the error of urllib3 that an error of requests wraps, or else the error itself."""
+    wrapped = error.args[0] if error.args else None
+    cause = getattr(wrapped, "reason", wrapped)
+    return cause if isinstance(cause, Exception) else error
 
 
 def _retry_after(response: requests.Response) -> float | None:
@@ -292,20 +316,23 @@ def _retry_after(response: requests.Response) -> float | None:
         return None
 
 
-def _refusal(call: str, status: int) -> PluginError | None:
+def _refusal(call: str, status: int, *, is_iconiks: bool) -> PluginError | None:
     """Return the error for the status of an answer; None: it is a success."""
     if 200 <= status < 300:
         return None
-    if status == requests.codes.unauthorized:
-        return AdministratorError(
-            "iconik refuses the application token: store a valid one in the secret iconik-token, "
-            "and its App ID in ICONIK_ID."
-        )
-    if status == requests.codes.forbidden:
-        return AccessDenied(f"iconik refuses {call}")
-    if status == requests.codes.not_found:
-        return NotFound(f"iconik found nothing for {call}.")
     if status == requests.codes.too_many_requests:
         return IconikBusy("iconik receives too many requests: try again in a minute.")
-    kind = IconikUnavailable if status >= 500 else IconikError
-    return kind(f"iconik answered {call} with {status}: try again later.")
+    if status >= 500:
+        return IconikUnavailable(f"iconik answered {call} with {status}: try again later.")
+    if not is_iconiks:
+        return IconikError(
+            f"Not iconik but something in front of it, such as a firewall, answered {call} with "
+            f"{status}: it must let the function's requests pass."
+        )
+    if status == requests.codes.forbidden:
+        return AccessDenied(
+            f"iconik refuses {call}: a role or the access to the object is missing: `make doctor` "
+            "names roles."
+        )
+    kinds = {requests.codes.bad_request: BadRequest, requests.codes.not_found: NotFound}
+    return kinds.get(status, IconikError)(f"iconik answered {call} with {status}.")

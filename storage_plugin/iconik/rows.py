@@ -6,7 +6,9 @@ send a field, or sent something else in its place.
 https://app.iconik.io/docs/reference.html
 """
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, NamedTuple
@@ -106,11 +108,24 @@ class Item(NamedTuple):
     title: str | None
 
 
+class Contents(NamedTuple):
+    """The objects in a collection or search result, as far as iconik sends them.
+
+    Attributes:
+        missing: the number of objects that iconik counts and does not send, for example because the
+            token's user has no access to them.
+    """
+
+    items: list[Item]
+    missing: int
+
+
 class Transfer(NamedTuple):
     """A copy that is under way."""
 
     asset_id: str | None
     format_id: str | None
+    destination_id: str | None
 
 
 class Job(NamedTuple):
@@ -123,8 +138,34 @@ class Job(NamedTuple):
 
     id: str
     status: str | None
+    custom_type: str | None
     modified: float | None
     click_id: str | None
+
+
+class User(NamedTuple):
+    """A user; `name` is the e-mail address, or else the id."""
+
+    name: str
+    is_admin: bool | None
+
+
+@dataclass(frozen=True)
+class CustomAction:
+    """A custom action; `status`: HEALTHY or FAILING; `repr` omits `headers` with their secret."""
+
+    id: str
+    context: str
+    title: str
+    url: str
+    type: str | None
+    headers: Mapping[str, str] = field(repr=False)
+    is_disabled: bool
+    status: str | None
+    last_error: str
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.context})"
 
 
 class Deletion(Enum):
@@ -196,15 +237,48 @@ def item(row: Row) -> Item:
 
 def transfer(row: Row) -> Transfer:
     """Return a copy that is under way."""
-    return Transfer(id_or_none(row, "asset_id"), id_or_none(row, "format_id"))
+    fields = ("asset_id", "format_id", "destination_storage_id")
+    return Transfer(*(id_or_none(row, field) for field in fields))
 
 
 def job(row: Row) -> Job:
     """Return a job."""
-    metadata = row.get("metadata")
-    click_id = text_or_none(metadata, "click_id") if isinstance(metadata, dict) else None
-    modified = time_or_none(row, "date_modified")
-    return Job(id_of(row), text_or_none(row, "status"), modified, click_id)
+    return Job(
+        id=id_of(row),
+        status=text_or_none(row, "status"),
+        custom_type=text_or_none(row, "custom_type"),
+        modified=time_or_none(row, "date_modified"),
+        click_id=text_or_none(row["metadata"], "click_id")
+        if isinstance(row.get("metadata"), dict)
+        else None,
+    )
+
+
+def user(row: Row) -> User:
+    """Return a user."""
+    return User(text_or_none(row, "email") or id_of(row), row.get("is_admin"))
+
+
+def custom_action(row: Row) -> CustomAction:
+    """Return a custom action."""
+    headers, context = row.get("headers"), text_of(row, "context")
+    headers = headers if isinstance(headers, dict) else {}
+    last_error = text_or_none(row, "last_error") or ""
+    for value in headers.values():  # The error may quote the headers, which contain a secret.
+        last_error = last_error.replace(str(value), "***") if value else last_error
+    if not re.fullmatch(r"[A-Z_]+", context):
+        raise lacking("a proper context")  # It enters URLs.
+    return CustomAction(
+        id=id_of(row),
+        context=context,
+        title=text_or_none(row, "title") or "",
+        url=text_or_none(row, "url") or "",
+        type=text_or_none(row, "type"),
+        headers=headers,
+        is_disabled=bool(row.get("disabled")),
+        status=text_or_none(row, "status"),
+        last_error=last_error,
+    )
 
 
 def id_of(row: Row, field: str = "id") -> str:
