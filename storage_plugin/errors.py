@@ -95,7 +95,7 @@ class AdministratorError(PluginError):
     """The settings, the storages or the token are wrong, so nothing can be done."""
 
 
-class TooManyFiles(AdministratorError):
+class TooManyFiles(PluginError):
     """The time limit of a request is too short for one asset."""
 
     status = 504

@@ -16,9 +16,10 @@ from storage_plugin.errors import (
 )
 from storage_plugin.iconik.rows import Deletion, FileSet
 from storage_plugin.names import visible
-from storage_plugin.removal.evidence import FRESH, Evidence, Removal, look, renew
+from storage_plugin.removal.evidence import FRESH, Evidence, look, renew
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
+from storage_plugin.removal.shared import Removal
 
 ATTEMPTS = 5
 """The consecutive looks at an asset that may end without a deletion before the plugin gives up."""
