@@ -73,9 +73,20 @@ class CallerError(PluginError):
 
 
 class TooManyFound(CallerError):
-    """A search finds more than iconik lists."""
+    """A saved search finds more than iconik lists.
 
-    def for_editor(self, reference: str) -> str:
+    Args:
+        most: the number of objects that iconik lists.
+    """
+
+    def __init__(self, most: float) -> None:
+        super().__init__(
+            f"A saved search finds more than {most:,.0f} objects, the most that iconik lists: "
+            "narrow the search, or put the assets into a collection.",
+            status=413,
+        )
+
+    def for_editor(self, reference: str) -> str:  # noqa: ARG002 - Nobody needs to look it up.
         """Return the next step for an editor."""
         return "Narrow the search, or put the assets into a collection"
 
@@ -84,7 +95,7 @@ class AdministratorError(PluginError):
     """The settings, the storages or the token are wrong, so nothing can be done."""
 
 
-class TooManyFiles(AdministratorError):
+class TooManyFiles(PluginError):
     """The time limit of a request is too short for one asset."""
 
     status = 504

@@ -18,8 +18,8 @@ import requests
 
 from storage_plugin import __version__
 from storage_plugin.errors import Fault, PluginError
+from storage_plugin.iconik.rest import new_session
 from storage_plugin.settings import TIMEOUT
-from storage_plugin.iconik.wire import new_session
 
 REPORTED = {
     "@type": "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"

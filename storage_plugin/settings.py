@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError, CallerError
+from storage_plugin.names import visible
 
 ICONIK_URL = "https://app.iconik.io"
 """iconik, unless a variable names another one."""
@@ -18,17 +19,20 @@ ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
 """The settings that a custom action's URL may override: query parameter to variable."""
 
+MAX_OVERRIDE = 255
+"""The most characters of an override, because jobs, tasks and log lines repeat it."""
+
 
 class Settings(NamedTuple):
     """The function's settings, named after their environment variables.
 
     Attributes:
         iconik_id: the App ID of the application token.
-        storage_name: the storage to copy to and delete from.
+        storage_name: the name or id of the storage to copy to and delete from.
         format_names: the formats to copy and delete.
         storage_path: the folder on the storage to copy into; empty: the folders of the source.
-        master_storage_name: the only storage whose copies count as masters; None: all storages of
-            type B2.
+        master_storage_name: the name or id of the only storage whose copies count as masters;
+            None: all storages of type B2.
         archive_before_remove: whether files without a master are first copied to the masters'
             storage.
         use_recycle_bin: whether removed files can be restored in iconik for some time.
@@ -86,10 +90,10 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
             f"Unknown query parameter {', '.join(unknown)}: use only storage, format and path."
         )
     for name, values in query.items():
-        if len(values) != 1 or not _is_valid(OVERRIDES[name], values[0]):
-            raise CallerError(
-                f"The query parameter {name} must be {_VARIABLES[OVERRIDES[name]].rule}."
-            )
+        variable, is_short = OVERRIDES[name], all(len(each) <= MAX_OVERRIDE for each in values)
+        if len(values) != 1 or not is_short or not _is_valid(variable, values[0]):
+            rule = f"{_VARIABLES[variable].rule}, of at most {MAX_OVERRIDE} characters"
+            raise CallerError(f"The query parameter {name} must be {rule}.")
     return {name: values[0] for name, values in query.items()}
 
 
@@ -110,7 +114,7 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_valid(name: str, value: str) -> bool:
-    is_clean = value == value.strip() and value.isprintable()
+    is_clean = value == visible(value)  # Names may contain all but control characters.
     return is_clean and re.fullmatch(_VARIABLES[name].pattern, value) is not None
 
 
@@ -120,7 +124,7 @@ def _fields(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    return tuple(dict.fromkeys(name.strip(" ") for name in value.split(",")))
 
 
 def _without_slash(value: str) -> str:
@@ -142,10 +146,10 @@ _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?
 
 _VARIABLES = {
     "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
-    "STORAGE_NAME": _Variable("storage_name", _NAME, "the name of a storage"),
+    "STORAGE_NAME": _Variable("storage_name", _NAME, "the name or id of a storage"),
     "FORMAT_NAME": _Variable(
         "format_names",
-        r"\s*[^,\s][^,]*(?:,\s*[^,\s][^,]*)*",
+        r" *[^, ][^,]*(?:, *[^, ][^,]*)*",
         "the name of a format, or several separated by commas",
         _names,
     ),
@@ -154,7 +158,7 @@ _VARIABLES = {
         r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
         "a folder that begins with / and contains no .., or empty to keep the source's folders",
     ),
-    MASTER: _Variable("master_storage_name", _NAME, "the name of a storage"),
+    MASTER: _Variable("master_storage_name", _NAME, "the name or id of a storage"),
     ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
     "USE_RECYCLE_BIN": _Variable("use_recycle_bin", r"true|false", "true or false", "true".__eq__),
     "ICONIK_URL": _Variable(

@@ -3,7 +3,6 @@
 https://app.iconik.io/docs/reference.html
 """
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,22 +12,7 @@ from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFoun
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import (
-    Contents,
-    CustomAction,
-    Deletion,
-    File,
-    FileSet,
-    Format,
-    Job,
-    Row,
-    Storage,
-    Transfer,
-    User,
-    id_of,
-    id_or_none,
-    text_or_none,
-)
+from storage_plugin.iconik.rows import Deletion, Row, id_of, id_or_none, text_or_none
 
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
@@ -82,9 +66,9 @@ class Iconik:
         self.pace, self.deadline, self.now = rest.pace, rest.deadline, rest.now
 
     @needs("can_read_storages")
-    def storages(self) -> list[Storage]:
+    def storages(self) -> list[rows.Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
-        return pages.read(self.rest, f"{FILES}/storages/", rows.storage).whole()
+        return pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
@@ -123,24 +107,22 @@ class Iconik:
         return id_or_none(answer, "job_id")
 
     @needs("can_read_files")
-    def file_sets(self, asset_id: str) -> list[FileSet]:
+    def file_sets(self, asset_id: str) -> list[rows.FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
         query = {"file_count": "true"}
-        with suppress(BadRequest):  # iconik may answer 400 for an asset that it does not know.
+        with suppress(BadRequest):  # Another answer for an asset that iconik does not know.
             return self._of_asset(asset_id, "file_sets/", rows.file_set, query)
         return []
 
     @needs("can_read_formats")
-    def formats(self, asset_id: str) -> list[Format]:
+    def formats(self, asset_id: str) -> list[rows.Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
         return self._of_asset(asset_id, "formats/", rows.format)
 
     @needs("can_read_files")
-    def files(self, asset_id: str) -> list[File]:
+    def files(self, asset_id: str) -> list[rows.File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
-        shared = functools.cache(lambda value: value)  # It returns the first of equal values.
-        parse = functools.partial(rows.file, shared=shared)
-        return self._of_asset(asset_id, "files/", parse, {"generate_signed_url": "false"})
+        return self._of_asset(asset_id, "files/", rows.file, {"generate_signed_url": "false"})
 
     @needs("can_delete_files")
     def delete_file_set(
@@ -168,15 +150,14 @@ class Iconik:
         return self._delete(path, {}, not_after)
 
     @needs("can_read_collections")
-    def collection_contents(self, collection_id: str) -> Contents:
+    def collection_contents(self, collection_id: str) -> rows.Contents:
         """List the assets and collections directly in a collection."""
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
-        found = pages.read(self.rest, path, rows.item, query=query)
-        return Contents(found.items, found.missing)
+        return rows.Contents(*pages.read(self.rest, path, rows.item, query=query))
 
     @needs("can_read_saved_searches", "can_search")
-    def saved_search_results(self, search_id: str) -> Contents:
+    def saved_search_results(self, search_id: str) -> rows.Contents:
         """Run a saved search and list its results.
 
         Raises:
@@ -184,7 +165,7 @@ class Iconik:
         """
         path, query = f"{SEARCH}saved/{search_id}/", {"include_results": "true"}
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
-        return Contents(found.items, found.missing)
+        return rows.Contents(*found)
 
     @needs("can_read_files")
     def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
@@ -193,23 +174,19 @@ class Iconik:
         return bool(self._of_asset(asset_id, path, rows.file_set))
 
     @needs("can_read_transfers")
-    def transfers(self, source_id: str, destination_id: str) -> list[Transfer]:
+    def transfers(self, source_id: str, destination_id: str) -> list[rows.Transfer]:
         """List the transfers from one storage to another, and perhaps more.
 
         iconik lists transfers to and from a so-called local storage. iconik does not document which
         of the two storages that is, so the plugin reads both lists.
         """
-        path = f"{FILES}/storages/{source_id}/transfers_from/"
-        sent = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor).items
-        return self.transfers_to(destination_id) + [
-            each for each in sent if each.destination_id in (None, destination_id)
-        ]
+        found = self._transfers(source_id, "from") + self._transfers(destination_id, "to")
+        return [each for each in found if each.destination_id in (None, destination_id)]
 
     @needs("can_read_transfers")
-    def transfers_to(self, storage_id: str) -> list[Transfer]:
-        """List the transfers to a storage. The list changes meanwhile, and may be incomplete."""
-        path = f"{FILES}/storages/{storage_id}/transfers_to/"
-        found = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor).items
+    def transfers_to(self, storage_id: str) -> list[rows.Transfer]:
+        """List the transfers to a storage, and perhaps from it; see `transfers`."""
+        found = self._transfers(storage_id, "to")
         return [each for each in found if each.destination_id in (None, storage_id)]
 
     @needs("can_read_assets")
@@ -233,15 +210,15 @@ class Iconik:
         return text_or_none(job, "status")
 
     @needs("can_read_jobs")
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> rows.Job:
         """Return the progress of a job."""
         return rows.job(self.rest.get(f"{JOBS}{job_id}/"))
 
     @needs("can_read_jobs")
-    def running_jobs(self, custom_type: str) -> list[Job]:
+    def running_jobs(self, custom_type: str) -> list[rows.Job]:
         """List the running jobs of a custom type."""
         query = {"type": "CUSTOM", "status": "STARTED"}
-        found = pages.read(self.rest, JOBS, rows.job, query=query).items
+        found, _ = pages.read(self.rest, JOBS, rows.job, query=query)
         return [job for job in found if job.custom_type == custom_type]
 
     @needs()
@@ -282,7 +259,7 @@ class Iconik:
             return set()
 
     @needs()
-    def current_user(self) -> User:
+    def current_user(self) -> rows.User:
         """Return the token's user."""
         return rows.user(self.rest.get(USER))
 
@@ -293,7 +270,7 @@ class Iconik:
         return [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
 
     @needs("can_read_custom_actions")
-    def custom_actions(self) -> list[CustomAction]:
+    def custom_actions(self) -> list[rows.CustomAction]:
         """List the custom actions of all contexts; iconik sends them on one page."""
         answer = self.rest.get(f"{ASSETS}/custom_actions/")
         return [rows.custom_action(row) for row in pages.rows_of(answer)]
@@ -310,7 +287,7 @@ class Iconik:
         self.rest.send("PATCH", path, json=action)
 
     @needs("can_delete_custom_actions")
-    def delete_custom_action(self, action: CustomAction) -> None:
+    def delete_custom_action(self, action: rows.CustomAction) -> None:
         """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
             path = f"{ASSETS}/custom_actions/{action.context}/{action.id}/"
@@ -327,22 +304,29 @@ class Iconik:
 
         def parse_own(row: Row) -> T:
             if str(row.get("asset_id") or asset_id).lower() != asset_id:
-                raise IconikError(f"iconik's answer for asset {asset_id} has another asset's row.")
+                raise IconikError(f"iconik's answer for asset {asset_id} has a row of another.")
             return parse(row)
 
         path = f"{FILES}/assets/{asset_id}/{path}"
-        try:
-            found = pages.read(self.rest, path, parse_own, following=pages.by_cursor, query=query)
-        except NotFound:
-            return []
-        return found.whole()
+        with suppress(NotFound):
+            return pages.read_whole(
+                self.rest, path, parse_own, following=pages.by_cursor, query=query
+            )
+        return []
+
+    def _transfers(self, storage_id: str, direction: str) -> list[rows.Transfer]:
+        """List transfers. They end while the list is read, so rows may be missing."""
+        path = f"{FILES}/storages/{storage_id}/transfers_{direction}/"
+        found, _ = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor)
+        return found
 
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
             status = self.rest.delete(path, query, not_after=not_after)
         except NotFound:
             return Deletion.UNCERTAIN
-        return {204: Deletion.GONE, 200: Deletion.BINNED}.get(status, Deletion.UNCERTAIN)
+        outcomes = {204: Deletion.GONE, 200: Deletion.BINNED}
+        return outcomes.get(status, Deletion.UNCERTAIN)
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

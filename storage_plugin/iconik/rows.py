@@ -7,10 +7,11 @@ https://app.iconik.io/docs/reference.html
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
+from sys import intern
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import IconikError
@@ -76,7 +77,7 @@ class FileSet(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file's row. There may be very many, so equal values are shared.
+    """A file's row.
 
     What a row says of its format, storage, version and their states may be out of date.
 
@@ -205,26 +206,21 @@ def file_set(row: Row) -> FileSet:
     )
 
 
-def file(row: Row, shared: Callable[[Any], Any]) -> File:
-    """Return a file.
-
-    Args:
-        row: iconik's row.
-        shared: returns the equal value of an earlier row, if there is one, to save memory.
-    """
+def file(row: Row) -> File:
+    """Return a file."""
     original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
     return File(
-        file_set_id=shared(id_of(row, "file_set_id")),
-        format_id=shared(id_or_none(row, "format_id")),
-        storage_id=shared(id_or_none(row, "storage_id")),
-        version_id=shared(id_or_none(row, "version_id")),
-        file_set_status=shared(text_or_none(row, "file_set_status")),
-        format_status=shared(text_or_none(row, "format_status")),
-        folder=shared(text_or_none(row, "directory_path") or ""),
-        name=original_name if name in (None, original_name) else str(name),
+        file_set_id=id_of(row, "file_set_id"),
+        format_id=id_or_none(row, "format_id"),
+        storage_id=id_or_none(row, "storage_id"),
+        version_id=id_or_none(row, "version_id"),
+        file_set_status=text_or_none(row, "file_set_status"),
+        format_status=text_or_none(row, "format_status"),
+        folder=text_or_none(row, "directory_path") or "",
+        name=name or original_name,
         original_name=original_name,
-        type=shared(text_or_none(row, "type")),
-        status=shared(text_or_none(row, "status")),
+        type=text_or_none(row, "type"),
+        status=text_or_none(row, "status"),
         size=number_or_none(row, "size"),
         checksum=text_or_none(row, "checksum"),
     )
@@ -287,9 +283,14 @@ def id_of(row: Row, field: str = "id") -> str:
     Raises:
         IconikError: the field does not contain a UUID.
     """
-    if not is_uuid(row.get(field)):
-        raise lacking(field)
-    return str(row[field]).lower()
+    if is_uuid(row.get(field)):
+        return intern(str(row[field]).lower())
+    raise lacking(field)
+
+
+def id_or_none(row: Row, field: str) -> str | None:
+    """Return an id in lower case, or None if iconik did not send one."""
+    return id_of(row, field) if is_uuid(row.get(field)) else None
 
 
 def text_of(row: Row, field: str) -> str:
@@ -306,12 +307,7 @@ def text_of(row: Row, field: str) -> str:
 def text_or_none(row: Row, field: str) -> str | None:
     """Return a text, or None if iconik did not send one."""
     value = row.get(field)
-    return value if isinstance(value, str) and value else None
-
-
-def id_or_none(row: Row, field: str) -> str | None:
-    """Return an id in lower case, or None if iconik did not send one."""
-    return id_of(row, field) if is_uuid(row.get(field)) else None
+    return intern(value) if isinstance(value, str) and value else None
 
 
 def number_or_none(row: Row, field: str) -> int | None:

@@ -1,116 +1,159 @@
 """Looking at one asset: what iconik states about it, for the rule to judge."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from storage_plugin.errors import OutOfTime, TooManyFiles
-from storage_plugin.iconik.client import Iconik
-from storage_plugin.iconik.rows import File, FileSet, Format
-from storage_plugin.iconik.pages import PAGE
-from storage_plugin.storages import Plan, check_removal
+from storage_plugin.errors import IconikUnavailable, OutOfTime, Stale, TooManyFiles
+from storage_plugin.iconik.client import Iconik, side_by_side
+from storage_plugin.iconik.rows import File, FileSet, Format, Storage
+from storage_plugin.names import visible
+from storage_plugin.removal.shared import Removal
 
 FRESH = 5.0
 """Seconds for which evidence is fresh, counted from just before the first request for it."""
 
 
 class Evidence(NamedTuple):
-    """iconik's statements about one asset.
+    """iconik's statements about one asset, and what a removal wants.
 
     Attributes:
-        doomed: the file sets that are to be deleted if the rule allows it.
-        master_ids: the ids of the storages whose copies count as masters.
-        formats: the formats whose files are to be deleted, by id.
-        file_sets: iconik's own records of the file sets, of all formats and storages.
-        files: the rows of their files, by the id of the file set.
+        storage: the storage to remove from.
+        format_names: the formats to remove.
+        to_bin: whether removed files go to iconik's recycle bin.
+        clicked: when the editor clicked, if the removal has waited since then; see `Removal`.
         asked: the moment before the first request for evidence, in seconds that never go back.
+        file_sets: iconik's own records of the file sets, of all formats and storages, by id.
+        formats: the formats of the asset's current version, by id.
+        files: the rows of the files, by the id of the file set.
+        masters: the storages whose copies count as masters, by id.
     """
 
-    doomed: Sequence[FileSet]
-    master_ids: frozenset[str]
-    formats: Mapping[str, Format]
-    file_sets: Sequence[FileSet]
-    files: Mapping[str, Sequence[File]]
+    storage: Storage
+    format_names: Sequence[str]
+    to_bin: bool
+    clicked: float | None
     asked: float
+    file_sets: Mapping[str, FileSet]
+    formats: Mapping[str, Format] = {}
+    files: Mapping[str, Sequence[File]] = {}
+    masters: Mapping[str, Storage] = {}
 
-    def masters_of(self, doomed: FileSet) -> list[FileSet]:
-        """Return the file sets that could be a complete copy of a doomed one."""
+    @property
+    def present(self) -> list[FileSet]:
+        """The file sets that are on the storage, or may be because iconik does not say where."""
+        places = (self.storage.id, None)
+        return [each for each in self.file_sets.values() if each.storage_id in places]
+
+    @property
+    def doomed(self) -> list[FileSet]:
+        """The file sets that are to be deleted if the rule allows it.
+
+        Those whose format or storage iconik does not state are among them, so that the rule says
+        why they stay. Those of which only the record is left in the recycle bin are not.
+        """
+        spared = ("ARCHIVED", "DELETED") if self.to_bin else ("ARCHIVED",)
+        chosen = {each.id for each in self.formats.values() if each.name in self.format_names}
         return [
             each
-            for each in self.file_sets
-            if each.format_id == doomed.format_id and each.storage_id in self.master_ids
+            for each in self.present
+            if (each.format_id in chosen or each.format_id is None) and each.status not in spared
+            if each.status != "DELETED" or each.file_count or self.files_of(each)
         ]
 
     def files_of(self, file_set: FileSet) -> Sequence[File]:
         """Return the rows of a file set."""
         return self.files.get(file_set.id, ())
 
+    def is_in_bin(self, file_set_id: str) -> bool:
+        """Whether a file set is in iconik's recycle bin."""
+        record = self.file_sets.get(file_set_id)
+        return record is not None and record.status == "DELETED"
 
-def look(iconik: Iconik, asset_id: str, plan: Plan) -> Evidence:
+    def where(self, file_set: FileSet) -> str:
+        """Return a file set in words: its format and its storage."""
+        return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
+
+    def format_of(self, file_set: FileSet) -> str:
+        """Return the name of a file set's format, in words if iconik does not list the format."""
+        of = self.formats.get(str(file_set.format_id))
+        return visible(of.name) if of else "an earlier version"
+
+    def storage_name(self, storage_id: str | None) -> str:
+        """Return the name of one of the storages of the removal."""
+        storages = {self.storage.id: self.storage, **self.masters}
+        of = storages.get(str(storage_id))
+        return visible(of.name or of.id) if of else "a storage"
+
+
+def look(removal: Removal, asset_id: str) -> Evidence:
     """Ask iconik for the evidence that the rule needs, and no more.
 
     Raises:
         AdministratorError: the storages do not allow a removal.
         TooManyFiles: the rows of this asset alone take too long to read.
     """
-    asked = iconik.now()
-    file_sets = iconik.file_sets(asset_id)
-    doomed = [each for each in file_sets if _is_doomed(each, plan)]
-    formats = _formats(iconik, asset_id, plan) if doomed else {}
-    doomed = [each for each in doomed if each.format_id in formats]
-    files = _files(iconik, asset_id, file_sets) if doomed else {}
-    listed, master_ids = check_removal(plan) if doomed else (asked, frozenset())
-    return Evidence(
-        doomed=doomed,
-        master_ids=master_ids,
-        formats=formats,
-        file_sets=file_sets,
-        files=files,
-        asked=min(asked, listed),
+    iconik, settings = removal.iconik, removal.settings
+    evidence = Evidence(
+        storage=removal.storages.storage,
+        format_names=settings.format_names,
+        to_bin=settings.use_recycle_bin,
+        clicked=removal.clicked,
+        asked=iconik.now(),
+        file_sets=_file_sets(iconik, asset_id),
     )
+    if evidence.present:
+        evidence = evidence._replace(formats=_formats(iconik, asset_id))
+    if evidence.doomed:
+        files = _files(removal, asset_id, evidence)
+        listed, masters = removal.masters()
+        asked = min(evidence.asked, listed)
+        evidence = evidence._replace(files=files, masters=masters, asked=asked)
+    return evidence
 
 
-def confirm(iconik: Iconik, asset_id: str, plan: Plan, before: Evidence) -> Evidence | None:
-    """Return stale evidence with many rows of files as fresh, if iconik's records are unchanged.
+def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
+    """Return evidence as fresh if all that iconik stated besides the rows of files is unchanged.
 
-    It may take longer to read many pages of rows than evidence stays fresh, so another look would
-    be stale, too. Unchanged records of the file sets, with their numbers of files, take its place.
+    It may take longer to read and judge many rows than evidence stays fresh. The records of file
+    sets state the number of files and the last change, so rows between equal records are right.
 
-    Returns:
-        None: only another look can renew the evidence.
+    Raises:
+        Stale: something has changed; look again.
     """
-    if sum(map(len, before.files.values())) <= PAGE:
-        return None
-    asked = iconik.now()
-    records = iconik.file_sets(asset_id), _formats(iconik, asset_id, plan)
-    listed, master_ids = check_removal(plan)
-    if (*records, master_ids) != (before.file_sets, before.formats, before.master_ids):
-        return None
-    return before._replace(asked=min(asked, listed))
+    iconik, asked = removal.iconik, removal.iconik.now()
+    asks: tuple[Callable[[], Any], ...] = (
+        lambda: _file_sets(iconik, asset_id),
+        lambda: _formats(iconik, asset_id),
+        removal.masters,
+    )
+    file_sets, formats, (listed, masters) = side_by_side(lambda ask: ask(), asks)
+    if (file_sets, formats, masters) != (evidence.file_sets, evidence.formats, evidence.masters):
+        raise Stale("The asset has changed while its files were compared: try again later.")
+    return evidence._replace(asked=min(asked, listed))
 
 
-def _is_doomed(file_set: FileSet, plan: Plan) -> bool:
-    """Whether a file set is a candidate for the deletion, regardless of its format."""
-    spared = ("ARCHIVED", "DELETED") if plan.use_recycle_bin else ("ARCHIVED",)
-    return file_set.storage_id == plan.storage.id and file_set.status not in spared
+def _file_sets(iconik: Iconik, asset_id: str) -> dict[str, FileSet]:
+    return {each.id: each for each in iconik.file_sets(asset_id)}
 
 
-def _formats(iconik: Iconik, asset_id: str, plan: Plan) -> dict[str, Format]:
-    """Return the formats whose files are to be deleted, by id."""
-    listed = iconik.formats(asset_id)
-    return {each.id: each for each in listed if each.name in plan.format_names}
+def _formats(iconik: Iconik, asset_id: str) -> dict[str, Format]:
+    """Return the formats of an asset that has file sets, by id."""
+    if formats := {each.id: each for each in iconik.formats(asset_id)}:
+        return formats
+    raise IconikUnavailable("iconik lists file sets of the asset, but no formats: try again later.")
 
 
-def _files(iconik: Iconik, asset_id: str, file_sets: Sequence[FileSet]) -> dict[str, list[File]]:
+def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, list[File]]:
     """Return the rows of an asset's files, by the id of the file set."""
-    rows, begun = defaultdict(list), iconik.now()
+    rows, begun = defaultdict(list), removal.iconik.now()
     try:
-        for file in iconik.files(asset_id):
+        for file in removal.iconik.files(asset_id):
             rows[file.file_set_id].append(file)
     except OutOfTime:
-        if iconik.now() - begun < iconik.deadline.seconds / 2:
+        if removal.iconik.now() - begun < removal.settings.timeout / 2:
             raise
-        count = sum(each.file_count or 0 for each in file_sets)
+        count = sum(each.file_count or 0 for each in evidence.file_sets.values())
         raise TooManyFiles(
             f"Comparing {count:,} files takes longer than the function's time limit: use a queue."
         ) from None

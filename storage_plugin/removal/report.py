@@ -1,7 +1,10 @@
-"""The result of a removal: the answer, the log lines, and the sentence for the editor."""
+"""What became of a removal: numbers and reasons, for the answer, the log and the editor."""
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, NamedTuple
 
 from storage_plugin.errors import (
     AdministratorError,
@@ -11,222 +14,269 @@ from storage_plugin.errors import (
     PluginError,
 )
 from storage_plugin.logs import Log
+from storage_plugin.names import visible
 
-NAMED = 3
-"""The number of assets that an answer names; the log names all."""
+NAMED, NAMED_IN_ANSWER = 10, 3
+"""The number of assets that a report names, and those that an answer names; the log names all."""
+
+REPEAT = "Repeat the action."
 
 
-@dataclass
-class Removal:
-    """The result for one asset, or for a collection or saved search that iconik does not know.
+class End(str, Enum):
+    """What became of an asset; the values are the names of the fields of `Report`."""
+
+    REMOVED = "removed"
+    ABSENT = "absent"
+    STAYED = "stayed"
+    WAITING = "waiting"
+    FAILED = "failed"
+    LEFT = "left"
+
+
+class Outcome(NamedTuple):
+    """What became of one asset.
 
     Attributes:
-        object_id: its id.
-        title: its name in iconik; None: unknown.
-        object_type: its `object_type` in iconik's bulk calls.
+        asset_id: its id.
+        end: ABSENT: there was nothing to remove. WAITING: it stays only until its copy on the
+            masters' storage is complete. LEFT: it was not begun or not finished.
         removed: the number of deleted file sets.
-        kept: the reason for each file set that stays.
-        waiting: the reason for each file set that stays only until its copy is complete.
-        error: the error, if one occurred; OutOfTime: the asset is not done.
+        reasons: why file sets stay, or why there was nothing to remove, for editors.
+        error: the error, if it failed or is left.
+        title: its name in iconik; None: unknown.
     """
 
-    object_id: str
-    title: str | None = None
-    object_type: str = "assets"
+    asset_id: str
+    end: End
     removed: int = 0
-    kept: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
+    reasons: tuple[str, ...] = ()
     error: PluginError | None = None
-
-    @property
-    def end(self) -> str:
-        """The result: the name of the field of `Tally` that counts it."""
-        if self.error:
-            return "left" if isinstance(self.error, OutOfTime) else "failed"
-        if self.kept or self.waiting:
-            return "stayed"
-        return "removed" if self.removed else "absent"
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.end in ("removed", "absent")
-
-    @property
-    def reasons(self) -> list[str]:
-        """The reasons why file sets stay, for now or for good."""
-        return self.kept + self.waiting
-
-    @property
-    def reason(self) -> str:
-        """The reasons and the error, for administrators."""
-        reasons = [*self.reasons, str(self.error)] if self.error else self.reasons
-        return "; ".join(reasons).rstrip(".")
+    title: str | None = None
 
     def write_log(self, log: Log) -> None:
         """Log an asset that stayed or failed."""
-        text = f"{self.object_id}: {self.reason}"
-        if self.reasons:
-            severity = "WARNING" if self.kept else "INFO"
-            log.write(severity, f"Kept {text}.", kept=self.object_id)
-        if self.error and self.end == "failed":
-            log.write("ERROR", f"Failed {text}. {self.error.detail}", failed=self.object_id)
+        text = f"{self.asset_id}: {'; '.join(self.reasons)}"
+        if self.end in (End.STAYED, End.WAITING):
+            severity = "WARNING" if self.end is End.STAYED else "INFO"
+            log.write(severity, f"Kept {text}.", kept=self.asset_id)
+        if self.end is End.FAILED and self.error:
+            text = f"Failed {self.asset_id}: {self.error} {self.error.detail}".rstrip()
+            log.write("ERROR", text, failed=self.asset_id)
+
+
+class Note(NamedTuple):
+    """Why an asset stayed or failed, for editors."""
+
+    asset_id: str
+    title: str | None
+    reason: str
+
+
+NUMBERS = (*(end.value for end in End), "file_sets", "unknown", "missing", "notable")
+"""The names of the fields of `Report` that are numbers."""
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Numbers of assets. Each asset counts once, except that `stayed` includes `waiting`.
+class Report:
+    """The result of a removal, or of one of its rounds. The reports of rounds can be added.
 
     Attributes:
-        removed: assets whose files were all deleted.
-        absent: assets with nothing on the storage.
-        stayed: assets with file sets that stay.
-        waiting: assets with file sets that stay only until their copies are complete.
-        failed: assets for which an error occurred.
-        left: assets that were not begun or not finished.
+        storage_name: the storage that files are removed from.
+        removed: the number of assets whose files are all deleted.
+        absent: those with nothing to remove.
+        stayed: those with file sets that stay.
+        waiting: those with file sets that stay until their copies are complete.
+        failed: those for which an error occurred.
+        left: those that were not begun or not finished.
+        file_sets: the number of deleted file sets.
+        unknown: the number of selected collections and saved searches that iconik does not know.
+        missing: the number of selected objects that iconik counts and does not list.
+        notes: the first assets that failed or stayed, or had nothing to remove for a reason.
+        notable: the number of all of those.
+        next_steps: what the editor can do, as sentences.
+        cause: the error that most needs action, in this round; None: there was none.
     """
 
+    storage_name: str
     removed: int = 0
     absent: int = 0
     stayed: int = 0
     waiting: int = 0
     failed: int = 0
     left: int = 0
+    file_sets: int = 0
+    unknown: int = 0
+    missing: int = 0
+    notes: tuple[Note, ...] = ()
+    notable: int = 0
+    next_steps: tuple[str, ...] = ()
+    cause: PluginError | None = None
 
     @classmethod
-    def of(cls, removals: Sequence[Removal]) -> "Tally":
-        """Count the results of removals."""
-        ends = [removal.end for removal in removals]
-        waiting = sum(bool(removal.waiting) for removal in removals)
-        kinds = ("removed", "absent", "stayed", "failed", "left")
-        return cls(waiting=waiting, **{kind: ends.count(kind) for kind in kinds})
+    def of(
+        cls,
+        outcomes: Sequence[Outcome],
+        storage_name: str,
+        *,
+        unknown: int = 0,
+        missing: int = 0,
+        reference: str = "",
+    ) -> "Report":
+        """Return the report on some assets.
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+        Args:
+            outcomes: what became of the assets.
+            storage_name: the storage that files are removed from.
+            unknown: see `Report`.
+            missing: see `Report`.
+            reference: the log's reference, by which the administrator finds an error.
+        """
+        ends = Counter(each.end.value for each in outcomes)
+        failed = [each for each in outcomes if each.end is End.FAILED]
+        notable = failed + [each for each in outcomes if each.reasons]
+        errors = [each.error for each in failed if each.error]
+        steps = [f"{error.for_editor(reference)}." for error in errors]
+        left = [each.error for each in outcomes if each.end is End.LEFT and each.error]
+        return cls(
+            storage_name,
+            **ends,
+            file_sets=sum(each.removed for each in outcomes),
+            unknown=unknown,
+            missing=missing,
+            notes=tuple(_note(each) for each in notable[:NAMED]),
+            notable=len(notable),
+            next_steps=tuple(dict.fromkeys([*steps, REPEAT] if ends["left"] else steps)),
+            cause=min([*errors, *left], key=_gravity, default=None),
+        )
 
-    @property
-    def done(self) -> int:
-        """The number of assets with nothing left to do."""
-        return self.removed + self.absent
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "Report":
+        """Return the report that `to_json` has returned as a JSON object.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            report = cls(**{**row, "notes": tuple(Note(*note) for note in row["notes"])})
+            report = replace(report, next_steps=tuple(row["next_steps"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError("It is no report.") from error
+        numbers = [getattr(report, name) for name in NUMBERS]
+        texts = [report.storage_name, *report.next_steps]
+        texts += [text for note in report.notes for text in note if text is not None]
+        if any(type(each) is not int or each < 0 for each in numbers):
+            raise ValueError("A number of a report is none.")
+        if report.cause or not all(isinstance(each, str) for each in texts):
+            raise ValueError("A text of a report is none.")
+        return report
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object, without the cause, which is of this round."""
+        names = ("storage_name", *NUMBERS, "notes", "next_steps")
+        return {name: getattr(self, name) for name in names}
+
+    def __add__(self, other: "Report") -> "Report":
+        """Return the report on the assets of this round and of a later one."""
+        return replace(
+            other,
+            **{name: getattr(self, name) + getattr(other, name) for name in NUMBERS},
+            notes=(self.notes + other.notes)[:NAMED],
+            next_steps=tuple(dict.fromkeys(self.next_steps + other.next_steps)),
+        )
 
     @property
     def total(self) -> int:
         """The number of all assets."""
-        return self.done + self.stayed + self.failed + self.left
+        return sum(int(getattr(self, end.value)) for end in End)
 
-    def status(self, halt: str) -> str:
-        """Return the result of a removal as a status of iconik's jobs.
+    def status(self, *, halted: bool = False) -> str:
+        """Return the result as a status of iconik's jobs.
 
         Args:
-            halt: `Aborted` or `Paused` if an editor did that; empty: neither.
+            halted: whether an editor halted the removal.
         """
-        if halt == "Aborted" and (self.left or self.waiting):
+        if halted and (self.left or self.waiting):
             return "ABORTED"
         if self.failed or self.left:
             return "FAILED"
-        return "FINISHED_WITH_WARNING" if self.stayed else "FINISHED"
+        is_idle = self.notable and not self.removed
+        is_partial = self.stayed or self.waiting or self.unknown or self.missing
+        return "FINISHED_WITH_WARNING" if is_idle or is_partial else "FINISHED"
 
-    def sentence(self, storage_name: str, halt: str) -> str:
-        """Return the numbers as a sentence for editors.
+    def sentence(self) -> str:
+        """Return the numbers, for editors."""
+        sentences = [self._numbers()] if self.total or not self.unknown else []
+        if self.unknown:
+            containers = "selected collections and saved searches"
+            sentences.append(f"iconik does not know {self.unknown:,} of the {containers}.")
+        if self.missing:
+            objects = count(self.missing, "selected object")
+            sentences.append(f"iconik does not list {objects} that it counts.")
+        return " ".join(sentences)
+
+    def message(self, titles: Mapping[str, str] | None = None) -> str:
+        """Return the numbers, the reasons and the next step, for editors.
 
         Args:
-            storage_name: the storage that files are removed from.
-            halt: `Aborted` or `Paused` if an editor did that; empty: neither.
+            titles: the titles of assets by id, as far as the notes lack them.
         """
-        ends = {
-            f"removed from {storage_name}": self.removed,
-            "stayed" if self.removed else f"stayed on {storage_name}": self.stayed,
-            "failed": self.failed,
-            "not done yet": self.left,
-            "had nothing there": self.absent,
-        }
-        if self.absent == self.total:
-            return f"Nothing was on {storage_name}."
-        parts = [f"{number:,} {end}" for end, number in ends.items() if number]
-        first, _, rest = ", ".join(parts).partition(" ")
-        sentence = f"{first} of {count(self.total, 'asset')} {rest}."
-        return f"{halt}: {sentence}" if halt and self.left else sentence
-
-
-NO_ASSETS = Tally()
-
-
-@dataclass(frozen=True)
-class Report:
-    """The result of a whole removal.
-
-    Attributes:
-        removals: one for each asset.
-        storage_name: the storage that files are removed from.
-        before: the assets that an earlier part of the removal finished.
-        halt: `Aborted` or `Paused` if an editor did that; empty: neither.
-        failure: the error that prevented the whole removal; None: there was none.
-    """
-
-    removals: Sequence[Removal] = ()
-    storage_name: str = ""
-    before: Tally = NO_ASSETS
-    halt: str = ""
-    failure: PluginError | None = None
-
-    @property
-    def tally(self) -> Tally:
-        """The results of all assets, including those that were finished before."""
-        return self.before + Tally.of(self.removals)
-
-    @property
-    def finished(self) -> "Report":
-        """The report on only the assets with nothing left to do."""
-        return replace(self, removals=[removal for removal in self.removals if removal.is_done])
-
-    @property
-    def notable(self) -> list[Removal]:
-        """The assets to name: first those that failed, then those that stayed."""
-        failed = [removal for removal in self.removals if removal.end == "failed"]
-        return failed + [each for each in self.removals if each.reasons and each not in failed]
-
-    @property
-    def error(self) -> PluginError | None:
-        """The error to answer with, the one that most needs action; None: all went well."""
-        if self.failure or self.tally.status(self.halt) != "FAILED":
-            return self.failure
-        kind = _gravest([removal.error for removal in self.removals if removal.error])
-        return kind(self.text() + (" Repeat the action." if kind.can_retry else ""))
-
-    @property
-    def can_retry(self) -> bool:
-        """Whether the same removal may succeed later."""
-        return self.error is not None and self.error.can_retry
+        known = titles or {}
+        notes = [
+            f"{visible(title or known.get(asset_id, asset_id))}: {reason}"
+            for asset_id, title, reason in self.notes
+        ]
+        return " ".join([self.sentence(), *self._listing(notes), *self.next_steps])
 
     def text(self) -> str:
-        """Return the result as text, with the ids of the first notable assets."""
-        sentence, notable = self.tally.sentence(self.storage_name, self.halt), self.notable
-        shown = [f"{removal.object_id}: {removal.reason}" for removal in notable[:NAMED]]
-        return f"{sentence} {listing(shown, len(notable))}".rstrip()
+        """Return the result for the administrator: ids instead of titles, and the cause."""
+        notes = [f"{note.asset_id}: {note.reason}" for note in self.notes[:NAMED_IN_ANSWER]]
+        causes = [str(self.cause)] if self.cause else []
+        return " ".join([self.sentence(), *self._listing(notes), *causes])
+
+    def error(self) -> PluginError | None:
+        """Return the error to answer with; None: all went well in this round."""
+        if self.cause is None:
+            return None
+        kinds = (OutOfTime, IconikUnavailable, IconikError)
+        kind = (
+            type(self.cause)
+            if isinstance(self.cause, AdministratorError)
+            else kinds[_gravity(self.cause) - 1]
+        )
+        return kind(self.text())
 
     def answer(self) -> str:
-        """Return the answer to the removal.
+        """Return the answer to a removal without an error."""
+        is_ok = self.status() == "FINISHED" and not self.notes
+        return "OK" if is_ok else f"OK: {self.text()}"
 
-        Raises:
-            PluginError: some assets failed or are left.
-        """
-        if self.error:
-            raise self.error
-        return "OK" if self.tally.status(self.halt) == "FINISHED" else f"OK: {self.text()}"
+    def figures(self) -> dict[str, int]:
+        """Return the numbers for the log."""
+        return {"assets": self.total, **{name: getattr(self, name) for name in NUMBERS}}
 
-    def write_log(self, log: Log) -> None:
-        """Log each asset that stayed or failed, and add the numbers to the log's figures."""
-        for removal in self.removals:
-            removal.write_log(log)
-        tally = Tally.of(self.removals)
-        log.figures.update(
-            assets=len(self.removals),
-            file_sets_removed=sum(removal.removed for removal in self.removals),
-            kept=sum(bool(removal.reasons) for removal in self.removals),
-            failed=tally.failed,
-            left=tally.left,
-            waiting=tally.waiting,
-        )
+    def _numbers(self) -> str:
+        name = visible(self.storage_name)
+        if not self.total:
+            return "The selection contains no assets."
+        if self.absent == self.total:
+            what = "Nothing to remove" if self.notable else "Nothing"
+            return f"{what} was on {name}."
+        ends = {
+            f"removed from {name}": self.removed,
+            "stayed" if self.removed else f"stayed on {name}": self.stayed,
+            "waits for its copy" if self.waiting == 1 else "wait for their copies": self.waiting,
+            "failed": self.failed,
+            "not done yet": self.left,
+            "had nothing to remove": self.absent,
+        }
+        parts = [f"{number:,} {end}" for end, number in ends.items() if number]
+        first, _, rest = ", ".join(parts).partition(" ")
+        return f"{first} of {count(self.total, 'asset')} {rest}."
+
+    def _listing(self, shown: Sequence[str]) -> list[str]:
+        """Return a sentence of the notes that are shown, and how many are not."""
+        more = [f"and {self.notable - len(shown):,} more"] if self.notable > len(shown) else []
+        return [f"{'; '.join([*shown, *more])}."] if shown else []
 
 
 def count(number: int, what: str) -> str:
@@ -234,17 +284,15 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def listing(shown: Sequence[str], total: int) -> str:
-    """Return a sentence of the items that are shown, and how many are not; empty: no items."""
-    more = [f"and {total - len(shown)} more"] if total > len(shown) else []
-    return f"{'; '.join([*shown, *more])}." if shown else ""
+def _note(outcome: Outcome) -> Note:
+    reasons = [*outcome.reasons, *(["it failed"] if outcome.end is End.FAILED else [])]
+    return Note(outcome.asset_id, outcome.title, "; ".join(reasons))
 
 
-def _gravest(errors: Sequence[PluginError]) -> type[PluginError]:
-    """Return the kind of error that most needs action."""
-    for error in errors:
-        if isinstance(error, AdministratorError):
-            return type(error)
-    if any(isinstance(error, OutOfTime) for error in errors):
-        return OutOfTime
-    return IconikUnavailable if any(error.can_retry for error in errors) else IconikError
+def _gravity(error: PluginError) -> int:
+    """Return how much an error needs action; 0: most."""
+    if isinstance(error, AdministratorError):
+        return 0
+    if isinstance(error, OutOfTime):
+        return 1
+    return 2 if error.can_retry else 3

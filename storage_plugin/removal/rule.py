@@ -1,177 +1,215 @@
-"""The rule that decides whether a file set may be deleted. Evidence in, reasons out; no I/O.
+"""The rule that decides whether a file set may be deleted. Evidence in, verdicts out; no I/O.
 
-A file set may go only if a storage for masters has a complete copy of it. When in doubt, it stays.
-Editors read the reasons, so each reason names the difference.
+A file set may go only if a storage for masters has a complete copy of it, and if nothing that stays
+needs its files. When in doubt, it stays. Editors read the reasons, so each reason is a sentence.
 """
 
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum
+from typing import NamedTuple
 
+from storage_plugin.iconik.rows import FileSet
+from storage_plugin.names import visible
+from storage_plugin.removal import places
+from storage_plugin.removal.comparison import (
+    OF_NOTHING,
+    UNFINISHED,
+    Pair,
+    first_difference,
+    needed,
+)
 from storage_plugin.removal.evidence import Evidence
-from storage_plugin.iconik.rows import Claim, File, FileSet, Format
 
 REMOVABLE = ("ACTIVE", "DELETED")
 """States of a file set that may be deleted. DELETED: it is in the recycle bin, to be purged."""
 
-UNFINISHED = ("OPEN", "GROWING", "AWAITED")
-"""States of a file that is still being written.
+STATES = {"ARCHIVED": "archived", "DELETED": "in the recycle bin"}
+"""States of a file set that is not on its storage, in words."""
 
-https://app.iconik.io/help/pages/entities/files
-"""
-
-
-def judge(evidence: Evidence) -> Iterator[tuple[FileSet, str | None]]:
-    """Yield each file set to be deleted, with the reason to keep it; None: it may go."""
-    for doomed in evidence.doomed:
-        yield doomed, _why_keep(doomed, evidence)
+CLOCKS = 5.0
+"""Seconds by which the clocks of iconik and Google may differ."""
 
 
-def why_untouchable(file_set: FileSet, evidence: Evidence) -> str | None:
-    """Return why a file set may be neither deleted nor copied; None: it may."""
+class Kind(Enum):
+    """The kinds of verdicts on a file set."""
+
+    GOES = "It may be deleted."
+    STAYS = "It stays."
+    NOT_YET = "It stays until its master is complete."
+
+
+class Verdict(NamedTuple):
+    """A verdict, with the reason for editors if the file set stays."""
+
+    kind: Kind
+    reason: str = ""
+
+
+def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
+    """Return the verdict on each file set that is to be deleted."""
+    doomed = evidence.doomed
+    doubtful = {id: places.doubtful(evidence, id) for id in evidence.masters}
+    verdicts = {each.id: _verdict(each, evidence, doubtful) for each in doomed}
+    # What shares a place with a file set that stays must stay, too, and so on.
+    owned = places.by_file_set(evidence)
+    while True:
+        going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
+        staying = {id: owned[id] for id in owned.keys() - going}
+        reasons = {id: places.need(evidence, id, staying) for id in going}
+        kept = {id: Verdict(Kind.STAYS, reason) for id, reason in reasons.items() if reason}
+        if not kept:
+            return [(each, verdicts[each.id]) for each in doomed]
+        verdicts |= kept
+
+
+def is_whole(file_set: FileSet, evidence: Evidence) -> bool:
+    """Whether iconik can make a complete copy of a file set, asked for by the format's name.
+
+    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file
+    may be incomplete.
+    """
+    if file_set.status != "ACTIVE" or any(_obstacles(file_set, evidence)):
+        return False
+    name = evidence.format_of(file_set)
+    alike = [each.id for each in evidence.formats.values() if each.name == name]
+    return [each.format_id for each in evidence.doomed if each.format_id in alike] == alike and all(
+        file.status == "CLOSED" and (file.size or file.checksum in OF_NOTHING)
+        for file in needed(evidence.files_of(file_set))
+    )
+
+
+def why_nothing(evidence: Evidence) -> list[str]:
+    """Return why nothing is to be deleted although the storage has file sets of the asset."""
+    others = {evidence.format_of(each) for each in evidence.present if each.status not in STATES}
+    reasons = [
+        f"{evidence.format_of(each)} is {STATES[each.status]}"
+        for each in evidence.present
+        if each.status in STATES and (each.status == "ARCHIVED" or each.file_count)
+    ]
+    if others:
+        names, verb = " and ".join(sorted(others)), "are" if len(others) > 1 else "is"
+        here = evidence.storage_name(evidence.storage.id)
+        reasons.append(f"only {names} {verb} on {here}, which this action does not remove")
+    return list(dict.fromkeys(reasons))
+
+
+def _verdict(
+    doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Collection[str]]
+) -> Verdict:
+    """Return the verdict on a file set without regard to others on the storage."""
+    for reason in _obstacles(doomed, evidence):
+        return Verdict(Kind.STAYS, reason)
+    verdicts = [
+        next(_flaws(each, doomed, evidence, doubtful[str(each.storage_id)]), Verdict(Kind.GOES))
+        for each in evidence.file_sets.values()
+        if each.format_id == doomed.format_id and each.storage_id in evidence.masters
+    ]
+    kinds = {each.kind for each in verdicts}
+    if Kind.GOES in kinds:
+        return Verdict(Kind.GOES)
+    names = " or ".join(map(evidence.storage_name, evidence.masters))
+    reason = "; ".join(dict.fromkeys(each.reason for each in verdicts))
+    reason = reason or f"{evidence.format_of(doomed)} has no copy on {names}"
+    return Verdict(Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS, reason)
+
+
+def _obstacles(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield why a file set on the storage may be neither deleted nor copied."""
+    here, where = evidence.storage_name(evidence.storage.id), evidence.where(file_set)
+    if file_set.format_id is None:
+        yield f"iconik does not say of which format a file set on {here} is"
+        return
+    if file_set.storage_id is None:
+        name = evidence.format_of(file_set)
+        yield f"iconik does not say on which storage a file set of {name} is"
+    if evidence.clicked is not None:
+        created = evidence.clicked if file_set.created is None else file_set.created
+        if created >= evidence.clicked - CLOCKS:
+            yield f"{where} was added again after the click"
     if file_set.status not in REMOVABLE:
-        return f"iconik's record of it is {file_set.status or 'without a status'}"
+        yield f"iconik's record of {where} is {_state(file_set.status)}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
     if (status := evidence.formats[file_set.format_id].status) not in ("ACTIVE", None):
-        return f"the format is {status}"
-    return _flaw(file_set, evidence)
+        yield f"the format {evidence.format_of(file_set)} is {status}"
+    yield from _contradictions(file_set, evidence)
+    yield from _gaps(file_set, evidence)
 
 
-def _why_keep(doomed: FileSet, evidence: Evidence) -> str | None:
-    if reason := why_untouchable(doomed, evidence):
-        return reason
-    if shared := _shared_path(doomed, evidence):
-        return f"{shared} also belongs to another file set on the storage"
-    reasons = [_why_no_copy(master, doomed, evidence) for master in evidence.masters_of(doomed)]
-    if None in reasons:
-        return None
-    return "; ".join(dict.fromkeys(filter(None, reasons))) or "it has no master"
+def _flaws(
+    master: FileSet, doomed: FileSet, evidence: Evidence, doubtful: Collection[str]
+) -> Iterator[Verdict]:
+    """Yield why a file set is no complete copy of a doomed one.
 
-
-def _why_no_copy(master: FileSet, doomed: FileSet, evidence: Evidence) -> str | None:
-    """Return why a file set is not a complete copy of a doomed one; None: it is."""
+    Args:
+        master: the possible copy, on a storage for masters.
+        doomed: the file set to be deleted.
+        evidence: the evidence.
+        doubtful: the places on the masters' storage that have several files.
+    """
+    where = evidence.where(master)
     if master.status != "ACTIVE":
-        return f"iconik's record of its master is {master.status or 'without a status'}"
-    if flaw := _flaw(master, evidence):
-        return f"{flaw} for its master"
-    if len(versions := _versions(master, evidence) | _versions(doomed, evidence)) > 1:
-        return f"its master is of another version: {' and '.join(sorted(versions))}"
-    copies = [file for file in evidence.files_of(master) if file.type != "DIRECTORY"]
+        yield Verdict(Kind.STAYS, f"iconik's record of {where} is {_state(master.status)}")
+    for reason in _contradictions(master, evidence):
+        yield Verdict(Kind.STAYS, reason)
+    for reason in _gaps(master, evidence):
+        yield Verdict(Kind.NOT_YET, reason)
+    if len(_versions(master, evidence) | _versions(doomed, evidence)) > 1:
+        yield Verdict(Kind.STAYS, f"{where} is of another version")
+    files, copies = needed(evidence.files_of(doomed)), needed(evidence.files_of(master))
+    here, there = evidence.storage_name(doomed.storage_id), evidence.storage_name(master.storage_id)
     for copy in copies:
-        if copy.status != "CLOSED":
-            return f"its master {copy.original_name} is {copy.status or 'without a status'}"
-    return _first_difference(evidence.files_of(doomed), copies)
+        name = visible(copy.original_name)
+        if copy.status in UNFINISHED:
+            reason = f"{name} {UNFINISHED[copy.status]} on {there} ({copy.status})"
+            yield Verdict(Kind.NOT_YET, reason)
+        elif copy.status not in ("CLOSED", "REDISCOVERED"):
+            yield Verdict(Kind.STAYS, f"{name} on {there} is {_state(copy.status)}")
+        elif doubtful and places.of(copy) in doubtful:
+            reason = f"{name} and another file have one place on {there}, so one of them is lost"
+            yield Verdict(Kind.STAYS, reason)
+    has_bytes = any(file.size for file in files)
+    pair = Pair(evidence.format_of(doomed), here, there, has_bytes)
+    if difference := first_difference(files, copies, pair):
+        yield Verdict(Kind.STAYS, difference)
 
 
-def _flaw(file_set: FileSet, evidence: Evidence) -> str | None:
-    """Return why iconik's record and rows of a file set are unreliable; None: they are not."""
-    files, count = evidence.files_of(file_set), file_set.file_count
-    for claim in {file.claim for file in files}:
-        if contradiction := _contradiction(file_set, evidence.formats[file_set.format_id], claim):
-            return contradiction
-    # iconik does not document how it counts, so more rows than it counts are not a flaw.
+def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how the rows of files contradict iconik's own records."""
+    active = {"ACTIVE", None}
+    expected = {
+        "format_id": {file_set.format_id, None},
+        "storage_id": {file_set.storage_id, None},
+        "format_status": active,
+        # The rows of a file set that was deleted just now may be out of date.
+        "file_set_status": active if file_set.status == "ACTIVE" else active | {file_set.status},
+    }
+    for field, values in expected.items():
+        said = {getattr(file, field) for file in evidence.files_of(file_set)}
+        for wrong in said - values:
+            where = evidence.where(file_set)
+            yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
+
+
+def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how iconik's list of the files is incomplete."""
+    files, where = evidence.files_of(file_set), evidence.where(file_set)
+    count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
+    # iconik does not document how it counts, so more files than it counts are no gap.
+    if count is not None and listed < count:
+        yield f"iconik lists {listed:,} of the {count:,} files of {where}"
+    if not needed(files):
+        yield f"iconik lists no files of {where}: rescan its folder in iconik"
     if count is None and file_set.type == "MANY_FILES":
-        return f"iconik lists {len(files)} files but no total"
-    if len(files) < (count or 0):
-        return f"iconik lists {len(files)} of {count} files"
-    if all(file.type == "DIRECTORY" for file in files):
-        return "iconik lists no files"
-    return None
+        yield f"iconik does not say how many files {where} has"
 
 
 def _versions(file_set: FileSet, evidence: Evidence) -> set[str]:
     """Return all versions that iconik names for a file set."""
-    claimed = {file.claim.version_id for file in evidence.files_of(file_set)}
-    of = evidence.formats[file_set.format_id]
-    return {each for each in (*claimed, file_set.version_id, of.version_id) if each}
+    named = {file.version_id for file in evidence.files_of(file_set)}
+    named |= {file_set.version_id, evidence.formats[str(file_set.format_id)].version_id}
+    return {each for each in named if each}
 
 
-def _contradiction(file_set: FileSet, of: Format, claim: Claim) -> str | None:
-    """Return how a row of a file contradicts iconik's own records; None: it does not."""
-    said = {
-        "format": (claim.format_id, file_set.format_id),
-        "storage": (claim.storage_id, file_set.storage_id),
-        "state of the format": (claim.format_status, of.status),
-    }
-    if file_set.status == "ACTIVE":  # The rows of a file set deleted just now may be out of date.
-        said["state"] = (claim.file_set_status, file_set.status)
-    for what, (row, record) in said.items():
-        if None not in (row, record) and row != record:
-            return f"iconik's record and files disagree on the {what} ({record}, {row})"
-    if claim.format_status not in ("ACTIVE", None):
-        return f"the format is {claim.format_status}"
-    return None
-
-
-def _shared_path(doomed: FileSet, evidence: Evidence) -> str | None:
-    """Return a file that another file set on the storage also has: a deletion would affect both.
-
-    File sets in the recycle bin do not count, because they have nothing to lose.
-    """
-    spared = {each.id for each in evidence.file_sets if each.status == "DELETED"} | {doomed.id}
-    records = {each.id: each.storage_id for each in evidence.file_sets}
-    others = {
-        _path(file)
-        for file_set_id in evidence.files.keys() - spared
-        for file in evidence.files[file_set_id]
-        if doomed.storage_id in (file.claim.storage_id, records.get(file_set_id))
-    }
-    shared = [file.original_name for file in evidence.files_of(doomed) if _path(file) in others]
-    return shared[0] if shared else None
-
-
-def _first_difference(files: Iterable[File], copies: Iterable[File]) -> str | None:
-    """Return the first file that has no copy of its own, as a reason; None: each file has one."""
-    spare = defaultdict(list)
-    for copy in copies:
-        spare[_normal(copy.original_name), copy.type].append(copy)
-    # The files with the fewest possible copies choose first.
-    wanted = [file for file in files if file.type != "DIRECTORY"]
-    for file in sorted(wanted, key=lambda file: (file.status in UNFINISHED, not file.checksum)):
-        twins = spare[_normal(file.original_name), file.type]
-        if not twins:
-            return f"its master has no {file.original_name}"
-        fitting = [twin for twin in twins if _difference(file, twin) is None]
-        if not fitting:
-            return _difference(file, twins[0])
-        twins.remove(max(fitting, key=lambda twin: twin.checksum == file.checksum))
-    return None
-
-
-def _difference(file: File, twin: File) -> str | None:
-    """Return how a file differs from its master; None: nothing would be lost."""
-    if file.status == "AWAITED" and not file.size:
-        return None  # Nothing has been written yet.
-    if difference := _size_difference(file, twin):
-        return difference
-    if _differ(file.checksum, twin.checksum):
-        return f"{file.original_name} and its master have different checksums"
-    return None
-
-
-def _size_difference(file: File, twin: File) -> str | None:
-    name = file.original_name
-    if not (file.size and twin.size):
-        return f"iconik does not know the size of {name if twin.size else f'its master {name}'}"
-    sizes = f"{file.size:,} and {twin.size:,} bytes"
-    if file.status in UNFINISHED and file.size > twin.size:
-        return f"{name} is {file.status} and larger than its master: {sizes}"
-    if file.status not in UNFINISHED and file.size != twin.size:
-        return f"{name} differs from its master in size: {sizes}"
-    return None
-
-
-def _differ(one: str | None, other: str | None) -> bool:
-    """Whether two checksums of the same kind, that is, of the same length, differ."""
-    kinds = len(one or ""), len(other or "")
-    return kinds[0] == kinds[1] and (one or "").lower() != (other or "").lower()
-
-
-def _normal(name: str) -> str:
-    """Return a name in a form that does not depend on macOS or Linux."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _path(file: File) -> tuple[str, str]:
-    return _normal(file.folder).strip("/"), _normal(file.name)
+def _state(status: str | None) -> str:
+    return status or "without a status"

@@ -1,45 +1,54 @@
 """The assets of a selection, including those in collections and saved searches."""
 
 import functools
+from typing import NamedTuple
 
 from storage_plugin.errors import NotFound
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.rows import Item
-from storage_plugin.removal.report import Removal
+from storage_plugin.iconik.rows import Contents
 from storage_plugin.webhook import Selection
 
 CONTAINERS = ("collections", "saved_searches")
 """The objects that contain assets, by the `object_type` of iconik's bulk calls."""
 
 
-def find_assets(
-    iconik: Iconik, selection: Selection
-) -> tuple[dict[str, str | None], list[Removal]]:
-    """Return the selected assets with their titles, and the objects that iconik does not know.
+class Found(NamedTuple):
+    """What a selection contains.
 
-    Collections are walked level by level. A collection that contains itself is walked once.
+    Attributes:
+        assets: the titles of the assets, by id; None: iconik did not send the title.
+        unknown: the type and id of each collection and saved search that iconik does not know.
+        missing: the number of objects that iconik counts in them and does not send.
     """
+
+    assets: dict[str, str | None]
+    unknown: list[tuple[str, str]]
+    missing: int
+
+
+def find_assets(iconik: Iconik, selection: Selection) -> Found:
+    """Find the assets level by level. A collection that contains itself is read once."""
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
-    unknown: list[Removal] = []
-    walked: set[tuple[str, str]] = set()
+    unknown: list[tuple[str, str]] = []
+    read, missing = set(), 0
     level = selection.objects()
-    while level := [each for each in level if each[0] in CONTAINERS and each not in walked]:
-        walked.update(level)
-        items: list[Item] = []
-        for contents, missing in side_by_side(functools.partial(_contents, iconik), level):
-            items += contents
-            unknown += missing
+    while level := [each for each in level if each[0] in CONTAINERS and each not in read]:
+        read.update(level)
+        found = side_by_side(functools.partial(_contents, iconik), level)
+        unknown += [each for each, contents in zip(level, found, strict=True) if contents is None]
+        missing += sum(contents.missing for contents in found if contents)
+        items = [item for contents in found if contents for item in contents.items]
         assets.update((item.id, item.title) for item in items if item.type == "assets")
         level = list(dict.fromkeys((item.type, item.id) for item in items))
-    return assets, unknown
+    return Found(assets, unknown, missing)
 
 
-def _contents(iconik: Iconik, container: tuple[str, str]) -> tuple[list[Item], list[Removal]]:
-    """Return the contents of a collection or saved search, and a result if iconik lacks it."""
+def _contents(iconik: Iconik, container: tuple[str, str]) -> Contents | None:
+    """Return what is in a collection or saved search; None: iconik does not know it."""
     object_type, id = container
     try:
         if object_type == "saved_searches":
-            return iconik.saved_search_results(id), []
-        return iconik.collection_contents(id), []
+            return iconik.saved_search_results(id)
+        return iconik.collection_contents(id)
     except NotFound:
-        return [], [Removal(id, object_type=object_type, kept=["iconik does not know it"])]
+        return None

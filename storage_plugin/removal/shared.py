@@ -1,0 +1,88 @@
+"""What the assets of one removal share: the storages, and answers of iconik's for some seconds."""
+
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from storage_plugin.errors import PluginError
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import Storage
+from storage_plugin.settings import Settings
+from storage_plugin.storages import Storages, check_removal
+
+SHARED = 1.0
+"""Seconds for which assets share a list of storages: a part of those for which it is evidence."""
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """An answer of iconik's that threads share for some seconds.
+
+    Args:
+        ask: asks iconik.
+        seconds: for which an answer is shared, from just before it is asked for.
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(self, ask: Callable[[], T], seconds: float, clock: Callable[[], float]) -> None:
+        self._ask, self._seconds, self._clock = ask, seconds, clock
+        self._lock = threading.Lock()
+        self._asked, self._answer = -math.inf, Future[T]()
+
+    def read(self) -> tuple[float, T]:
+        """Return when iconik was asked, and the answer, for which other threads may have asked."""
+        with self._lock:
+            is_first = self._clock() - self._asked >= self._seconds
+            if is_first:
+                self._asked, self._answer = self._clock(), Future()
+            asked, answer = self._asked, self._answer
+        if is_first:
+            try:
+                answer.set_result(self._ask())
+            except PluginError as error:
+                answer.set_exception(error)
+                self._asked = -math.inf  # The next thread asks again.
+        return asked, answer.result()
+
+
+class Removal:
+    """One removal: what its assets have in common. Its threads share this object.
+
+    Args:
+        iconik: a client.
+        storages: the storage to remove from, and those with the masters.
+        settings: the formats to remove, and whether the recycle bin is used.
+        clicked: when the editor clicked, in seconds since 1970, if the removal has waited since
+            then; what was added to the storage later stays. None: it has not waited.
+
+    Attributes:
+        arriving: the assets that iconik is copying to the storage. The list may lack some.
+    """
+
+    def __init__(
+        self,
+        iconik: Iconik,
+        storages: Storages,
+        settings: Settings,
+        clicked: float | None = None,
+    ) -> None:
+        self.iconik, self.storages, self.settings = iconik, storages, settings
+        self.clicked = clicked
+        self.arriving = Shared(self._list_arriving, math.inf, iconik.now)
+        self._listed = Shared(iconik.storages, SHARED, iconik.now)
+
+    def masters(self) -> tuple[float, dict[str, Storage]]:
+        """Return when iconik was asked for the storages, and those whose copies count, by id.
+
+        Raises:
+            AdministratorError: the storages do not allow a removal.
+        """
+        asked, listed = self._listed.read()
+        return asked, check_removal(self.storages, listed)
+
+    def _list_arriving(self) -> frozenset[str | None]:
+        transfers = self.iconik.transfers_to(self.storages.storage.id)
+        return frozenset(each.asset_id for each in transfers)
