@@ -116,17 +116,19 @@ def test_headers_of_a_queue_prove_nothing(queued: QueuedStage, authorization: st
 
 
 def test_only_the_queue_has_certificates_fetched(fresh: QueuedStage) -> None:
-    """Other tokens are refused without asking Google; bad certificates make the queue wait."""
+    """Other tokens are refused without asking Google; without certificates, the queue waits."""
     fresh.post("/add", asset_ids=fresh.assets(1))
     nested = base64.urlsafe_b64encode(b"[" * 2500).decode()
     for stranger in (Key().token("https://elsewhere.example"), f"{nested}.e30.e30", "x" * 5000):
         assert deliver_as_stranger(fresh, f"Bearer {stranger}") == 401
     assert fresh.tasks.fetches == 0
 
-    fresh.tasks.key.certificate = "nonsense"
+    fresh.tasks.has_certificates = False
     assert fresh.tasks.deliver(attempts=2) == [503, 503]
-    assert fresh.tasks.fetches == 1
+    assert fresh.tasks.fetches == 2
     assert "Traceback" not in fresh.output
+    fresh.tasks.has_certificates = True
+    assert fresh.tasks.deliver() == [200]
 
 
 def test_what_was_delivered_is_not_done_again(queued: QueuedStage) -> None:
