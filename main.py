@@ -3,33 +3,34 @@
 import functools
 import os
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import flask
 import functions_framework
 
-from storage_plugin import background, transfers, webhook
+from storage_plugin import background, task_queue, transfers, webhook
 from storage_plugin.background.queue import TaskQueue
 from storage_plugin.background.run import Run
 from storage_plugin.background.task import Task, read_task
 from storage_plugin.errors import CallerError, Fault, PluginError
-from storage_plugin.logs import Log, Project, greeting
-from storage_plugin.iconik.pace import Deadline, Pace
-from storage_plugin.storages import make_plan
-from storage_plugin.iconik.rest import Rest
+from storage_plugin.logs import Log, greeting
+from storage_plugin.pace import Deadline, Pace
+from storage_plugin.plan import make_plan
+from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
-from storage_plugin.iconik.wire import new_session
+from storage_plugin.wire import new_session
 
 # An instance's requests run in parallel, and share these objects.
-project = Project(os.environ)
 secret_manager = SecretManager()
 warn = functools.partial(Log().write, "WARNING")
 shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access, warn=warn)
 iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access, warn=warn)
 session = new_session()
 pace = Pace()
-task_queue = TaskQueue()
+queue = TaskQueue()
 
 Log().write("INFO", greeting(os.environ))
 
@@ -43,10 +44,10 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         another status and one line that says what went wrong and what to do.
     """
     started = time.monotonic()
-    project.find_out()
-    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project.get)
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
     error: PluginError | None = None
-    status, is_delivery = 200, False
+    status, is_delivery, body = 200, False, None
     try:
         is_delivery = let_in(request)
         body = read_body(request)
@@ -67,9 +68,21 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     log.write_answer(answer, status, error=error)
     headers = error.headers if error else None
     # A streamed answer, because the framework reads the whole body of a request before any other.
-    response = flask.Response(iter([answer]), status, headers, mimetype="text/plain")
+    kind = LastResponse if body is None else flask.Response
+    response = kind(iter([answer]), status, headers, mimetype="text/plain")
     response.content_length = len(answer.encode())
     return response
+
+
+class LastResponse(flask.Response):
+    """The last response on a connection, because the rest of the request's body is not read."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Serve the response. gunicorn replaces the header Connection, but has a method for it."""
+        server = getattr(start_response, "__self__", None)
+        if hasattr(server, "force_close"):
+            server.force_close()
+        return super().__call__(environ, start_response)
 
 
 def let_in(request: flask.Request) -> bool:
@@ -85,10 +98,10 @@ def let_in(request: flask.Request) -> bool:
     given = request.headers.get(webhook.SECRET_HEADER)
     if given and webhook.is_authentic(given, shared_secret.read()):
         return False
-    # The secret may have been rotated, but a flood of wrong secrets must not cause as many reads.
-    if given and webhook.is_authentic(given, shared_secret.read(max_age=0, pause=10)):
+    # The secret may have been rotated.
+    if given and webhook.is_authentic(given, shared_secret.read(max_age=0)):
         return False
-    if task_queue.is_sender(request.headers.get("Authorization", ""), os.environ):
+    if task_queue.is_delivery(request.headers.get("Authorization", ""), os.environ):
         return True
     header = webhook.SECRET_HEADER
     raise CallerError(
@@ -113,43 +126,34 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def act(action: Action, round: Round | None, log: Log, started: float) -> str:
-    """Carry out an action, and return the answer.
-
-    Args:
-        action: the click, or what is left of it.
-        round: the round of a removal that the queue has delivered, or None for a click.
-        log: the log of this request.
-        started: when the request began, by the monotonic clock.
-    """
-    settings = Settings.from_environment(os.environ).override(read_query(action.overrides))
+def act(action: Action, task: Task | None, log: Log) -> str:
+    """Carry out an action, now or through the queue, and return the answer."""
+    query = read_query(action.overrides)
+    settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    limits = time_limits(settings, is_delivery=round is not None)
-    elapsed = time.monotonic() - started
-    rest = Rest(
-        session,
-        settings,
-        read_token=iconik_token.read,
-        pace=pace,
-        deadline=Deadline(limits.work - elapsed),
-        share=SHARE_OF_QUEUE if round else 1.0,
-    )
-    round = round or Round(click_id=uuid.uuid4().hex, clicked=time.time())
-    job = Job(
-        Iconik(rest.for_editor(Deadline(limits.editor - elapsed))),
-        action,
-        storage_name=settings.storage_name,
-        log=log,
-        click_id=round.click_id,
-        id=round.job_id,
-    )
+    deadline = Deadline.of_work(settings.timeout)
+    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=deadline)
+    run = Run(action, settings, rest, queue, log)
     try:
-        if action.name == "add":
-            return ...
+        if task:
+            return background.resume(run, task)
+        if settings.task_queue:
+            return background.defer(run)
         if action.name == "remove":
-            return remove(Removal(...))
+            return background.remove(run)
+        return add(run)
     finally:
         log.figures["iconik_calls"] = rest.calls
-    raise CallerError
+
+
+def add(run: Run) -> str:
+    """Have the selection copied, and return the answer; notify the editor if that fails."""
+    try:
+        plan = make_plan(run.iconik(), run.settings)
+        run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
+    except PluginError as error:
+        background.report_failure(run, error)
+        raise
+    return "OK"

@@ -20,8 +20,8 @@ from admin.deploy import deploy
 from admin.doctor import FAILURE, OK, WARNING, Finding, examine
 from admin.gcloud import PAUSES, Gcloud
 from admin.iconik import CustomAction, connect
-from storage_plugin.errors import AdministratorError, PluginError
-from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, unavailable
+from storage_plugin.errors import AdministratorError, PluginError, SecretUnavailable
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from storage_plugin.settings import OVERRIDES, Settings, is_function_url, read_query
 
 VARIABLES = dict((SHARED_SECRET, ICONIK_TOKEN))
@@ -248,7 +248,7 @@ def _access(name: str) -> str:
     except AdministratorError as error:
         words = " ".join(str(error).split())
         why = f"{name} cannot be read on this machine: {words} Or set {VARIABLES[name]}."
-        raise unavailable(name, why) from None
+        raise SecretUnavailable(name, why) from None
 
 
 def _print(text: str, file: TextIO | None = None) -> None:

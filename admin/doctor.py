@@ -1,5 +1,6 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,7 +121,9 @@ def _examine_settings() -> Examination[Settings]:
 
 def _examine_secret(secret: Secret) -> Examination[str]:
     value = secret.read()
-    yield Finding(secret.name, OK, f"Read from {secret.source}.")
+    is_set = secret.variable in os.environ
+    source = f"the variable {secret.variable}" if is_set else "Secret Manager"
+    yield Finding(secret.name, OK, f"Read from {source}.")
     return value
 
 

@@ -122,12 +122,9 @@ def deployments(scene: Scene, stack: ExitStack) -> dict[str, Start]:
     """Return how to start each kind of deployment, all of them as on Google Cloud."""
     folder, google = Path(stack.enter_context(tempfile.TemporaryDirectory())), Secrets()
     (folder / "main.py").write_text(BARE)
-    files = {}
     for variable, value in scene.secrets.items():
-        (folder / variable).write_text(value)
-        files[f"{variable}_FILE"] = str(folder / variable)
         google.answers[variable.lower().replace("_", "-")] = found(value.encode())
-    on_google = {"K_SERVICE": "iconik-handler", **stack.enter_context(google.serve())}
+    on_google = stack.enter_context(google.serve())
     on_google |= stack.enter_context(google.network.serve())
     settings = on_google | scene.settings(stack.enter_context(serve(create_app(scene.world))))
 
@@ -137,7 +134,6 @@ def deployments(scene: Scene, stack: ExitStack) -> dict[str, Start]:
     return {
         "a bare function": start({}, folder),
         "the environment": start(scene.secrets),
-        "mounted files": start(files),
         "Secret Manager": start({}),
     }
 

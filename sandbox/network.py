@@ -1,7 +1,7 @@
 """A network between the function and Google's hosts on loopback, which it reaches over TLS.
 
-gRPC connects through the proxy that `grpc_proxy` names, and trusts the certificates in a file. So
-Google's libraries run in the function as they are deployed.
+gRPC and requests connect through a proxy that the environment names, and trust the certificates in
+a file. So Google's libraries run in the function as they are deployed.
 
 https://grpc.github.io/grpc/core/md_doc_environment_variables.html
 """
@@ -9,6 +9,7 @@ https://grpc.github.io/grpc/core/md_doc_environment_variables.html
 import datetime
 import selectors
 import socket
+import ssl
 import struct
 import tempfile
 import threading
@@ -16,12 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 RESET, SWALLOW = "reset", "swallow"
 """The fates of a connection that the network has forgotten."""
@@ -44,11 +50,30 @@ class Network:
 
     def add_host(self, name: str, server: grpc.Server) -> None:
         """Let a gRPC server be a host of Google's."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = certify(key, name)
-        credentials = grpc.ssl_server_credentials([(private_pem(key), certificate)])
-        self._certificates.append(certificate)
+        credentials = grpc.ssl_server_credentials([self._certify(name)])
         self._ports[name] = server.add_secure_port("127.0.0.1:0", credentials)
+
+    @contextmanager
+    def site(self, name: str, app: "WSGIApplication") -> Iterator[None]:
+        """Let an application be a host of Google's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile() as file:
+            Path(file.name).write_bytes(b"".join(self._certify(name)))
+            context.load_cert_chain(file.name)
+        with make_server("127.0.0.1", 0, app, handler_class=_QuietHandler) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            self._ports[name] = server.server_port
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            try:
+                yield
+            finally:
+                server.shutdown()
+
+    def _certify(self, name: str) -> tuple[bytes, bytes]:
+        """Return the key and the certificate of a host."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        self._certificates.append(certify(key, name))
+        return private_pem(key), self._certificates[-1]
 
     def forget(self, fate: str) -> None:
         """Forget all connections that are open.
@@ -69,13 +94,15 @@ class Network:
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
-        """Lead connections, and yield the environment in which gRPC comes here."""
+        """Lead connections, and yield the environment in which gRPC and requests come here."""
         with tempfile.NamedTemporaryFile() as roots, _Proxy(self) as proxy:
             Path(roots.name).write_bytes(b"".join(self._certificates))
             threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+            url = f"http://127.0.0.1:{proxy.server_address[1]}"
             try:
                 yield {
-                    "grpc_proxy": f"http://127.0.0.1:{proxy.server_address[1]}",
+                    "https_proxy": url,  # gRPC reads it, too.
+                    "REQUESTS_CA_BUNDLE": roots.name,
                     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": roots.name,
                 }
             finally:
@@ -131,6 +158,11 @@ class _Tunnel(StreamRequestHandler):
                         return
                     if not self.fate:
                         other[side].sendall(data)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing."""
 
 
 def certify(key: CertificateIssuerPrivateKeyTypes, name: str) -> bytes:

@@ -5,19 +5,18 @@ https://cloud.google.com/run/docs/container-contract#metadata-server
 """
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
+import google_crc32c
 import grpc
 from google.auth.credentials import Credentials
-from google.cloud.secretmanager import SecretManagerServiceClient
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
-    SecretManagerServiceGrpcTransport,
-)
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
 from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 
@@ -26,14 +25,14 @@ from sandbox.network import Network
 
 Answer = Callable[[Request, grpc.ServicerContext], Response]
 HOST = "secretmanager.googleapis.com"
-TOKEN = "of-the-functions-account"
+PROJECT, TOKEN = "project", "of-the-functions-account"
 EMAIL = "function@project.iam.gserviceaccount.com"
 PROJECT_PATH = "/computeMetadata/v1/project/project-id"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
 
 METADATA: dict[str, object] = {
     "/": "computeMetadata/",
-    PROJECT_PATH: "project",
+    PROJECT_PATH: PROJECT,
     f"{ACCOUNTS}/default/": {"email": EMAIL, "scopes": []},
     f"{ACCOUNTS}/{EMAIL}/": {"email": EMAIL, "scopes": []},
     f"{ACCOUNTS}/default/token": {
@@ -46,7 +45,7 @@ METADATA: dict[str, object] = {
 
 def found(data: bytes) -> Answer:
     """Return an answer with a secret."""
-    return lambda *_: Response(payload={"data": data})
+    return lambda *_: Response(payload={"data": data, "data_crc32c": google_crc32c.value(data)})
 
 
 def refused(code: grpc.StatusCode) -> Answer:
@@ -59,14 +58,14 @@ def refused(code: grpc.StatusCode) -> Answer:
     return refuse
 
 
-def connect(address: str, credentials: Credentials) -> SecretManagerServiceClient:
-    """Return the real client, connected to an address on loopback."""
+def connect(kind: Any, address: str, credentials: Credentials) -> Any:
+    """Return a real client of Google's, of some kind, connected to an address on loopback."""
     # These take the place of TLS alone: a token goes along as ever.
     local = grpc.local_channel_credentials()
-    transport = SecretManagerServiceGrpcTransport(
-        host=address, credentials=credentials, ssl_channel_credentials=local
+    transport = kind.get_transport_class("grpc")
+    return kind(
+        transport=transport(host=address, credentials=credentials, ssl_channel_credentials=local)
     )
-    return SecretManagerServiceClient(transport=transport)
 
 
 class Secrets:
@@ -76,17 +75,20 @@ class Secrets:
         answers: what is answered for the latest version of a secret, by its name.
         accesses: the names of the secrets that were asked for.
         network: between the function and Secret Manager.
+        address: where Secret Manager is without TLS.
         asked: the paths that the metadata server was asked for.
         silent: the path that the metadata server does not answer.
-        speaks: is set when its silence shall come to an end.
+        drips: whether it sends a byte now and then instead.
+        speaks: is set when what hangs or drips shall come to an end.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.accesses: list[str] = []
         self.network = Network()
+        self.address = ""
         self.asked: list[str] = []
-        self.silent = ""
+        self.silent, self.drips = "", False
         self.speaks = threading.Event()
 
     def access(self, request: Request, context: grpc.ServicerContext) -> Response:
@@ -96,12 +98,19 @@ class Secrets:
         path, _, name = request.name.removesuffix("/versions/latest").rpartition("/")
         self.accesses.append(name)
         missing = refused(grpc.StatusCode.NOT_FOUND)
-        answer = self.answers.get(name, missing) if path == "projects/project/secrets" else missing
+        answer = (
+            self.answers.get(name, missing) if path == f"projects/{PROJECT}/secrets" else missing
+        )
         return answer(request, context)
+
+    def hang(self, *_: object) -> Response:
+        """Be the answer to a request that gets none."""
+        self.speaks.wait()
+        return Response()
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
-        """Serve the secrets, and yield the environment in which Google's libraries find them."""
+        """Serve the secrets, and yield the environment of a function that is deployed with them."""
         handler = grpc.unary_unary_rpc_method_handler(
             self.access,
             request_deserializer=Request.deserialize,
@@ -113,6 +122,7 @@ class Secrets:
             (grpc.method_handlers_generic_handler(service, {"AccessSecretVersion": handler}),)
         )
         port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+        self.address = f"127.0.0.1:{port}"
         self.network.add_host(HOST, server)
         server.start()
         with _Metadata(self) as metadata:
@@ -120,7 +130,8 @@ class Secrets:
             address = f"127.0.0.1:{metadata.server_port}"
             try:
                 yield {
-                    "SANDBOX_SECRETS": f"127.0.0.1:{port}",
+                    "K_SERVICE": "iconik-handler",
+                    "GOOGLE_CLOUD_PROJECT": PROJECT,
                     "GCE_METADATA_HOST": address,
                     "GCE_METADATA_IP": address,
                     "CLOUDSDK_CONFIG": "/nonexistent",  # No credentials of the developer's own.
@@ -145,16 +156,22 @@ class _Metadata(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.secrets = secrets
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what goes wrong, but for clients that break off."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Metadata
 
     def do_GET(self) -> None:
-        """Answer what is known."""
+        """Answer what is known, sooner or later."""
         path, secrets = urlsplit(self.path).path, self.server.secrets
         secrets.asked.append(path)
-        if path == secrets.silent:
-            secrets.speaks.wait()
+        while path == secrets.silent and not secrets.speaks.wait(0.5):
+            if secrets.drips:
+                self.wfile.write(b"x")
         value = METADATA.get(path)
         is_text = isinstance(value, str)
         self.send_response(404 if value is None else 200)

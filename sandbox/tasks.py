@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import flask
@@ -19,10 +19,9 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud.tasks_v2.types import CreateTaskRequest, Task
 
-from sandbox.function import ROOT, Function, reserved_port, run_function
+from sandbox.function import Function, reserved_port, run_function
 from sandbox.network import certify, private_pem
 from sandbox.secrets import Secrets
-from sandbox.server import serve
 
 QUEUE = "projects/project/locations/us-central1/queues/iconik"
 ACCOUNT = "queue@project.iam.gserviceaccount.com"
@@ -61,19 +60,23 @@ class Tasks:
         is_away: whether it refuses new ones.
         loses_answers: whether it takes one and then fails to say so.
         google: the other services that the function needs for it.
+        address: where Cloud Tasks is without TLS.
         retries: the number of deliveries that are added to those of each task, as its header says.
         fetches: how often the certificates were fetched.
+        has_certificates: whether the server with the certificates works.
     """
 
     def __init__(self) -> None:
         self.key = Key()
         self.google = Secrets()
+        self.address = ""
         self.reset()
 
     def reset(self) -> None:
         """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
         self.is_away = self.loses_answers = False
+        self.has_certificates = True
         self.retries = self.fetches = 0
         self._waiting: list[Task] = []
         self._deliveries: Counter[str] = Counter()
@@ -117,6 +120,8 @@ class Tasks:
     def certificates(self) -> dict[str, str]:
         """Return the certificates of the keys, as Google publishes its own."""
         self.fetches += 1
+        if not self.has_certificates:
+            flask.abort(503)
         return {"key-1": self.key.certificate}
 
     def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
@@ -133,8 +138,8 @@ class Tasks:
         return request.task
 
     @contextmanager
-    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
-        """Run the function with this queue."""
+    def serve(self) -> Iterator[dict[str, str]]:
+        """Serve the queue, and yield the environment of a function that is deployed with it."""
         app = flask.Flask("certificates")
         app.add_url_rule(CERTIFICATES, view_func=self.certificates)
         server = grpc.server(ThreadPoolExecutor(2))
@@ -147,18 +152,25 @@ class Tasks:
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {"CreateTask": handler}),)
         )
-        self.google.network.add_host("cloudtasks.googleapis.com", server)
+        port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+        self.address = f"127.0.0.1:{port}"
+        network = self.google.network
+        network.add_host("cloudtasks.googleapis.com", server)
         server.start()
-        with ExitStack() as stack:
-            port = stack.enter_context(reserved_port())
-            stack.callback(server.stop, None)
-            google = stack.enter_context(self.google.serve())
-            google |= stack.enter_context(self.google.network.serve())
-            queue = {
-                "TASK_QUEUE": QUEUE,
-                "TASK_SERVICE_ACCOUNT": ACCOUNT,
-                "FUNCTION_URL": f"http://127.0.0.1:{port}",
-                "SANDBOX_CERTIFICATES": stack.enter_context(serve(app)) + CERTIFICATES,
-            }
-            folder = ROOT / "sandbox" / "loopback"
-            yield stack.enter_context(run_function({**google, **settings, **queue}, folder, port))
+        with (
+            network.site("www.googleapis.com", app),
+            self.google.serve() as google,
+            network.serve() as proxy,
+        ):
+            try:
+                yield {**google, **proxy, "TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
+            finally:
+                server.stop(None)
+
+    @contextmanager
+    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
+        """Run the function with this queue."""
+        with reserved_port() as port, self.serve() as google:
+            url = {"FUNCTION_URL": f"http://127.0.0.1:{port}"}
+            with run_function({**google, **settings, **url}, port=port) as function:
+                yield function

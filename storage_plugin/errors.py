@@ -106,7 +106,22 @@ class AccessDenied(PluginError):
 
 
 class SecretUnavailable(AdministratorError):
-    """A secret cannot be read, so every request is refused."""
+    """A secret cannot be read, so every request is refused.
+
+    Args:
+        name: the secret's name. Strangers learn no more.
+        why: why it cannot be read and what to do, for the administrator.
+    """
+
+    status = 503
+    can_retry = True
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The secret {name} cannot be read: see the function's log.", why)
+
+
+class QueueUnavailable(PluginError):
+    """Cloud Tasks, or the server with Google's certificates, cannot be reached."""
 
     status = 503
     can_retry = True

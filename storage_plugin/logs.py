@@ -11,10 +11,8 @@ import secrets
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
-
-import requests
 
 from storage_plugin import __version__
 from storage_plugin.errors import Fault, PluginError
@@ -26,11 +24,6 @@ REPORTED = {
 }
 """A field that makes Error Reporting show a line."""
 
-METADATA_TIMEOUT = 0.5
-"""Seconds to wait for the metadata server."""
-
-_ID = re.compile(rb"[a-z0-9.:-]{1,100}")
-_TRACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _lock = threading.Lock()
 
 
@@ -39,22 +32,20 @@ class Log:
 
     Args:
         trace_header: the request's `X-Cloud-Trace-Context`, which begins with a trace id.
-        project: returns the id of the Google Cloud project if it is known; otherwise Cloud Logging
-            gets the bare trace id.
+        project: the id of the Google Cloud project; empty: the trace is named without it.
 
     Attributes:
         figures: the fields for the request's last line.
         reference: six hexadecimal digits by which an administrator finds the request's lines.
     """
 
-    def __init__(
-        self, trace_header: str = "", project: Callable[[], str | None] | None = None
-    ) -> None:
+    def __init__(self, trace_header: str = "", project: str = "") -> None:
         self.figures: dict[str, object] = {}
         self.reference = secrets.token_hex(3)
-        trace = _TRACE.match(trace_header)
-        self._trace = trace[0] if trace else ""
-        self._project = project
+        self._common = {"reference": self.reference}
+        if trace := re.match(r"[0-9a-f]{32}", trace_header):
+            prefix = f"projects/{project}/traces/" if project else ""
+            self._common["logging.googleapis.com/trace"] = prefix + trace[0]
 
     def write_answer(self, answer: str, status: int, *, error: PluginError | None) -> None:
         """Write the request's last line, with the figures.
@@ -62,12 +53,15 @@ class Log:
         Args:
             answer: the text of the answer.
             status: its HTTP status.
-            error: the error behind the answer; None: there is none.
+            error: the error behind the answer, if any.
         """
         name, fields = self.figures.get("action", "request"), {**self.figures, "status": status}
         severity, detail = (error.severity, f" {error.detail}") if error else ("INFO", "")
         if isinstance(error, Fault):
-            fields["stack_trace"] = _stack_trace(error.cause)
+            # Without the message, which may quote a header or a body.
+            frames = "".join(traceback.format_tb(error.cause.__traceback__))
+            kind = type(error.cause).__name__
+            fields["stack_trace"] = f"Traceback (most recent call last):\n{frames}{kind}"
         if status >= 500:
             fields |= REPORTED
         self.write(severity, f"{name} {status}: {answer}{detail}".rstrip(), **fields)
@@ -76,69 +70,16 @@ class Log:
         """Write one line.
 
         Args:
-            severity: INFO, WARNING, ERROR or CRITICAL.
+            severity: INFO, WARNING or ERROR.
             message: one sentence; `gcloud functions logs read` shows nothing else.
             fields: figures and ids to search for; never a secret, token, header or body.
         """
-        line = {"severity": severity, "message": message, "reference": self.reference, **fields}
-        if self._trace:
-            project = self._project and self._project()
-            name = f"projects/{project}/traces/{self._trace}" if project else self._trace
-            line["logging.googleapis.com/trace"] = name
+        line = {"severity": severity, "message": message, **self._common, **fields}
         # Write each line at once, and one line at a time: with LOG_EXECUTION_ID=true the framework
         # turns each write into an entry of its own, and passes it on in two parts.
         with _lock:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
-
-
-def _stack_trace(error: Exception) -> str:
-    """Return an error's stack trace without its message, which may quote a header or a body."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return f"Traceback (most recent call last):\n{frames}{type(error).__name__}"
-
-
-class Project:
-    """The Google Cloud project that the function runs in.
-
-    https://cloud.google.com/run/docs/container-contract#metadata-server
-
-    Args:
-        environ: names the project, or shows that this is Google Cloud.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._id = environ.get("GOOGLE_CLOUD_PROJECT", "")
-        # Only a machine of Google's asks the metadata server, and only once.
-        self._is_asked = bool(self._id) or "K_SERVICE" not in environ
-        self._lock = threading.Lock()
-
-    def get(self) -> str:
-        """Return the project's id; empty: not known yet."""
-        return self._id
-
-    def find_out(self) -> None:
-        """Start to ask the metadata server, unless that was done before.
-
-        Call this when serving a request: the server forks after the import, without its threads.
-        """
-        with self._lock:
-            is_asked, self._is_asked = self._is_asked, True
-        if not is_asked:
-            threading.Thread(target=self._ask, name="project", daemon=True).start()
-
-    def _ask(self) -> None:
-        host = self._environ.get("GCE_METADATA_HOST", "metadata.google.internal")
-        url = f"http://{host}/computeMetadata/v1/project/project-id"
-        headers = {"Metadata-Flavor": "Google"}
-        try:
-            with new_session() as session:
-                answer = session.get(url, headers=headers, timeout=METADATA_TIMEOUT)
-        except requests.RequestException:
-            return  # Log lines without it can still be found by their trace.
-        if answer.ok and _ID.fullmatch(answer.content):
-            self._id = answer.content.decode()
 
 
 def greeting(environ: Mapping[str, str]) -> str:

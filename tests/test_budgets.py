@@ -61,17 +61,11 @@ def environ(world: World) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("source", ["environment", "files"])
-def test_secrets_without_secret_manager_need_no_library(
-    site: Site, iconik_url: str, environ: dict[str, str], tmp_path: Path, source: str
+def test_secrets_in_the_environment_need_no_library(
+    site: Site, iconik_url: str, environ: dict[str, str]
 ) -> None:
     """The waiting editor pays only for functions-framework and requests."""
     asset_id, _ = site.asset()
-    if source == "files":
-        for variable in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
-            path = tmp_path / variable
-            path.write_text(environ.pop(variable))
-            environ[f"{variable}_FILE"] = str(path)
     script = f"""
 client = functions_framework.create_app("iconik_handler", "main.py").test_client()
 report()

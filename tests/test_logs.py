@@ -1,4 +1,4 @@
-"""The lines that Cloud Logging reads, and the versions and the project that they name."""
+"""The lines that Cloud Logging reads, and the versions that they name."""
 
 import contextlib
 import io
@@ -7,19 +7,17 @@ import platform
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
 import pytest
-import requests
 
-from sandbox.function import ROOT, reserved_port, run_function
-from sandbox.secrets import METADATA, PROJECT_PATH, Secrets
-from storage_plugin import __version__, logs
-from storage_plugin.errors import CallerError, Fault, PluginError, SecretUnavailable
-from storage_plugin.logs import Log, Project, greeting
+from sandbox.function import ROOT
+from storage_plugin import __version__
+from storage_plugin.errors import CallerError, Fault, PluginError, QueueUnavailable
+from storage_plugin.logs import Log, greeting
 
 TYPE = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 TRACE = "0123456789abcdef0123456789abcdef"
@@ -51,25 +49,17 @@ def test_a_line_is_one_json_object(line: Line) -> None:
     [
         (TRACE, "p", f"projects/p/traces/{TRACE}"),
         (f"{TRACE}/123;o=1", "p", f"projects/p/traces/{TRACE}"),
-        (TRACE, None, TRACE),
+        (TRACE, "", TRACE),
         ("", "p", None),
         ("../../x", "p", None),
     ],
 )
 def test_lines_belong_to_their_trace(
-    line: Line, header: str, project: str | None, trace: str | None
+    line: Line, header: str, project: str, trace: str | None
 ) -> None:
     """Cloud Logging shows a request's lines together; an invalid trace is left out."""
-    Log(header, lambda: project).write("INFO", "x")
+    Log(header, project).write("INFO", "x")
     assert line().get("logging.googleapis.com/trace") == trace
-
-
-def test_a_project_that_is_known_later_is_in_later_lines(line: Line) -> None:
-    """A line names the project if it is known when the line is written."""
-    log = Log(TRACE, iter(["", "p"]).__next__)
-    for trace in (TRACE, f"projects/p/traces/{TRACE}"):
-        log.write("INFO", "x")
-        assert line()["logging.googleapis.com/trace"] == trace
 
 
 @pytest.mark.parametrize(
@@ -79,7 +69,7 @@ def test_a_project_that_is_known_later_is_in_later_lines(line: Line) -> None:
         (CallerError("No."), 400, "WARNING"),
         (PluginError("No."), 200, "ERROR"),
         (PluginError("No."), 500, "ERROR"),
-        (SecretUnavailable("No."), 503, "ERROR"),
+        (QueueUnavailable("No."), 503, "ERROR"),
     ],
 )
 def test_errors_are_reported(
@@ -154,78 +144,3 @@ def test_the_greeting_names_versions_and_limit(environ: dict[str, str], limit: s
         f"The plugin {__version__} starts: Python {platform.python_version()}, "
         f"functions-framework {framework}, time limit {limit}"
     )
-
-
-# The project
-
-
-@pytest.fixture
-def secrets() -> Secrets:
-    """Return a project with a metadata server."""
-    return Secrets()
-
-
-@pytest.fixture
-def google(secrets: Secrets) -> Iterator[dict[str, str]]:
-    """Return the environment of an instance on Google Cloud."""
-    with secrets.serve() as environ:
-        yield {**environ, "K_SERVICE": "iconik-handler"}
-
-
-def find_out(environ: Mapping[str, str], times: int = 1) -> str:
-    """Find out the project, and return it when the threads have ended."""
-    project = Project(environ)
-    for _ in range(times):
-        project.find_out()
-    for thread in threading.enumerate():
-        if thread.name == "project":
-            thread.join()
-    return project.get()
-
-
-def test_the_project_is_asked_for_once(secrets: Secrets, google: dict[str, str]) -> None:
-    """All requests of an instance together ask the metadata server once."""
-    assert find_out(google, times=10) == "project"
-    assert secrets.asked == [PROJECT_PATH]
-
-
-def test_elsewhere_nobody_is_asked(secrets: Secrets, google: dict[str, str]) -> None:
-    """Outside Google Cloud, or with a setting, the plugin does not ask the metadata server."""
-    assert find_out({**google, "GOOGLE_CLOUD_PROJECT": "other"}) == "other"
-    del google["K_SERVICE"]
-    assert find_out(google) == ""
-    assert secrets.asked == []
-
-
-@pytest.mark.parametrize("answer", [None, "", "<html>", "\xff", "x" * 200])
-def test_nonsense_is_no_project(
-    google: dict[str, str], monkeypatch: pytest.MonkeyPatch, answer: str | None
-) -> None:
-    """A metadata server that fails leaves the project unknown, and does no other harm."""
-    monkeypatch.setitem(METADATA, PROJECT_PATH, answer)
-    assert find_out(google) == ""
-
-
-def test_a_metadata_server_that_is_away_is_no_harm(
-    secrets: Secrets, google: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that is not there, or does not answer in time, leaves the project unknown."""
-    with reserved_port() as port:
-        assert find_out({**google, "GCE_METADATA_HOST": f"127.0.0.1:{port}"}) == ""
-    monkeypatch.setattr(logs, "METADATA_TIMEOUT", 0.01)
-    secrets.silent = PROJECT_PATH
-    assert find_out(google) == ""
-
-
-def test_traces_name_the_project_without_a_setting(google: dict[str, str]) -> None:
-    """Cloud Logging shows the lines of a request together."""
-    settings = {"BZ_SHARED_SECRET": "first", "ICONIK_TOKEN": "token"}
-    headers = {"X-Cloud-Trace-Context": f"{TRACE}/1;o=1"}
-    names = {TRACE}
-    with run_function(google | settings) as function:
-        assert json.loads(function.start)["message"] == greeting({})
-        while names == {TRACE}:  # Until it is found out, which takes a request or two.
-            requests.post(function.url, headers=headers, timeout=60)
-            lines = [json.loads(line) for line in function.output.splitlines()]
-            names = {line["logging.googleapis.com/trace"] for line in lines}
-    assert names <= {TRACE, f"projects/project/traces/{TRACE}"}

@@ -1,19 +1,14 @@
 """The entry point in process: its secrets, and their faults."""
 
-import json
 import sys
-import threading
 from pathlib import Path
 
 import functions_framework
-import google.auth
 import pytest
 from flask.testing import FlaskClient
 
 from sandbox.world import World, new_id
-from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.google_client import MAX_STUCK, GoogleClient
 from storage_plugin.secret_manager import Secret, SecretManager
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +21,7 @@ class Vault(dict[str, str]):
     def access(self, name: str) -> str:
         """Return a secret, or fail where there is none."""
         if name not in self:
-            raise SecretUnavailable(f"No {name}.", "It is away.")
+            raise SecretUnavailable(name, "It is gone.")
         return self[name]
 
 
@@ -64,7 +59,7 @@ def statuses(function: FlaskClient, *secrets: str | None) -> list[int]:
 def test_a_rotated_secret_works_at_once(
     function: FlaskClient, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new secret is valid at its first use, except just after a wrong one."""
+    """A new secret is valid at its first use, except just after another unknown one."""
     now = 0.0
     secret = Secret(NAME, VARIABLE, access=vault.access, clock=lambda: now)
     monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
@@ -75,9 +70,9 @@ def test_a_rotated_secret_works_at_once(
     now = 2.0
     assert statuses(function, "first") == [401]
     vault[NAME] = "third"
-    now = 11.0
+    now = 10.5
     assert statuses(function, "third", "second") == [401, 400]
-    now = 13.0
+    now = 11.5
     assert statuses(function, "third", "second") == [400, 401]
 
 
@@ -96,35 +91,3 @@ def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, worl
     assert add() == 500
     del vault["iconik-token"]
     assert add() == 503
-
-
-def test_without_threads_nobody_is_let_in_and_that_is_critical(
-    function: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """While eight accesses are stuck, requests are refused at once, with a critical line."""
-    may_end, threads = threading.Event(), []
-
-    def hang(**_: object) -> None:
-        threads.append(threading.current_thread())
-        may_end.wait()
-        raise google.auth.exceptions.DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
-
-    def severities(requests: int) -> list[str]:
-        assert statuses(function, *["first"] * requests) == [503] * requests
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return [line["severity"] for line in lines]
-
-    monkeypatch.undo()
-    monkeypatch.setattr(google.auth, "default", hang)
-    monkeypatch.setattr(
-        secret_manager, "GoogleClient", lambda connect: GoogleClient(connect, seconds=0.01)
-    )
-    secret = Secret(NAME, VARIABLE, access=SecretManager().access)
-    monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
-    capsys.readouterr()
-    assert severities(MAX_STUCK + 2) == ["ERROR"] * MAX_STUCK + ["CRITICAL"] * 2
-    assert len(threads) == MAX_STUCK
-    may_end.set()
-    for thread in threads:
-        thread.join()
-    assert severities(1) == ["ERROR"]

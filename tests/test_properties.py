@@ -313,7 +313,7 @@ def test_with_the_secret_nothing_crashes(
     asset_id, _ = site.asset()
     request = request | {"body": request["body"].replace(KNOWN.encode(), asset_id.encode())}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["main"].task_queue, "is_sender", lambda *_: is_delivery)
+        patch.setattr(sys.modules["main"].task_queue, "is_delivery", lambda *_: is_delivery)
         credentials = {} if is_delivery else {"x-bz-secret": GIVEN}
         response = send(function, request, headers | credentials)
     assert response.status_code in (200, 400, 404, 405, 413, 502, 503) or request["query"]

@@ -10,41 +10,46 @@ from enum import Enum
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik, chunks
 from storage_plugin.iconik.rows import FileSet
+from storage_plugin.removal.comparison import UNFINISHED
 from storage_plugin.removal.evidence import Evidence
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.rule import UNFINISHED, Kind, Verdict, is_whole
+from storage_plugin.removal.rule import Kind, Verdict, is_whole
 from storage_plugin.storages import Storages
 
 
 class Need(Enum):
-    """Whether a file set that stays needs a copy on the masters' storage."""
+    """What a file set that stays needs before it can be removed."""
 
-    NOTHING = "A copy would not help, or must not be made."
-    COPY = "A copy is to be requested."
-    PATIENCE = "A copy is being made."
+    NOTHING = "No copy can be made, or it would not help."
+    COPY = "A copy on the masters' storage."
+    TIME = "The copy on the masters' storage is being made."
 
 
 def need(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited: bool) -> Need:
-    """Return whether a file set that stays can be removed once it is copied.
+    """Return what a file set that stays needs before it can be removed.
 
     Args:
         file_set: the file set.
         verdict: why it stays.
         evidence: the evidence for the verdict.
-        is_awaited: whether an earlier round requested a copy. A copy is requested only once.
+        is_awaited: whether an earlier round has requested a copy, which it does only once.
     """
     if verdict.kind is Kind.NOT_YET:
-        return Need.PATIENCE
-    if not is_whole(file_set, evidence):
-        return Need.NOTHING
-    masters = evidence.masters_of(file_set)
+        return Need.TIME
+    masters = [
+        each
+        for each in evidence.file_sets.values()
+        if each.format_id == file_set.format_id and each.storage_id in evidence.masters
+    ]
     if not masters:
-        return Need.PATIENCE if is_awaited else Need.COPY
-    # An incomplete or different file set on the masters' storage is never overwritten. iconik may
-    # list a new file set before its files.
-    files = [file for master in masters for file in evidence.files_of(master)]
+        if is_awaited:
+            return Need.TIME
+        return Need.COPY if is_whole(file_set, evidence) else Need.NOTHING
+    # What is on the masters' storage is never overwritten. iconik may list a new file set there
+    # before its files.
+    files = [file for each in masters for file in evidence.files_of(each)]
     is_arriving = not files or any(file.status in UNFINISHED for file in files)
-    return Need.PATIENCE if is_awaited and is_arriving else Need.NOTHING
+    return Need.TIME if is_awaited and is_arriving else Need.NOTHING
 
 
 def request_copies(
@@ -58,33 +63,39 @@ def request_copies(
         storages: the storage to copy from, and the masters' storage to copy to.
 
     Returns:
-        The outcomes. Where a request failed, the asset has failed.
+        The outcomes. An asset whose copy could not be requested has failed.
     """
-    master = storages.masters[0]
     wanted = defaultdict(list)
     for outcome in outcomes:
         for format_name in outcome.to_copy:
             wanted[format_name].append(outcome.asset_id)
-    if not wanted:
-        return list(outcomes)
     failed: dict[str, PluginError] = {}
-    under_way = {each.asset_id for each in iconik.transfers(storages.storage.id, master.id)}
     for format_name, asset_ids in wanted.items():
-        for some in chunks([id for id in asset_ids if id not in under_way]):
+        for some in chunks(asset_ids):
             try:
-                iconik.copy(
-                    master.id,
-                    "assets",
-                    object_ids=some,
-                    format_name=format_name,
-                    file_path="",
-                    preferred_source=storages.storage.id,
-                )
+                _request(iconik, storages, format_name, some)
             except PluginError as error:
                 failed |= dict.fromkeys(some, error)
     return [
-        each._replace(end=End.FAILED, error=failed[each.asset_id])
+        each._replace(end=End.FAILED, reasons=(), error=failed[each.asset_id])
         if each.asset_id in failed
         else each
         for each in outcomes
     ]
+
+
+def _request(
+    iconik: Iconik, storages: Storages, format_name: str, asset_ids: Sequence[str]
+) -> None:
+    """Request the copies of a format of up to 500 assets."""
+    master_id, source_id = storages.masters[0].id, storages.storage.id
+    under_way = {each.asset_id for each in iconik.transfers(source_id, master_id)}
+    if missing := [id for id in asset_ids if id not in under_way]:
+        iconik.copy(
+            master_id,
+            "assets",
+            object_ids=missing,
+            format_name=format_name,
+            file_path="",
+            preferred_source=source_id,
+        )

@@ -41,13 +41,13 @@ def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> O
     asset = _Asset(removal, asset_id)
     try:
         with removal.iconik.pace.asset(removal.iconik.deadline):
-            end, reasons = asset.remove()
+            outcome = asset.remove()
     except AdministratorError:
         raise
     except PluginError as error:
         end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-        return Outcome(asset_id, end, asset.removed, error=error, title=title)
-    return Outcome(asset_id, end, asset.removed, tuple(reasons), title=title)
+        outcome = Outcome(asset_id, end, error=error)
+    return outcome._replace(removed=asset.removed, is_touched=asset.is_touched, title=title)
 
 
 class _Asset:
@@ -63,8 +63,13 @@ class _Asset:
         self._accepted: set[str] = set()  # File sets whose deletion iconik has accepted.
         self.removed = 0
 
-    def remove(self) -> tuple[End, list[str]]:
-        """Look, judge and delete until every remaining file set must stay; say how it ended."""
+    @property
+    def is_touched(self) -> bool:
+        """Whether the asset has lost files, or may have."""
+        return bool(self.removed or self._asked)
+
+    def remove(self) -> Outcome:
+        """Look, judge and delete until every remaining file set must stay."""
         failures = 0
         while True:
             evidence, before = self._look(), self.removed
@@ -72,7 +77,8 @@ class _Asset:
             if self._is_arriving(evidence):
                 name = visible(str(evidence.storage.name))
                 when = "repeat the action when it has arrived"
-                return End.STAYED, [f"a copy of it is still on its way to {name}: {when}"]
+                reason = f"a copy of it is still on its way to {name}: {when}"
+                return Outcome(self._id, End.STAYED, reasons=(reason,))
             try:
                 if self._delete(verdicts, evidence):
                     return self._conclude(verdicts, evidence)
@@ -140,17 +146,29 @@ class _Asset:
             deletion = iconik.purge_file_set(*ids, not_after=not_after)
         return deletion is Deletion.GONE or (deletion is Deletion.BINNED and to_bin)
 
-    def _conclude(self, verdicts: Verdicts, evidence: Evidence) -> tuple[End, list[str]]:
-        """Return how the removal ended, and why file sets stay.
-
-        Args:
-            verdicts: of the last judgement.
-            evidence: of the last look.
-        """
-        name = visible(str(evidence.storage.name))
-        reasons = [verdict.reason for _, verdict in verdicts if verdict.reason]
+    def _conclude(self, verdicts: Verdicts, evidence: Evidence) -> Outcome:
+        """Return what became of the asset after the last look."""
+        here = evidence.storage_name(evidence.storage.id)
+        kept = [(each, verdict) for each, verdict in verdicts if verdict.kind is not Kind.GOES]
+        needs = {each.id: self._need(each, verdict, evidence) for each, verdict in kept}
+        reasons = [
+            f"{evidence.format_of(each)} is being copied to {self._masters} first"
+            if needs[each.id] is Need.COPY
+            else verdict.reason
+            for each, verdict in kept
+        ]
         if self._asked:
-            reasons.append(f"iconik was asked to delete it from {name}, but still lists it")
-        if reasons:
-            return End.STAYED, reasons
-        return (End.REMOVED, []) if self.removed else (End.ABSENT, why_nothing(evidence))
+            reasons.append(f"iconik was asked to delete it from {here}, but still lists it")
+        if not reasons:
+            end, reasons = End.ABSENT, why_nothing(evidence)
+            return Outcome(self._id, End.REMOVED if self.removed else end, reasons=tuple(reasons))
+        is_waiting = any(each is not Need.NOTHING for each in needs.values())
+        to_copy = [evidence.format_of(each) for each, _ in kept if needs[each.id] is Need.COPY]
+        end = End.WAITING if is_waiting else End.STAYED
+        return Outcome(self._id, end, reasons=tuple(reasons), to_copy=tuple(to_copy))
+
+    def _need(self, file_set: FileSet, verdict: Verdict, evidence: Evidence) -> Need:
+        if not self._removal.settings.archive_before_remove:
+            return Need.NOTHING
+        is_awaited = self._id in self._removal.awaited
+        return archive.need(file_set, verdict, evidence, is_awaited=is_awaited)

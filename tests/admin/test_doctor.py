@@ -331,7 +331,7 @@ def test_doctor_knows_the_deployed_secret(
 
 def test_doctor_knows_a_function_without_its_secret(examine: Examine) -> None:
     """A function that cannot read its secret is not taken for one with another secret."""
-    with run_function({"BZ_SHARED_SECRET_FILE": "/nonexistent"}) as function:
+    with run_function({"BZ_SHARED_SECRET": ""}) as function:
         findings = examine("--url", function.url)
     assert findings["function"][0] == "ok"
     assert findings["deployed secret"][0] == "failure"

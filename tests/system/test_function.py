@@ -4,6 +4,7 @@ import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import pytest
 import requests
 
 from sandbox.function import ROOT, Function, run_function
+from storage_plugin.logs import greeting
 from tests.system.stage import SECRET, Stage, post, send
 
 TRACE = "0123456789abcdef0123456789abcdef"
@@ -78,6 +80,31 @@ def test_strangers_who_never_send_a_body(stage: Stage) -> None:
         assert send(function, "GET", "/").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("method", "secret", "size", "status"),
+    [
+        ("POST", "wrong", 100_000, 401),
+        ("PUT", SECRET, 100_000, 405),
+        ("POST", SECRET, 1 << 21, 413),
+    ],
+)
+def test_after_an_unread_body_no_request_is_lost(
+    stage: Stage, method: str, secret: str, size: int, status: int
+) -> None:
+    """A client that keeps its connection learns that this one ends, and opens another one."""
+    client = HTTPConnection(urlsplit(stage.function.url).netloc, timeout=60)
+
+    def post(method: str, secret: str, body: bytes) -> int:
+        client.request(method, "/add", body, {"x-bz-secret": secret.encode()})
+        with client.getresponse() as answer:
+            answer.read()
+            return answer.status
+
+    assert post(method, secret, bytes(size)) == status
+    assert post("POST", SECRET, b"{}") == 400
+    client.close()
+
+
 def test_out_of_time(stage: Stage) -> None:
     """A removal ends before the platform ends it, goes on when repeated, and shows its end."""
     selection = {"collection_ids": [stage.world.add_collection(*stage.assets(150))]}
@@ -129,7 +156,8 @@ def test_lines_belong_to_their_request(stage: Stage, tmp_path: Path, execution_i
             )
             for verb in ("remove", "add")
         ]
-        output = function.output
+        start, output = function.start, function.output
+    assert json.loads(start)["message"] == greeting({})
     events = [json.loads(line) for line in output.splitlines()]
     traces = {event["logging.googleapis.com/trace"] for event in events}
     assert traces == {f"projects/project/traces/{TRACE}"}

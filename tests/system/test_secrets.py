@@ -10,22 +10,23 @@ import requests
 
 from sandbox.function import Function
 from sandbox.network import RESET, SWALLOW
-from sandbox.secrets import ACCOUNTS, Secrets, found, refused
+from sandbox.secrets import ACCOUNTS, PROJECT_PATH, Secrets, found, refused
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World, new_id
 
 NAME = "bz-shared-secret"
+TOKEN_PATH = f"{ACCOUNTS}/default/token"
 
 
 class System:
     """A function whose secrets are in Secret Manager, on a world with a storage."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, **changes: str) -> None:
         self.world, self.secrets = World(token="token-1"), Secrets()
         iconik_url = stack.enter_context(serve(create_app(self.world)))
         settings = Site(self.world).settings(iconik_url)
-        self.function: Function = stack.enter_context(self.secrets.run_function(settings))
+        self.function: Function = stack.enter_context(self.secrets.run_function(settings | changes))
         self.store("secret-1", "token-1")
 
     def store(self, secret: str, token: str) -> None:
@@ -34,13 +35,13 @@ class System:
         self.secrets.answers["iconik-token"] = found(token.encode())
         self.secret = secret  # Only now anybody may send it.
 
-    def post(self, secret: str = "secret-1", timeout: float = 60) -> int:
+    def post(self, secret: str = "secret-1") -> int:
         """Post a custom action, and return the status of the answer."""
         return requests.post(
             f"{self.function.url}/add",
             json={"asset_ids": [new_id()]},
             headers={"x-bz-secret": secret},
-            timeout=timeout,
+            timeout=60,
         ).status_code
 
 
@@ -64,14 +65,32 @@ def test_a_secret_that_cannot_be_read_is_503_until_it_is_mended(system: System) 
     assert system.post() == 200
 
 
-def test_a_metadata_server_that_hangs_hinders_one_request(system: System) -> None:
-    """A request is refused before iconik's patience is over; the next one does not wait for it."""
-    system.secrets.silent = f"{ACCOUNTS}/default/token"
-    assert system.post(timeout=6) == 503
-    assert "Secret Manager is unavailable" in system.function.output
-    system.secrets.silent = ""
-    assert system.post(timeout=6) == 200
-    assert not system.secrets.speaks.is_set()  # The first answer still has no end.
+@pytest.mark.parametrize("project", ["project", ""])
+def test_credentials_are_made_once(project: str) -> None:
+    """All accesses share one token; only without a setting is Google asked for the project."""
+    with ExitStack() as stack:
+        system = System(stack, GOOGLE_CLOUD_PROJECT=project)
+        assert [system.post(), system.post("wrong"), system.post()] == [200, 401, 200]
+    assert system.secrets.accesses == [NAME, "iconik-token", NAME]
+    assert system.secrets.asked.count(TOKEN_PATH) == 1
+    assert (PROJECT_PATH in system.secrets.asked) == (not project)
+
+
+@pytest.mark.parametrize("trouble", ["the token hangs", "the token drips", "the server hangs"])
+def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
+    """Requests are refused before iconik's patience is over, all at once, until Google is back."""
+    secrets, answers = system.secrets, dict(system.secrets.answers)
+    secrets.drips = trouble == "the token drips"
+    if trouble == "the server hangs":
+        secrets.answers = dict.fromkeys(answers, secrets.hang)
+    else:
+        secrets.silent = TOKEN_PATH
+    with futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
+    assert "Secret Manager is unavailable (DEADLINE_EXCEEDED)" in system.function.output
+    assert len(secrets.accesses) <= 1
+    secrets.silent, secrets.answers = "", answers
+    assert any(system.post() == 200 for _ in range(10_000))
 
 
 @pytest.mark.parametrize("fate", [RESET, SWALLOW])
@@ -81,7 +100,7 @@ def test_a_connection_that_the_network_forgets_costs_no_click(system: System, fa
     opened = len(system.secrets.network.opened)
     system.secrets.network.forget(fate)
     system.store("secret-2", "token-1")  # Which is read when it is first used.
-    assert system.post("secret-2", timeout=6) == 200
+    assert system.post("secret-2") == 200
     assert len(system.secrets.network.opened) == opened + 1
 
 

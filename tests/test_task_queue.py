@@ -1,0 +1,162 @@
+"""Cloud Tasks: what is handed over to it, and how its deliveries are recognized."""
+
+import base64
+import functools
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+import requests_mock
+from google.cloud import tasks_v2
+from google.oauth2.credentials import Credentials
+
+from sandbox.secrets import TOKEN, connect
+from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
+from storage_plugin import task_queue
+from storage_plugin.errors import QueueUnavailable
+from storage_plugin.settings import Settings
+from storage_plugin.task_queue import hand_over, is_delivery
+
+URL = "https://function.example"
+SETTINGS = Settings(
+    "app-id", "LucidLink", task_queue=QUEUE, task_service_account=ACCOUNT, function_url=URL
+)
+CERTIFICATES_URL = f"https://www.googleapis.com{CERTIFICATES}"
+NESTED = base64.urlsafe_b64encode(b"[" * 2500).decode()
+NOW = int(time.time())
+ENVIRON = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": f"{URL}/"}
+
+# The real library against a server that speaks its protocol
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
+    """Return a queue, for which there are credentials as on Google Cloud."""
+    credentials = Credentials(TOKEN)  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(task_queue, "google_credentials", lambda: (credentials, "project"))
+    tasks = Tasks()
+    with tasks.serve():
+        client = functools.partial(connect, tasks_v2.CloudTasksClient, tasks.address)
+        monkeypatch.setattr(tasks_v2, "CloudTasksClient", client)
+        yield tasks
+
+
+def test_a_task_is_handed_over(tasks: Tasks) -> None:
+    """The queue posts the body to the function, as its account, when the delay is over."""
+    before = time.time()
+    hand_over(SETTINGS, path="/remove?storage=x", name="click-1", body=b"{}", delay=600)
+    (created,) = tasks.created
+    assert (created.parent, created.task.name) == (QUEUE, f"{QUEUE}/tasks/click-1")
+    request = created.task.http_request
+    assert (request.http_method, request.url) == (
+        tasks_v2.HttpMethod.POST,
+        f"{URL}/remove?storage=x",
+    )
+    assert (request.headers, request.body) == ({"Content-Type": "application/json"}, b"{}")
+    token = request.oidc_token
+    assert (token.service_account_email, token.audience) == (ACCOUNT, URL)
+    assert created.task.schedule_time.timestamp() >= int(before + 600)
+    assert created.task.dispatch_deadline.seconds == 1800
+
+
+@pytest.mark.parametrize("loses_answers", [False, True])
+def test_a_task_is_created_once(tasks: Tasks, loses_answers: bool) -> None:
+    """A task that is handed over again, also because an answer was lost, is not created again."""
+    tasks.loses_answers = loses_answers
+    for _ in range(2):
+        hand_over(SETTINGS, path="/remove", name="click-1", body=b"{}")
+    (created,) = tasks.created
+    assert "schedule_time" not in created.task
+
+
+def test_a_queue_that_is_away(tasks: Tasks) -> None:
+    """The error says what to do, and quotes nothing."""
+    tasks.is_away = True
+    with pytest.raises(QueueUnavailable, match=r"\(UNAVAILABLE\): try again, or check TASK_QUEUE"):
+        hand_over(SETTINGS, path="/remove", name="click-1", body=b"{}")
+    assert tasks.created == []
+
+
+# Deliveries
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    """Return a key, which takes a while to make."""
+    return Key()
+
+
+@pytest.fixture
+def google(key: Key) -> Iterator[requests_mock.Mocker]:
+    """Return Google's server with the certificate of the key."""
+    with requests_mock.Mocker() as google:
+        google.get(CERTIFICATES_URL, json={"key-1": key.certificate})
+        yield google
+
+
+def test_a_delivery_is_recognized(google: requests_mock.Mocker, key: Key) -> None:
+    """The token that the queue's account sends to this function lets in."""
+    assert is_delivery(f"Bearer {key.token(URL)}", ENVIRON)
+    assert google.last_request.timeout == 3
+
+
+@pytest.mark.parametrize(
+    ("forger", "claims"),
+    [
+        (Key(), {}),
+        (None, {"iss": "https://elsewhere.example"}),
+        (None, {"iat": NOW - 7200, "exp": NOW - 3600}),
+    ],
+    ids=["forged", "other issuer", "expired"],
+)
+def test_a_token_that_google_did_not_make_now(
+    google: requests_mock.Mocker, key: Key, forger: Key | None, claims: dict[str, object]
+) -> None:
+    """A token counts only if Google made it, and while it is valid."""
+    assert not is_delivery(f"Bearer {(forger or key).token(URL, **claims)}", ENVIRON)
+    assert google.called
+
+
+@pytest.mark.parametrize(
+    ("token", "claims"),
+    [
+        ("", {"aud": "https://elsewhere.example"}),
+        ("", {"email": "someone@project.iam.gserviceaccount.com"}),
+        ("", {"email_verified": False}),
+        ("", {"padding": "x" * 4096}),
+        ("x.y.z", {}),
+        (f"{NESTED}.e30.e30", {}),
+        ("e30.W10.e30", {}),
+        ("\xff", {}),
+    ],
+)
+def test_other_tokens_cost_nothing(
+    google: requests_mock.Mocker, key: Key, token: str, claims: dict[str, object]
+) -> None:
+    """What is not for this function, or is no token at all, causes no request to Google."""
+    assert not is_delivery(f"Bearer {token or key.token(URL, **claims)}", ENVIRON)
+    assert not google.called
+
+
+@pytest.mark.parametrize("missing", ["", *ENVIRON])
+def test_without_a_queue_there_are_no_deliveries(
+    google: requests_mock.Mocker, key: Key, missing: str
+) -> None:
+    """Without the queue, its account or the URL, and without a token, nothing lets in."""
+    environ = {variable: value for variable, value in ENVIRON.items() if variable != missing}
+    assert not is_delivery(f"{'Bearer' if missing else 'Basic'} {key.token(URL)}", environ)
+    assert not google.called
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"status_code": 503}, {"exc": requests.ConnectTimeout}, {"exc": requests.ReadTimeout}],
+)
+def test_without_certificates_the_queue_must_wait(
+    google: requests_mock.Mocker, key: Key, answer: dict[str, object]
+) -> None:
+    """While Google's certificates cannot be read, a delivery is refused and comes again later."""
+    google.get(CERTIFICATES_URL, **answer)
+    with pytest.raises(QueueUnavailable, match="certificates cannot be read"):
+        is_delivery(f"Bearer {key.token(URL)}", ENVIRON)
