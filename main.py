@@ -9,19 +9,19 @@ from typing import Any
 import flask
 import functions_framework
 
-from storage_plugin import background, task_queue, transfers, webhook
-from storage_plugin.background.queue import TaskQueue
-from storage_plugin.background.run import Run
-from storage_plugin.background.task import Task, read_task
+from storage_plugin import task_queue, webhook
+from storage_plugin.add import add
 from storage_plugin.errors import CallerError, Fault, PluginError
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.iconik.rest import Rest, new_session
+from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.pace import Deadline, Pace
-from storage_plugin.plan import make_plan
-from storage_plugin.rest import Rest
+from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
+from storage_plugin.task_queue import Round
 from storage_plugin.webhook import Action
-from storage_plugin.wire import new_session
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()
@@ -30,7 +30,6 @@ shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access, warn=warn)
 iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access, warn=warn)
 session = new_session()
 pace = Pace()
-queue = TaskQueue()
 
 Log().write("INFO", greeting(os.environ))
 
@@ -52,12 +51,10 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        task = read_task(request.headers, body, action) if is_delivery else None
-        answer = act(action, task, log)
+        now = round_of(request, action, body) if is_delivery else new_round(action)
+        answer = act(action, now, log, started=started)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
-        if is_delivery and not isinstance(raised, background.Concluded):
-            status = 503  # The queue repeats a task unless the answer is 200.
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
         error = Fault(raised)
         answer, status = str(error), error.status
@@ -126,34 +123,38 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def act(action: Action, task: Task | None, log: Log) -> str:
-    """Carry out an action, now or through the queue, and return the answer."""
-    query = read_query(action.overrides)
+def act(action: Action, round: Round, log: Log, *, started: float) -> str:
+    """Carry out an action, and return the answer.
+
+    Args:
+        action: the click, or what is left of it.
+        round: the round of the action.
+        log: the log of this request.
+        started: the moment when the request arrived, by the monotonic clock.
+    """
+    query = read_query(action.overrides) | round.overrides
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    deadline = Deadline.of_work(settings.timeout)
-    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=deadline)
-    run = Run(action, settings, rest, queue, log)
+    limits = time_limits(settings, is_delivery=round.number > 0)
+    elapsed = time.monotonic() - started
+    rest = Rest(
+        session,
+        settings,
+        read_token=iconik_token.read,
+        pace=pace,
+        deadline=Deadline(limits.work - elapsed),
+        share=SHARE_OF_QUEUE if round.number else 1.0,
+    )
+    iconik, editor = Iconik(rest), Iconik(rest.for_editor(Deadline(limits.editor - elapsed)))
     try:
-        if task:
-            return background.resume(run, task)
-        if settings.task_queue:
-            return background.defer(run)
+        if action.name == "add" and not round.number:
+            job = Job(editor, action, storage_name=settings.storage_name, log=log)
+            log.figures["jobs"] = add(iconik, action.selection, settings, job)
+            return "OK"
         if action.name == "remove":
-            return background.remove(run)
-        return add(run)
+            return remove(Work(action, round, settings, iconik, editor, limits.begin, log))
     finally:
         log.figures["iconik_calls"] = rest.calls
-
-
-def add(run: Run) -> str:
-    """Have the selection copied, and return the answer; notify the editor if that fails."""
-    try:
-        plan = make_plan(run.iconik(), run.settings)
-        run.log.figures["jobs"] = transfers.add(run.iconik(), run.action.selection, plan)
-    except PluginError as error:
-        background.report_failure(run, error)
-        raise
-    return "OK"
+    raise CallerError("Unknown action.", status=404)

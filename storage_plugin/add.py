@@ -22,9 +22,9 @@ def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
         The ids of iconik's copy jobs, if iconik sends them.
 
     Raises:
-        PluginError: iconik refused a call. It may have accepted others.
+        PluginError: iconik has refused a call. It may have accepted others.
     """
-    storages = find_storages(iconik, settings)
+    storages = find_storages(iconik.storages(), settings)
 
     def copy(request: tuple[str, str, Sequence[str]]) -> str | None:
         object_type, format_name, ids = request

@@ -127,11 +127,12 @@ class Job:
         Returns:
             Whether the editor can see the result.
         """
-        status, sentence = report.status(self.halt), report.sentence(self.halt)
+        status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
+        sentence = f"{halt}{report.sentence()}"
         end = {**self._progress(report.total, report.total), "status": status, "message": sentence}
         is_shown = self._attempt(lambda: self._end(end))
         # The numbers are shown. The titles of assets take more calls.
-        message = report.message(self._titles(report), self._log.reference, self.halt)
+        message = f"{halt}{report.message(self._titles(report))}"
         if is_shown and message != sentence:
             error = {"error_message": message} if status == "FAILED" else {}
             changes = {"message": message, **error}
@@ -187,15 +188,15 @@ class Job:
         return {"title": title, "progress_processed": done, "progress_total": total}
 
     def _titles(self, report: Report) -> dict[str, str]:
-        """Return the titles of the assets that the report names, as far as iconik sends them."""
+        """Return the titles that the report lacks, as far as iconik sends them."""
 
         def title(asset_id: str) -> str | None:
             with suppress(PluginError):
                 return self._iconik.asset_title(asset_id)
             return None
 
-        untitled = report.untitled
-        return {id: text for id, text in zip(untitled, side_by_side(title, untitled)) if text}
+        ids = [note.asset_id for note in report.notes if not note.title]
+        return {id: text for id, text in zip(ids, side_by_side(title, ids), strict=True) if text}
 
     def _notify(self, sentence: str, message: str) -> None:
         if user_id := self._action.user_id:

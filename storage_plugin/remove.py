@@ -6,38 +6,75 @@ round, or ends the job.
 
 import itertools
 import random
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from storage_plugin.errors import AdministratorError, OutOfTime, PluginError, QueueUnavailable
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.pace import TIME_IS_UP, Deadline
+from storage_plugin.iconik.pace import PLACES, TIME_IS_UP, Deadline
 from storage_plugin.job import Job
 from storage_plugin.logs import Log
 from storage_plugin.removal.archive import request_copies
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import Found, find_assets
+from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 from storage_plugin.storages import Storages, check_removal, find_storages
-from storage_plugin.task_queue import MAX_IDS, Round, hand_over, write_task
+from storage_plugin.task_queue import MAX_IDS, Round, hand_over
 from storage_plugin.webhook import Action, Selection
 
 LONGEST_WAIT = 24 * 3600.0
 """Seconds after the click when the last round begins."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
-"""Seconds before another round if this one has finished nothing. Each pause is twice as long."""
+"""Seconds before another round if this one could not go on. Each pause is twice as long."""
 
 MAX_DELIVERIES = 5
 """The deliveries of a round after which it ends the job if the queue takes no other round."""
 
-CONTINUES = "The removal continues in the background."
+SHARE_OF_QUEUE = 0.8
+"""The part of iconik's limit, and of the places for assets, that the queue's work may take up.
+
+So an editor's click always finds room.
+"""
+
+NOT_BEGUN = OutOfTime(TIME_IS_UP)
+"""The error of assets that did not begin."""
+
+
+class Limits(NamedTuple):
+    """The seconds after the arrival of a request at which something must end.
+
+    Attributes:
+        work: all calls for the work.
+        editor: all calls for the job and the notification.
+        begin: the seconds in which assets may begin, from the moment when they are known.
+    """
+
+    work: float
+    editor: float
+    begin: float
+
+
+def time_limits(settings: Settings, *, is_delivery: bool) -> Limits:
+    """Return the time limits of a request.
+
+    iconik waits about ten seconds for an answer, and the platform ends a request after a while.
+    """
+    seconds = settings.timeout
+    work = seconds - min(9.0, 0.15 * seconds)
+    editor = seconds - min(3.0, 0.05 * seconds)
+    begin = work - min(12.0, 0.2 * seconds)
+    if is_delivery:
+        return Limits(work, editor, min(60.0, begin))
+    if settings.task_queue:
+        return Limits(min(7.5, work), min(9.5, editor), min(6.0, begin))
+    return Limits(work, editor, begin)
 
 
 class Work(NamedTuple):
@@ -46,11 +83,11 @@ class Work(NamedTuple):
     Attributes:
         action: the click, with what is left of its selection.
         round: the round.
-        settings: the function's settings, with those of the action's URL.
+        settings: the function's settings, with the overrides of the click.
         iconik: a client for the work.
         editor: a client for the job, whose time ends after that of the work.
-        log: the log of this request.
         seconds: the seconds in which assets may begin, from the moment when they are known.
+        log: the log of this request.
     """
 
     action: Action
@@ -58,34 +95,56 @@ class Work(NamedTuple):
     settings: Settings
     iconik: Iconik
     editor: Iconik
-    log: Log
     seconds: float
+    log: Log
+
+    @property
+    def is_delivery(self) -> bool:
+        """Whether the queue has delivered the round."""
+        return self.round.number > 0
 
 
 class Results(NamedTuple):
     """What a round has done.
 
     Attributes:
-        report: the report on this round.
-        outcomes: what became of each asset, in the order in which they began.
-        after: of the assets in collections and searches, those with ids up to this have begun.
-        is_final: whether another round would fail in the same way.
+        report: the report on the round.
+        selection: what is left.
+        following: the next round, or None if nothing is left, or it would be in vain.
+        delay: the seconds before the next round.
     """
 
     report: Report
-    outcomes: Sequence[Outcome] = ()
-    after: str = ""
-    is_final: bool = False
+    selection: Selection
+    following: Round | None
+    delay: float
+
+
+class Rest(NamedTuple):
+    """What a round leaves to the next one.
+
+    Attributes:
+        selection: the selection of the next round.
+        after: see `Round`.
+        left: the assets that the next round finishes.
+        done: the assets that are finished.
+    """
+
+    selection: Selection
+    after: str
+    left: Sequence[Outcome]
+    done: Sequence[Outcome]
 
 
 def remove(work: Work) -> str:
     """Carry out one round of a removal, and return the answer.
 
     Raises:
-        PluginError: the removal has failed, and the editor can see it.
         QueueUnavailable: the queue takes no other round, so it must deliver this one again.
+        PluginError: the click has failed, and the editor can see it.
     """
-    name, storages, failure = work.settings.storage_name, None, None
+    name = work.round.report.storage_name or work.settings.storage_name
+    storages, failure = None, None
     try:
         storages = _find_storages(work)
         name = storages.storage.name or name
@@ -102,16 +161,20 @@ def remove(work: Work) -> str:
     job.read()
     if job.has_ended:
         return "OK: It had already ended."
-    if storages:
-        results = _carry_out(work, storages, job)
-    else:
-        results = _failed(work, failure)
+    results = _carry_out(work, storages, job) if storages else _prevented(work, failure, name)
     results.report.write_log(work.log)
-    return _conclude(work, results, job)
+    if results.following and not job.halt and not _is_late(work):
+        try:
+            return _continue_later(work, results, job)
+        except QueueUnavailable as error:
+            if work.is_delivery and work.round.retries < MAX_DELIVERIES:
+                raise
+            work.log.write("WARNING", str(error))
+    return _end(work, work.round.report + results.report, job)
 
 
 def _find_storages(work: Work) -> Storages:
-    """Return the storages, if files may be removed."""
+    """Return the storages if files may be removed."""
     listed = work.iconik.storages()
     storages = find_storages(listed, work.settings)
     check_removal(storages, listed)
@@ -119,47 +182,172 @@ def _find_storages(work: Work) -> Storages:
 
 
 def _carry_out(work: Work, storages: Storages, job: Job) -> Results:
-    """Find the assets and remove them, until the time is up or an editor halts the removal."""
+    """Find the assets, and remove them until the time is up or an editor halts the removal."""
     with ThreadPoolExecutor(1) as beside:
-        if work.round.number == 0:
+        if not work.is_delivery:
             beside.submit(job.open)
         try:
             found = find_assets(work.iconik, work.action.selection)
             order = _order(work, found)
-            outcomes = _remove_assets(work, order, Removal, job)
-            outcomes = request_copies(work.iconik, outcomes, storages)
+            outcomes = _remove_assets(work, storages, job, {id: found.assets[id] for id in order})
         except PluginError as error:
-            return _failed(work, error)
-    ...
+            return _prevented(work, error, str(storages.storage.name))
+    return _sum_up(work, storages, found, request_copies(work.iconik, outcomes, storages))
 
 
 def _order(work: Work, found: Found) -> list[str]:
-    """Return the ids of the assets, in the order in which they begin."""
+    """Return the ids of the assets in the order in which they begin."""
     named = work.action.selection.assets
-    others = found.assets.keys() - set(named)
-    if work.settings.task_queue:
-        # The next round begins after the last one's assets.
+    others = found.assets.keys() - {*named}
+    if work.settings.task_queue:  # Another round goes on after the last id.
         return [*named, *sorted(id for id in others if id > work.round.after)]
     # A repeat must not spend all its time on the assets that are gone.
     return random.sample([*named, *others], len(found.assets))
 
 
-def _remove_assets(work: Work, order: Sequence[str], removal: Removal, job: Job) -> list[Outcome]:
-    """Remove assets side by side; those that do not begin are left."""
-    iconik, before = work.iconik, work.round.report.total
-    end, finished, is_over = Deadline(work.seconds, iconik.now), itertools.count(1), threading.Event()
+def _remove_assets(
+    work: Work, storages: Storages, job: Job, titles: Mapping[str, str | None]
+) -> list[Outcome]:
+    """Remove assets side by side. Those that do not begin are left.
 
-    def remove(asset_id: str) -> Outcome:
+    Args:
+        work: the round.
+        storages: the storages.
+        job: shows the progress, and knows whether an editor has halted the removal.
+        titles: the titles of the assets by id, in the order in which they begin.
+    """
+    iconik, round = work.iconik, work.round
+    clicked = round.clicked if work.is_delivery else None
+    removal = Removal(iconik, storages, work.settings, clicked, round.awaited)
+    end, finished, is_in_vain = Deadline(work.seconds, iconik.now), itertools.count(1), Event()
+
+    def remove_one(asset_id: str) -> Outcome:
         if job.halt:
             return Outcome(asset_id, End.LEFT)
-        if end.is_over or is_over.is_set():
-            return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
+        if end.is_over or is_in_vain.is_set():
+            return Outcome(asset_id, End.LEFT, error=NOT_BEGUN)
         try:
-            outcome = remove_asset(removal, asset_id, title)
+            outcome = remove_asset(removal, asset_id, titles[asset_id])
         except AdministratorError as error:
-            is_over.set()  # Every other asset would fail in the same way.
+            is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)
-        job.show(before + next(finished), before + len(order))
+        if outcome.end is End.ABSENT and (asset_id in round.touched or work.round.retries):
+            # An earlier delivery has removed it.
+            outcome = outcome._replace(end=End.REMOVED, reasons=())
+        job.show(round.report.total + next(finished), round.report.total + len(titles))
         return outcome
 
-    return side_by_side(remove, order)
+    places = int(PLACES * SHARE_OF_QUEUE) if work.is_delivery else PLACES
+    return side_by_side(remove_one, titles, places)
+
+
+def _sum_up(
+    work: Work, storages: Storages, found: Found, outcomes: Sequence[Outcome]
+) -> Results:
+    """Return what a round has done, and the next round for what is left."""
+    round, name, reference = work.round, str(storages.storage.name), work.log.reference
+    unread = {"unknown": len(found.unknown), "missing": found.missing}
+    rest = _rest(work.action.selection, round.after, outcomes)
+    left_ids = frozenset(each.asset_id for each in rest.left)
+    waiting = {each.asset_id for each in rest.left if each.end is End.WAITING}
+    touched = {each.asset_id for each in rest.left if each.is_touched}
+    can_go_on = any(each.end is End.LEFT for each in rest.left)
+    is_stuck = not can_go_on or (work.is_delivery and not rest.done)
+    done = Report.of(
+        rest.done, name, **({} if rest.after else unread), reference=reference
+    )
+    following = round._replace(
+        number=round.number + 1,
+        pauses=round.pauses + is_stuck,
+        overrides={"storage": storages.storage.id, "format": ",".join(work.settings.format_names)},
+        after=rest.after,
+        touched=touched | (round.touched & left_ids),
+        awaited=waiting | (round.awaited & left_ids),
+        report=round.report + done,
+    )
+    errors = [each.error for each in outcomes if isinstance(each.error, AdministratorError)]
+    is_last = not (rest.left or rest.selection.counts()) or errors
+    return Results(
+        report=Report.of(outcomes, name, **unread, reference=reference),
+        selection=rest.selection,
+        following=None if is_last else following,
+        delay=_pause(following) if is_stuck else 0.0,
+    )
+
+
+def _rest(selection: Selection, after: str, outcomes: Sequence[Outcome]) -> Rest:
+    """Split the assets of a round into those that are done and those that are left.
+
+    If too many are left for one task, the next round finds them again in the collections and saved
+    searches, and goes on after the last id.
+    """
+    named, seen, containers, cut = {*selection.assets}, outcomes, Selection(), ""
+    if sum(not each.is_done for each in outcomes) > MAX_IDS:
+        began = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
+        containers, cut = selection, max(began - named, default=after)
+        seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= cut]
+    left = [each for each in seen if not each.is_done][:MAX_IDS]
+    left_ids = {each.asset_id for each in left}
+    # What waits for a copy comes last.
+    ids = [each.asset_id for each in sorted(left, key=lambda each: each.end is End.WAITING)]
+    return Rest(
+        selection=containers._replace(assets=tuple(ids)),
+        after=cut,
+        left=left,
+        done=[each for each in seen if each.asset_id not in left_ids],
+    )
+
+
+def _prevented(work: Work, error: PluginError, storage_name: str) -> Results:
+    """Return the results of a round that an error has prevented."""
+    is_cut = isinstance(error, OutOfTime)
+    following = work.round._replace(
+        number=work.round.number + 1, pauses=work.round.pauses + (not is_cut)
+    )
+    return Results(
+        report=Report.failed(error, storage_name, reference=work.log.reference),
+        selection=work.action.selection,
+        following=following if error.can_retry else None,
+        delay=0.0 if is_cut else _pause(following),
+    )
+
+
+def _continue_later(work: Work, results: Results, job: Job) -> str:
+    """Hand the rest over to the queue, and return the answer."""
+    round, action = results.following, work.action._replace(selection=results.selection)
+    delay = min(results.delay, work.round.clicked + LONGEST_WAIT - time.time())
+    hand_over(work.settings, action, round._replace(job_id=job.id), delay=delay)
+    report = work.round.report + results.report
+    sentence = f"{report.sentence()} The removal continues in the background."
+    job.update(report.done, report.total, message=sentence)
+    return f"OK: {sentence}"
+
+
+def _end(work: Work, report: Report, job: Job) -> str:
+    """End the job, and return the answer.
+
+    If the editor cannot see the result now, and there is a queue, another round tries again.
+    """
+    job.read()  # The queue may deliver a round twice at the same time.
+    if job.has_ended:
+        return "OK: It had already ended."
+    if not job.close(report) and work.settings.task_queue and not _is_late(work):
+        following = work.round._replace(
+            number=work.round.number + 1, pauses=work.round.pauses + 1, report=report
+        )
+        action = work.action._replace(selection=Selection())
+        with suppress(QueueUnavailable):
+            hand_over(work.settings, action, following, delay=_pause(following))
+    error = report.error()
+    if error and not work.is_delivery:  # After an error, the queue would deliver the round again.
+        raise error
+    return report.answer() if not error else f"OK: {error}"
+
+
+def _is_late(work: Work) -> bool:
+    return time.time() >= work.round.clicked + LONGEST_WAIT
+
+
+def _pause(round: Round) -> float:
+    """Return the seconds before a round."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(round.pauses - 1, 10))

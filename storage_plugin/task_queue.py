@@ -46,6 +46,7 @@ class Round(NamedTuple):
         touched: assets that are left, but have lost files in an earlier round, or may have.
         awaited: assets whose copies to the masters' storage were requested in an earlier round.
         report: what became of the assets that are done.
+        retries: the number of earlier deliveries of this round.
     """
 
     click_id: str
@@ -58,6 +59,7 @@ class Round(NamedTuple):
     touched: frozenset[str] = frozenset()
     awaited: frozenset[str] = frozenset()
     report: Report = Report("")
+    retries: int = 0
 
 
 def hand_over(settings: Settings, action: Action, round: Round, *, delay: float) -> None:
@@ -129,16 +131,20 @@ def write_task(action: Action, round: Round) -> bytes:
     return json.dumps(payload, separators=(",", ":")).encode()
 
 
-def read_round(body: bytes) -> Round:
+def read_round(headers: Mapping[str, str], body: bytes) -> Round:
     """Read the round in a task. Call this only for a delivery that was verified.
+
+    https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 
     Raises:
         CallerError: another version of the plugin wrote the task.
     """
     try:
         value: Any = read_object(body)["round"]
-        sets = {name: frozenset(value[name]) for name in ("touched", "awaited")}
-        round = Round(**{**value, **sets, "report": Report.from_json(value["report"])})
+        value |= {name: frozenset(value[name]) for name in ("touched", "awaited")}
+        value["report"] = Report.from_json(value["report"])
+        value["retries"] = int(headers.get("X-CloudTasks-TaskRetryCount", "0"))
+        round = Round(**value)
     except (KeyError, TypeError, ValueError):
         round = None
     if round is None or not (round.job_id is None or is_uuid(round.job_id)):

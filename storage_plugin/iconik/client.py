@@ -335,7 +335,7 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + MAX_IDS]
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int = PLACES) -> list[R]:
     """Return the result of `work` for each item, computed by threads; stop at the first error."""
-    with ThreadPoolExecutor(PLACES) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))

@@ -5,7 +5,7 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 
 from collections import defaultdict
 from collections.abc import Sequence
-from enum import Enum
+from typing import NamedTuple
 
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -17,39 +17,42 @@ from storage_plugin.removal.rule import Kind, Verdict, is_whole
 from storage_plugin.storages import Storages
 
 
-class Need(Enum):
-    """What a file set that stays needs before it can be removed."""
+class Plan(NamedTuple):
+    """What is to be done about a file set that stays.
 
-    NOTHING = "No copy can be made, or it would not help."
-    COPY = "A copy on the masters' storage."
-    TIME = "The copy on the masters' storage is being made."
+    Attributes:
+        reason: why it stays, for editors.
+        is_waiting: whether it stays only until its copy on the masters' storage is complete.
+        to_copy: the name of its format if a copy is to be requested, else empty.
+    """
+
+    reason: str
+    is_waiting: bool = False
+    to_copy: str = ""
 
 
-def need(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited: bool) -> Need:
-    """Return what a file set that stays needs before it can be removed.
+def plan(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited: bool) -> Plan:
+    """Return what is to be done about a file set that stays.
 
     Args:
         file_set: the file set.
         verdict: why it stays.
         evidence: the evidence for the verdict.
-        is_awaited: whether an earlier round has requested a copy, which it does only once.
+        is_awaited: whether an earlier round has requested a copy, which happens only once.
     """
-    if verdict.kind is Kind.NOT_YET:
-        return Need.TIME
-    masters = [
-        each
-        for each in evidence.file_sets.values()
-        if each.format_id == file_set.format_id and each.storage_id in evidence.masters
-    ]
-    if not masters:
-        if is_awaited:
-            return Need.TIME
-        return Need.COPY if is_whole(file_set, evidence) else Need.NOTHING
-    # What is on the masters' storage is never overwritten. iconik may list a new file set there
-    # before its files.
+    name = evidence.format_of(file_set)
+    masters = evidence.masters_of(file_set)
     files = [file for each in masters for file in evidence.files_of(each)]
-    is_arriving = not files or any(file.status in UNFINISHED for file in files)
-    return Need.TIME if is_awaited and is_arriving else Need.NOTHING
+    copying = f"{name} is being copied to {evidence.master_names} first"
+    if verdict.kind is Kind.NOT_YET:
+        return Plan(verdict.reason, is_waiting=True)
+    # iconik may list a new file set before its files.
+    if is_awaited and (not files or any(file.status in UNFINISHED for file in files)):
+        return Plan(copying, is_waiting=True)
+    # What is on the masters' storage is never overwritten.
+    if masters or is_awaited or not is_whole(file_set, evidence):
+        return Plan(verdict.reason)
+    return Plan(copying, is_waiting=True, to_copy=name)
 
 
 def request_copies(

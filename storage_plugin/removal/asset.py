@@ -16,6 +16,7 @@ from storage_plugin.errors import (
 )
 from storage_plugin.iconik.rows import Deletion, FileSet
 from storage_plugin.names import visible
+from storage_plugin.removal.archive import Plan, plan
 from storage_plugin.removal.evidence import FRESH, Evidence, look, renew
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
@@ -150,25 +151,18 @@ class _Asset:
         """Return what became of the asset after the last look."""
         here = evidence.storage_name(evidence.storage.id)
         kept = [(each, verdict) for each, verdict in verdicts if verdict.kind is not Kind.GOES]
-        needs = {each.id: self._need(each, verdict, evidence) for each, verdict in kept}
-        reasons = [
-            f"{evidence.format_of(each)} is being copied to {self._masters} first"
-            if needs[each.id] is Need.COPY
-            else verdict.reason
-            for each, verdict in kept
-        ]
+        if self._removal.settings.archive_before_remove:
+            is_awaited = self._id in self._removal.awaited
+            plans = [plan(each, why, evidence, is_awaited=is_awaited) for each, why in kept]
+        else:
+            plans = [Plan(verdict.reason) for _, verdict in kept]
+        reasons = tuple(each.reason for each in plans)
         if self._asked:
-            reasons.append(f"iconik was asked to delete it from {here}, but still lists it")
-        if not reasons:
-            end, reasons = End.ABSENT, why_nothing(evidence)
-            return Outcome(self._id, End.REMOVED if self.removed else end, reasons=tuple(reasons))
-        is_waiting = any(each is not Need.NOTHING for each in needs.values())
-        to_copy = [evidence.format_of(each) for each, _ in kept if needs[each.id] is Need.COPY]
-        end = End.WAITING if is_waiting else End.STAYED
-        return Outcome(self._id, end, reasons=tuple(reasons), to_copy=tuple(to_copy))
-
-    def _need(self, file_set: FileSet, verdict: Verdict, evidence: Evidence) -> Need:
-        if not self._removal.settings.archive_before_remove:
-            return Need.NOTHING
-        is_awaited = self._id in self._removal.awaited
-        return archive.need(file_set, verdict, evidence, is_awaited=is_awaited)
+            reasons += (f"iconik was asked to delete it from {here}, but still lists it",)
+        if reasons:
+            end = End.WAITING if any(each.is_waiting for each in plans) else End.STAYED
+            to_copy = tuple(each.to_copy for each in plans if each.to_copy)
+            return Outcome(self._id, end, reasons=reasons, to_copy=to_copy)
+        if self.removed:
+            return Outcome(self._id, End.REMOVED)
+        return Outcome(self._id, End.ABSENT, reasons=tuple(why_nothing(evidence)))

@@ -19,7 +19,7 @@ from storage_plugin.names import visible
 NAMED, NAMED_IN_ANSWER = 10, 3
 """The number of assets that a report names, and those that an answer names; the log names all."""
 
-REPEAT = "Repeat the action."
+REPEAT, REPEAT_LATER = "Repeat the action.", "Repeat the action when the copies are complete."
 
 
 class End(str, Enum):
@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
         reasons: why file sets stay, or why there was nothing to remove, for editors.
         error: the error, if it failed or is left.
         title: its name in iconik; None: unknown.
+        to_copy: the formats of which it needs a copy on the masters' storage.
+        is_touched: whether it has lost files, or may have.
     """
 
     asset_id: str
@@ -52,6 +54,15 @@ class Outcome(NamedTuple):
     reasons: tuple[str, ...] = ()
     error: PluginError | None = None
     title: str | None = None
+    to_copy: tuple[str, ...] = ()
+    is_touched: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether another round would change nothing."""
+        if self.end is End.FAILED:
+            return not (self.error and self.error.can_retry)
+        return self.end not in (End.LEFT, End.WAITING)
 
     def write_log(self, log: Log) -> None:
         """Log an asset that stayed or failed."""
@@ -95,6 +106,7 @@ class Report:
         notable: the number of all of those.
         next_steps: what the editor can do, as sentences.
         cause: the error that most needs action, in this round; None: there was none.
+        is_incomplete: whether the cause prevented the whole round, so nobody knows all assets.
     """
 
     storage_name: str
@@ -111,6 +123,13 @@ class Report:
     notable: int = 0
     next_steps: tuple[str, ...] = ()
     cause: PluginError | None = None
+    is_incomplete: bool = False
+
+    @classmethod
+    def failed(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
+        """Return the report on a round that an error prevented."""
+        step = f"{cause.for_editor(reference)}."
+        return cls(storage_name, next_steps=(step,), cause=cause, is_incomplete=True)
 
     @classmethod
     def of(
@@ -136,6 +155,8 @@ class Report:
         notable = failed + [each for each in outcomes if each.reasons]
         errors = [each.error for each in failed if each.error]
         steps = [f"{error.for_editor(reference)}." for error in errors]
+        steps += [REPEAT] if ends["left"] else []
+        steps += [REPEAT_LATER] if ends["waiting"] else []
         left = [each.error for each in outcomes if each.end is End.LEFT and each.error]
         return cls(
             storage_name,
@@ -145,7 +166,7 @@ class Report:
             missing=missing,
             notes=tuple(_note(each) for each in notable[:NAMED]),
             notable=len(notable),
-            next_steps=tuple(dict.fromkeys([*steps, REPEAT] if ends["left"] else steps)),
+            next_steps=tuple(dict.fromkeys(steps)),
             cause=min([*errors, *left], key=_gravity, default=None),
         )
 
@@ -197,7 +218,7 @@ class Report:
         """
         if halted and (self.left or self.waiting):
             return "ABORTED"
-        if self.failed or self.left:
+        if self.failed or self.left or self.is_incomplete:
             return "FAILED"
         is_idle = self.notable and not self.removed
         is_partial = self.stayed or self.waiting or self.unknown or self.missing
@@ -206,6 +227,8 @@ class Report:
     def sentence(self) -> str:
         """Return the numbers, for editors."""
         sentences = [self._numbers()] if self.total or not self.unknown else []
+        if self.total and self.is_incomplete:
+            sentences.append("The rest was not removed.")
         if self.unknown:
             containers = "selected collections and saved searches"
             sentences.append(f"iconik does not know {self.unknown:,} of the {containers}.")
@@ -256,6 +279,8 @@ class Report:
 
     def _numbers(self) -> str:
         name = visible(self.storage_name)
+        if not self.total and self.is_incomplete:
+            return f"Nothing was removed from {name}."
         if not self.total:
             return "The selection contains no assets."
         if self.absent == self.total:

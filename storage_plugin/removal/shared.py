@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
@@ -57,6 +57,7 @@ class Removal:
         settings: the formats to remove, and whether the recycle bin is used.
         clicked: when the editor clicked, in seconds since 1970, if the removal has waited since
             then; what was added to the storage later stays. None: it has not waited.
+        awaited: the assets whose copies to the masters' storage were requested before.
 
     Attributes:
         arriving: the assets that iconik is copying to the storage. The list may lack some.
@@ -68,9 +69,10 @@ class Removal:
         storages: Storages,
         settings: Settings,
         clicked: float | None = None,
+        awaited: Collection[str] = (),
     ) -> None:
         self.iconik, self.storages, self.settings = iconik, storages, settings
-        self.clicked = clicked
+        self.clicked, self.awaited = clicked, awaited
         self.arriving = Shared(self._list_arriving, math.inf, iconik.now)
         self._listed = Shared(iconik.storages, SHARED, iconik.now)
 
