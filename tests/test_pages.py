@@ -203,7 +203,7 @@ def test_a_selection_may_lack_rows(iconik: Iconik, site: Site) -> None:
 def test_a_search_that_finds_too_much_says_what_to_do(
     time: Time, requests_mock: Mocker, total: dict[str, int]
 ) -> None:
-    """iconik lists 10,000 results and answers 400 beyond, so trying again does not help."""
+    """No list goes beyond 10,000 results, so trying again does not help."""
     search_id = row(1)["id"]
 
     def answer(request: Any, context: Any) -> dict[str, Any]:
