@@ -13,6 +13,7 @@ LIMIT, WINDOW = 1000, 20.0
 REFUSALS = {
     "500": (500, {}),
     "503": (503, {}),
+    "200 in HTML": (200, {"Content-Type": "text/html"}),
     "502 in HTML": (502, {"Content-Type": "text/html"}),
     "429": (429, {}),
     "429 with Retry-After": (429, {"Retry-After": "0.1"}),

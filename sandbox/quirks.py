@@ -10,8 +10,11 @@ class Quirks:
     """How an iconik system differs from the usual one.
 
     Attributes:
+        counts_rows: whether lists say how many rows and pages there are.
         links_pages: whether a page links to the next one.
         rows_per_page: the number of rows on a page, whatever the request asks; None: as requested.
+        ignores_last_id: whether lists with a cursor always begin with their first row.
+        withheld: the number of rows that collections and searches count, but do not send.
         knows_immediately: whether a file set can be deleted past the recycle bin.
         unsaid: fields of files, and what lists of files say instead of the truth.
         deletion_status: the status that answers the deletion of a file set; None: the usual one.
@@ -27,8 +30,11 @@ class Quirks:
         apps_work: whether a custom action can be created with an app.
     """
 
-    links_pages: bool = True
+    counts_rows: bool = False
+    links_pages: bool = False
     rows_per_page: int | None = None
+    ignores_last_id: bool = False
+    withheld: int = 0
     knows_immediately: bool = True
     unsaid: dict[str, Any] = field(default_factory=dict)
     deletion_status: int | None = None

@@ -190,7 +190,7 @@ def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
 
 @api.get("/API/assets/v1/collections/<id:collection_id>/contents/")
 def contents(collection_id: str) -> Row:
-    return numbered_page(known(world.collections.get(collection_id)))
+    return numbered_page(known(world.collections.get(collection_id)), world.quirks.withheld)
 
 
 @api.post("/API/search/v1/search/")
@@ -206,7 +206,7 @@ def search_assets() -> Row:
 
 @api.get("/API/search/v1/search/saved/<id:search_id>/")
 def saved_search(search_id: str) -> Row:
-    return numbered_page(known(world.saved_searches.get(search_id)))
+    return numbered_page(known(world.saved_searches.get(search_id)), world.quirks.withheld)
 
 
 @api.get("/API/assets/v1/assets/<id:asset_id>/")
@@ -303,44 +303,40 @@ def known(found: T | None) -> T:
     return found
 
 
-def numbered_page(rows: Sequence[Row]) -> Row:
+def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
     """Return the page of a list that `page` and `per_page` ask for."""
-    page, per_page = request.args.get("page", 1, int), _per_page()
-    pages = max(1, -(-len(rows) // per_page))
-    answer = {"page": page, "pages": pages, "per_page": per_page, "total": len(rows)}
-    shown = rows[(page - 1) * per_page : page * per_page]
-    return answer | _objects(shown, {"page": page + 1} if page < pages else None)
+    page, per_page, total = request.args.get("page", 1, int), _per_page(), len(rows) + withheld
+    shown, is_last = rows[(page - 1) * per_page : page * per_page], page * per_page >= len(rows)
+    count = {"page": page, "pages": -(-total // per_page), "per_page": per_page, "total": total}
+    return _page(shown, count, None if is_last else {"page": page + 1})
 
 
 def cursor_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    per_page = _per_page()
-    ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
+    per_page, ids, last_id = _per_page(), [row["id"] for row in rows], request.args.get("last_id")
     if last_id and last_id not in ids:
         abort(400)  # The row has gone meanwhile.
-    start = ids.index(last_id) + 1 if last_id else 0
-    shown = rows[start : start + per_page]
-    is_last = start + per_page >= len(rows)
-    answer = {"per_page": per_page, "total": len(rows)}
-    return answer | _objects(shown, None if is_last else {"last_id": shown[-1]["id"]})
+    start = ids.index(last_id) + 1 if last_id and not world.quirks.ignores_last_id else 0
+    shown, is_last = rows[start : start + per_page], start + per_page >= len(rows)
+    count = {"per_page": per_page, "total": len(rows)}
+    return _page(shown, count, None if is_last else {"last_id": shown[-1]["id"]})
 
 
 def _per_page() -> int:
     return world.quirks.rows_per_page or min(request.args.get("per_page", PAGE, int), 100)
 
 
-def _objects(rows: Sequence[Row], following: Row | None) -> Row:
-    """Return rows and, where this world has it so, the link to the rows that follow.
+def _page(rows: Sequence[Row], count: Row, following: Row | None) -> Row:
+    """Return rows and, where this world has it so, their count and the link to those that follow.
 
     Args:
         following: what asks for these rows besides the query of the request; None: there are none.
     """
-    if not world.quirks.links_pages:
-        return {"objects": rows}
-    if not following:
-        return {"objects": rows, "next_url": None}
-    query = {**request.args, "per_page": _per_page(), **following}
-    return {"objects": rows, "next_url": f"{request.path}?{urlencode(query)}"}
+    answer = {"objects": rows} | (count if world.quirks.counts_rows else {})
+    if world.quirks.links_pages:
+        query = {**request.args, "per_page": _per_page(), **(following or {})}
+        answer["next_url"] = f"{request.path}?{urlencode(query)}" if following else None
+    return answer
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -8,16 +8,11 @@ import pytest
 from sandbox.faults import Faults
 from sandbox.server import create_app, serve
 from sandbox.site import Site
-from sandbox.world import World, new_id
-from storage_plugin.background.queue import TaskQueue
-from storage_plugin.background.run import Run
+from sandbox.world import World
 from storage_plugin.iconik.client import Iconik
-from storage_plugin.logs import Log
 from storage_plugin.iconik.pace import Deadline, Pace
-from storage_plugin.iconik.rest import PATIENT, Patience, Rest
+from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.settings import Settings
-from storage_plugin.webhook import Action, Selection
-from storage_plugin.iconik.wire import new_session
 from tests import contract
 
 
@@ -114,7 +109,6 @@ def new_rest(
     *,
     pace: Pace | None = None,
     deadline: Deadline | None = None,
-    patience: Patience = PATIENT,
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     return Rest(
@@ -123,7 +117,6 @@ def new_rest(
         read_token=token or (lambda **_: world.token),
         pace=pace or Pace(),
         deadline=deadline or Deadline(60),
-        patience=patience,
     )
 
 
@@ -131,9 +124,3 @@ def mocked_rest(time: Time) -> Rest:
     """Return a REST client of mocked answers, whose time passes at once."""
     pace, deadline = Pace(time, time.sleep), Deadline(60, time)
     return new_rest("https://app.iconik.io", World(), pace=pace, deadline=deadline)
-
-
-def new_run(rest: Rest, user_id: str | None = None) -> Run:
-    """Return the removal of an unknown asset."""
-    action = Action("remove", Selection((new_id(),)), {}, user_id)
-    return Run(action, Settings("app-id", "LucidLink"), rest, TaskQueue(), Log("", None))

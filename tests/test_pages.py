@@ -6,23 +6,26 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
+from sandbox.site import CLIP, Site
+from storage_plugin.errors import IconikError, IconikUnavailable, TooManyFound
 from storage_plugin.iconik import pages
-from storage_plugin.errors import IconikError
+from storage_plugin.iconik.client import Iconik
 from tests.conftest import Time, mocked_rest
 
-URL = "https://app.iconik.io"
 PATH = "/API/files/v1/storages/"
 
 Read = Callable[..., list[int]]
 
 
-@pytest.fixture(params=[pages.numbered, pages.by_cursor])
+@pytest.fixture(params=[pages.by_number, pages.by_cursor])
 def read(request: pytest.FixtureRequest, time: Time, requests_mock: Mocker) -> Read:
     """Return a function that reads a list with the given pages and returns the rows' numbers."""
 
     def read(*answers: dict[str, Any]) -> list[int]:
         requests_mock.get(PATH, list(answers))
-        return [int(row["id"][:8]) for row in request.param(mocked_rest(time), PATH)]
+        rows = pages.read_whole(mocked_rest(time), PATH, dict, following=request.param)
+        assert requests_mock.call_count == len(answers)
+        return [int(row["id"][:8]) for row in rows]
 
     return read
 
@@ -38,144 +41,179 @@ def page(*numbers: int, **more: object) -> dict[str, Any]:
 
 
 MISSING = {"status_code": 404}
+TEN, LINK = range(10), {"next_url": f"https://elsewhere.example{PATH}?page=7"}
 
 
 def test_rows_count_once(read: Read) -> None:
     """A row that moves to the next page meanwhile does not count twice."""
-    assert read(page(1, 1, 2, pages=2), page(2, 3, pages=2), page()) == [1, 2, 3]
+    assert read(page(1, 1, 2, **LINK), page(2, 3)) == [1, 2, 3]
 
 
 def test_ids_count_once_in_any_case(read: Read) -> None:
     """Upper and lower case make no difference to an id."""
     rows = [row(1), {"id": row(1)["id"].upper()}]
-    assert read({"json": {"objects": rows, "total": 1, "next_url": None}}) == [1]
+    assert read({"json": {"objects": rows, "total": 1}}) == [1]
 
 
-# Links
+# Where a list ends
 
 
 @pytest.mark.parametrize(
-    "link",
+    "last",
     [
-        f"https://elsewhere.example{PATH}?page=2",
-        f"//elsewhere.example{PATH}",
-        f"http://app.iconik.io{PATH}?page=2",
-        f"https://app.iconik.io@elsewhere.example{PATH}",
-        f"https://app.iconik.io:444{PATH}",
-        "/elsewhere",
-        "/API/users/v1/users/",
-        "http://[",
-        17,
+        page(),
+        page(total=0, pages=0),
+        page(1, 2),
+        page(1, 2, next_url=None),
+        page(*range(9)),
+        page(*range(24), per_page=100),
+        page(*TEN, total=10),
+        page(*TEN, total=10, pages=1, per_page=10, next_url=None),
+        {"json": {"objects": None}},
     ],
 )
-def test_links_to_other_hosts_are_not_followed(
-    read: Read, requests_mock: Mocker, link: object
-) -> None:
-    """The token goes only to iconik."""
-    with pytest.raises(IconikError, match="elsewhere"):
-        read(page(1, next_url=link))
-    assert requests_mock.call_count == 1
-
-
-@pytest.mark.parametrize(
-    ("link", "query"),
-    [
-        (f"{PATH}?page=2", "per_page=100&page=2"),
-        (f"{URL}{PATH}?page=2&per_page=10", "per_page=10&page=2"),
-    ],
-)
-def test_links_are_followed(read: Read, requests_mock: Mocker, link: str, query: str) -> None:
-    """A link takes precedence; parameters that it leaves out, such as filters, stay."""
-    assert read(page(1, next_url=link), page(2, next_url=None, total=2)) == [1, 2]
-    assert requests_mock.last_request.query == query
-
-
-def test_empty_pages_may_link_on(read: Read) -> None:
-    """The client follows the link of an empty page; the last page may link to itself."""
-    second, third, last = ({"next_url": f"{PATH}?page={number}"} for number in (2, 3, 4))
-    assert read(page(1, **second), page(**third), page(2, **last), page(**last)) == [1, 2]
-
-
-# Without links
-
-
-@pytest.mark.parametrize(
-    ("read", "asked"),
-    [(pages.numbered, "page=3"), (pages.by_cursor, f"last_id={row(2)['id']}")],
-    indirect=["read"],
-)
-def test_pages_are_read_to_the_last(read: Read, requests_mock: Mocker, asked: str) -> None:
-    """Without links, the number of pages counts, even if pages are short."""
-    assert read(*(page(number, pages=3, total=3) for number in (1, 2, 3))) == [1, 2, 3]
-    assert asked in requests_mock.last_request.query
-
-
-@pytest.mark.parametrize("end", [page(), MISSING], ids=["empty", "missing"])
-def test_a_full_page_may_be_the_last(
-    read: Read, requests_mock: Mocker, end: dict[str, Any]
-) -> None:
-    """If a full page does not say that it is the last, the next one may exist."""
-    assert read(page(*range(10), per_page=100), end) == list(range(10))
-    assert requests_mock.call_count == 2
+def test_a_page_that_is_not_full_is_the_last(read: Read, last: dict[str, Any]) -> None:
+    """The usual list costs one request, whether iconik counts its rows or not."""
+    assert len(read(last)) == len(last["json"]["objects"] or ())
 
 
 @pytest.mark.parametrize(
     "first",
     [
-        page(*range(10), per_page=100, total=12),
-        page(*range(10), page=1, pages=2, per_page=100, next_url=None),
-        page(*range(9), total=11),
-        page(*range(9)),
-        page(*range(10), total=10),
-        page(*range(10), next_url=None),
+        page(*TEN),
+        page(*range(24)),
+        page(*TEN, next_url=None),
+        page(*TEN, per_page=10),
+        page(*range(100), per_page=100),
     ],
 )
-def test_a_page_is_not_the_last_on_one_word(read: Read, first: dict[str, Any]) -> None:
-    """One sign that a page is the last is not enough, so the client requests the next page."""
-    assert read(first, page(10, 11), page())[-2:] == [10, 11]
-
-
-@pytest.mark.parametrize("more", [{"next_url": None, "total": 10}, {"pages": 1, "total": 10}])
-def test_a_full_page_is_the_last_on_two_words(
-    read: Read, requests_mock: Mocker, more: dict[str, object]
+@pytest.mark.parametrize("end", [page(), MISSING, {"json": {"objects": None}}])
+def test_a_full_page_may_be_the_last(
+    read: Read, first: dict[str, Any], end: dict[str, Any]
 ) -> None:
-    """If iconik says in two ways that nothing follows, nothing is requested."""
-    assert read(page(*range(10), **more)) == list(range(10))
-    assert requests_mock.call_count == 1
+    """Without another word from iconik, only the next page shows that there is none."""
+    assert len(read(first, end)) == len(first["json"]["objects"])
+
+
+@pytest.mark.parametrize(
+    "first", [page(1, **LINK), page(1, total=2), page(1, pages=2), page(1, total=2, per_page=100)]
+)
+def test_a_page_is_not_the_last_if_iconik_says_so(read: Read, first: dict[str, Any]) -> None:
+    """A link, a total or a number of pages leads on, even after a page that is not full."""
+    assert read(first, page(2)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("read", "asked"),
+    [(pages.by_number, "page=3"), (pages.by_cursor, f"last_id={row(2)['id']}")],
+    indirect=["read"],
+)
+def test_the_plugin_builds_each_query(read: Read, requests_mock: Mocker, asked: str) -> None:
+    """No link is followed, wherever it leads."""
+    assert read(page(1, **LINK), page(2, **LINK), page(3)) == [1, 2, 3]
+    assert requests_mock.last_request.query == f"per_page=100&{asked}"
+    assert {request.hostname for request in requests_mock.request_history} == {"app.iconik.io"}
 
 
 # Lists that cannot be trusted
 
 
 @pytest.mark.parametrize(
-    "objects", [None, {}, "x", [None], [{}], [{"id": None}], [{"id": "../x"}], [row(1), {"id": 1}]]
+    "objects", [{}, "x", [None], [{}], [{"id": None}], [{"id": "../x"}], [row(1), {"id": 1}]]
 )
 def test_rows_must_have_ids(read: Read, objects: object) -> None:
     """One invalid row makes the whole list an error."""
     with pytest.raises(IconikError, match="answer contains"):
         read({"json": {"objects": objects}})
+    with pytest.raises(IconikError, match="answer contains"):
+        read({"json": {"rows": []}})
 
 
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ([page(1, next_url=f"{PATH}?page=2"), MISSING], "missing page"),
-        ([page(1, next_url=f"{PATH}?page=2")], "keeps sending"),
-        ([page(1, pages=9)], "keeps sending"),
-        ([page(*range(10), total=12), page()], "only 10 of 12"),
-        ([page(*range(10), total=12), MISSING], "only 10 of 12"),
-        ([page(*range(10), total=12), page(10), page()], "only 11 of 12"),
+        ([page(total=1)], "withholds 1 rows"),
+        ([{"json": {"objects": None, "total": 1}}], "withholds 1 rows"),
+        ([page(*TEN, total=12), page()], "withholds 2 rows"),
+        ([page(*TEN, total=12), MISSING], "withholds 2 rows"),
+        ([page(*TEN, total=12), page(10), page()], "withholds 1 rows"),
+        ([page(*TEN), page(*TEN)], "again and again"),
+        ([page(*range(100)), page(*range(100))], "again and again"),
+        ([page(1, 2, per_page=2), page(1, 2, per_page=2)], "again and again"),
     ],
 )
-def test_a_list_must_be_whole(read: Read, answers: list[dict[str, Any]], reason: str) -> None:
-    """A page that is missing or that repeats does not count as the end of a list."""
+def test_evidence_must_be_whole(read: Read, answers: list[dict[str, Any]], reason: str) -> None:
+    """A list that is shorter than its total, or that always begins again, is no evidence."""
     with pytest.raises(IconikError, match=reason):
         read(*answers)
 
 
-@pytest.mark.parametrize("read", [pages.by_cursor], indirect=True)
-def test_a_list_of_files_must_agree_with_itself(read: Read) -> None:
-    """Two rows of one id that differ are an error in a list with a cursor."""
+def test_a_list_must_agree_with_itself(read: Read) -> None:
+    """Two rows of one id that differ are an error."""
     rows = [row(1) | {"status": status} for status in ("OPEN", "CLOSED")]
-    with pytest.raises(IconikError, match="contradicts itself"):
+    with pytest.raises(IconikUnavailable, match="contradicts itself"):
         read({"json": {"objects": rows}})
+
+
+# Lists that the sandbox sends
+
+
+QUIRKS = [
+    {},
+    {"counts_rows": True},
+    {"links_pages": True},
+    {"counts_rows": True, "links_pages": True},
+    {"rows_per_page": 10},
+    {"rows_per_page": 3, "counts_rows": True},
+    {"rows_per_page": 3, "links_pages": True},
+]
+
+
+@pytest.mark.parametrize("quirks", QUIRKS)
+@pytest.mark.parametrize("number", [1, 9, 10, 24, 101])
+def test_all_rows_arrive(iconik: Iconik, site: Site, quirks: dict[str, Any], number: int) -> None:
+    """Whatever a list says of itself, each row arrives once."""
+    site.quirk(**quirks)
+    asset_id, _ = site.asset([CLIP | {"original_name": f"{each}.mov"} for each in range(number)])
+    names = [file.name for file in iconik.files(asset_id)]
+    assert sorted(names) == sorted([f"{each}.mov" for each in range(number)] * 2)
+    collection_id = site.world.add_collection(*(site.master() for _ in range(number)))
+    assert len(iconik.collection_contents(collection_id).items) == number
+
+
+def test_a_cursor_may_be_ignored(iconik: Iconik, site: Site) -> None:
+    """If all rows are on one page, nothing is missing; if a page is cut off, something may be."""
+    site.quirk(ignores_last_id=True)
+    asset_id, _ = site.asset([CLIP] * 12)
+    assert len(iconik.files(asset_id)) == 24
+    site.quirk(rows_per_page=10)
+    with pytest.raises(IconikError, match="again and again"):
+        iconik.files(asset_id)
+
+
+def test_a_selection_may_lack_rows(iconik: Iconik, site: Site) -> None:
+    """What iconik counts but does not send is reported, and the rest is there."""
+    site.quirk(counts_rows=True, withheld=2)
+    collection_id = site.world.add_collection(site.master())
+    contents = iconik.collection_contents(collection_id)
+    assert (len(contents.items), contents.missing) == (1, 2)
+
+
+@pytest.mark.parametrize("total", [{"total": 10_200}, {}])
+def test_a_search_that_finds_too_much_says_what_to_do(
+    time: Time, requests_mock: Mocker, total: dict[str, int]
+) -> None:
+    """No list goes beyond 10,000 results, so trying again does not help."""
+    search_id = row(1)["id"]
+
+    def answer(request: Any, context: Any) -> dict[str, Any]:
+        number = int(request.qs.get("page", ["1"])[0])
+        context.status_code = 200 if number <= 100 else 400
+        found = range(100 * number, 100 * number + 100)
+        return {"objects": [row(each) | {"object_type": "assets"} for each in found], **total}
+
+    requests_mock.get(f"/API/search/v1/search/saved/{search_id}/", json=answer)
+    with pytest.raises(TooManyFound, match=r"10,000 .* narrow the search") as raised:
+        Iconik(mocked_rest(time)).saved_search_results(search_id)
+    assert "again" not in str(raised.value) + raised.value.for_editor("")
+    assert requests_mock.call_count == (1 if total else 100)
