@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,7 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove
+from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove, time_limits
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.task_queue import Round
@@ -51,8 +52,11 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        now = round_of(request, action, body) if is_delivery else new_round(action)
-        answer = act(action, now, log, started=started)
+        if is_delivery:
+            round = task_queue.read_round(request.headers, body)
+        else:
+            round = first_round(action)
+        answer = act(action, round, log, started=started)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
@@ -61,7 +65,7 @@ def iconik_handler(request: flask.Request) -> flask.Response:
 
     # One line that can be encoded, whatever characters iconik's names contain.
     answer = " ".join(answer.encode(errors="replace").decode().split())
-    log.figures["duration_ms"] = round((time.monotonic() - started) * 1000)
+    log.figures["duration_ms"] = int((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
     headers = error.headers if error else None
     # A streamed answer, because the framework reads the whole body of a request before any other.
@@ -119,8 +123,21 @@ def read_body(request: flask.Request) -> bytes:
     except Exception:  # noqa: BLE001 - Each server raises its own error, which may quote the body.
         raise CallerError("The body cannot be read completely.") from None
     if len(body) > webhook.MAX_BODY:
-        raise CallerError("The body is over 1 MiB: select fewer objects.", status=413)
+        raise CallerError(f"The body is over {webhook.MAX_BODY // 1000} kB: select fewer objects.", status=413)
     return body
+
+
+def first_round(action: Action) -> Round:
+    """Return the round of a click.
+
+    Raises:
+        CallerError: nothing is selected.
+    """
+    if not action.selection.counts():
+        raise CallerError(
+            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
+        )
+    return Round(uuid.uuid4().hex, time.time(), selected=action.selection.objects()[0])
 
 
 def act(action: Action, round: Round, log: Log, *, started: float) -> str:
@@ -150,7 +167,7 @@ def act(action: Action, round: Round, log: Log, *, started: float) -> str:
     iconik, editor = Iconik(rest), Iconik(rest.for_editor(Deadline(limits.editor - elapsed)))
     try:
         if action.name == "add" and not round.number:
-            job = Job(editor, action, storage_name=settings.storage_name, log=log)
+            job = Job(editor, action, storage_name=settings.storage_name, log=log, round=round)
             log.figures["jobs"] = add(iconik, action.selection, settings, job)
             return "OK"
         if action.name == "remove":

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 
+from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik, chunks, side_by_side
+from storage_plugin.job import Job
 from storage_plugin.settings import Settings
 from storage_plugin.storages import find_storages
 from storage_plugin.webhook import Selection
 
 
-def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
+def add(iconik: Iconik, selection: Selection, settings: Settings, job: Job) -> list[str]:
     """Have the selection copied to the storage.
-
-    iconik accepts 500 objects of one type, and one format, in a call.
 
     Args:
         iconik: a client.
         selection: the objects to copy.
         settings: the storage, the formats and the folder.
+        job: shows the editor a failure. iconik itself shows the jobs of the copies.
 
     Returns:
         The ids of iconik's copy jobs, if iconik sends them.
@@ -24,6 +25,15 @@ def add(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
     Raises:
         PluginError: iconik has refused a call. It may have accepted others.
     """
+    try:
+        return _request_copies(iconik, selection, settings)
+    except PluginError as error:
+        job.fail(error)
+        raise
+
+
+def _request_copies(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
+    """Request the copies: iconik accepts 500 objects of one type, and one format, in a call."""
     storages = find_storages(iconik.storages(), settings)
 
     def copy(request: tuple[str, str, Sequence[str]]) -> str | None:

@@ -14,10 +14,14 @@ from storage_plugin.iconik.rows import ENDED, Row
 from storage_plugin.iconik.rows import Job as JobRow
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import Report, count
+from storage_plugin.task_queue import Round
 from storage_plugin.webhook import ACTIONS, Action
 
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
 """The custom types that distinguish the plugin's jobs from those of others, by action."""
+
+NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
+"""The words for one object of each type."""
 
 HALTS = {
     "ABORT_PENDING": "Aborted",
@@ -46,8 +50,7 @@ class Job:
         action: the action.
         storage_name: the storage that the action copies to or deletes from.
         log: the log of this request.
-        click_id: names the click.
-        id: the id of the job, or None if it is not known.
+        round: the round of the action, which names the click, its first object, and the job.
 
     Attributes:
         id: the id of the job, or None if it is not known.
@@ -62,17 +65,16 @@ class Job:
         *,
         storage_name: str,
         log: Log,
-        click_id: str = "",
-        id: str | None = None,
+        round: Round,
     ) -> None:
-        self.id = id
+        self.id = round.job_id
         self.halt = ""
         self.has_ended = False
         self._iconik = iconik
         self._action = action
         self._storage_name = storage_name
         self._log = log
-        self._click_id = click_id
+        self._click_id, self._selected = round.click_id, round.selected
         self._is_deleted = False
         self._has_warned = False
         self._opened = self._due = iconik.now()
@@ -149,7 +151,7 @@ class Job:
         self._attempt(lambda: self._notify(message, message))
 
     def _create(self, state: Row) -> None:
-        object_type, object_id = self._action.selection.objects()[0]
+        object_type, object_id = self._selected
         job = {
             "type": "CUSTOM",
             "custom_type": CUSTOM_TYPES[self._action.name],
@@ -183,7 +185,7 @@ class Job:
     def _progress(self, done: int, total: int) -> dict[str, object]:
         """Return the title with the number of assets, and the progress."""
         kinds = {"assets": total} if total else self._action.selection.counts()
-        what = " and ".join(count(n, kind.replace("_", " ")[:-1]) for kind, n in kinds.items())
+        what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
         title = ACTIONS[self._action.name].format(what, self._storage_name)
         return {"title": title, "progress_processed": done, "progress_total": total}
 
@@ -200,8 +202,7 @@ class Job:
 
     def _notify(self, sentence: str, message: str) -> None:
         if user_id := self._action.user_id:
-            selected = self._action.selection.objects()[0]
-            object_type, object_id = ("jobs", self.id) if self.id else selected
+            object_type, object_id = ("jobs", self.id) if self.id else self._selected
             self._iconik.notify(
                 {
                     "event_type": "finished",

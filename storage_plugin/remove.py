@@ -108,12 +108,14 @@ class Results(NamedTuple):
     """What a round has done.
 
     Attributes:
+        outcomes: what became of each asset.
         report: the report on the round.
         selection: what is left.
         following: the next round, or None if nothing is left, or it would be in vain.
         delay: the seconds before the next round.
     """
 
+    outcomes: Sequence[Outcome]
     report: Report
     selection: Selection
     following: Round | None
@@ -150,19 +152,14 @@ def remove(work: Work) -> str:
         name = storages.storage.name or name
     except PluginError as error:
         failure = error
-    job = Job(
-        work.editor,
-        work.action,
-        storage_name=name,
-        log=work.log,
-        click_id=work.round.click_id,
-        id=work.round.job_id,
-    )
+    job = Job(work.editor, work.action, storage_name=name, log=work.log, round=work.round)
     job.read()
     if job.has_ended:
         return "OK: It had already ended."
     results = _carry_out(work, storages, job) if storages else _prevented(work, failure, name)
-    results.report.write_log(work.log)
+    for outcome in results.outcomes:
+        outcome.write_log(work.log)
+    work.log.figures.update(results.report.figures())
     if results.following and not job.halt and not _is_late(work):
         try:
             return _continue_later(work, results, job)
@@ -268,6 +265,7 @@ def _sum_up(
     errors = [each.error for each in outcomes if isinstance(each.error, AdministratorError)]
     is_last = not (rest.left or rest.selection.counts()) or errors
     return Results(
+        outcomes=outcomes,
         report=Report.of(outcomes, name, **unread, reference=reference),
         selection=rest.selection,
         following=None if is_last else following,
@@ -305,7 +303,8 @@ def _prevented(work: Work, error: PluginError, storage_name: str) -> Results:
         number=work.round.number + 1, pauses=work.round.pauses + (not is_cut)
     )
     return Results(
-        report=Report.failed(error, storage_name, reference=work.log.reference),
+        outcomes=(),
+        report=Report.of_error(error, storage_name, reference=work.log.reference),
         selection=work.action.selection,
         following=following if error.can_retry else None,
         delay=0.0 if is_cut else _pause(following),

@@ -6,7 +6,7 @@ https://cloud.google.com/tasks/docs/creating-http-target-tasks
 import functools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import CallerError, QueueUnavailable
@@ -37,6 +37,7 @@ class Round(NamedTuple):
     Attributes:
         click_id: names the click.
         clicked: the time of the click, in seconds since 1970.
+        selected: the type and the id of the first object that was selected.
         number: 0 for the click, 1 for the first delivery, and so on.
         pauses: the number of pauses before the round. Each pause is longer than the one before.
         overrides: the settings of the click that do not follow a new deployment, by the name of
@@ -51,6 +52,7 @@ class Round(NamedTuple):
 
     click_id: str
     clicked: float
+    selected: Sequence[str]
     number: int = 0
     pauses: int = 0
     overrides: Mapping[str, str] = {}

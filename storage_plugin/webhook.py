@@ -14,8 +14,8 @@ from storage_plugin.errors import CallerError
 SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
 """The header in which a custom action sends the shared secret."""
 
-MAX_BODY = 1 << 20
-"""The largest body that is read, in bytes: enough for about 25,000 ids."""
+MAX_BODY = 800_000
+"""The largest body that is read, in bytes: enough for about 20,000 ids."""
 
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
 """The actions and their titles in iconik, with places for the objects and the storage."""
@@ -83,8 +83,8 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     Unknown keys in the payload are ignored, because iconik may add some.
 
     Raises:
-        CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
-            or nothing is selected.
+        CallerError: the body is not a JSON object, the path names no action, or an id is not a
+            UUID.
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
@@ -96,10 +96,6 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
         collections=_ids(payload, "collection_ids"),
         saved_searches=_ids(payload, "saved_search_ids"),
     )
-    if not selection.counts():
-        raise CallerError(
-            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
-        )
     user_id = payload.get("user_id")
     return Action(route[1], selection, query, str(user_id) if is_uuid(user_id) else None)
 

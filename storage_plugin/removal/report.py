@@ -1,5 +1,6 @@
 """What became of a removal: numbers and reasons, for the answer, the log and the editor."""
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +127,7 @@ class Report:
     is_incomplete: bool = False
 
     @classmethod
-    def failed(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
+    def of_error(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
         """Return the report on a round that an error prevented."""
         step = f"{cause.for_editor(reference)}."
         return cls(storage_name, next_steps=(step,), cause=cause, is_incomplete=True)
@@ -260,13 +261,9 @@ class Report:
         """Return the error to answer with; None: all went well in this round."""
         if self.cause is None:
             return None
-        kinds = (OutOfTime, IconikUnavailable, IconikError)
-        kind = (
-            type(self.cause)
-            if isinstance(self.cause, AdministratorError)
-            else kinds[_gravity(self.cause) - 1]
-        )
-        return kind(self.text())
+        error = copy.copy(self.cause)
+        error.args = (self.text(),)
+        return error
 
     def answer(self) -> str:
         """Return the answer to a removal without an error."""
@@ -306,7 +303,8 @@ class Report:
 
 def count(number: int, what: str) -> str:
     """Return a number with its noun, in the singular or plural."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
+    return f"{number:,} {what}{ending}"
 
 
 def _note(outcome: Outcome) -> Note:
