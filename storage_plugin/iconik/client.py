@@ -174,20 +174,22 @@ class Iconik:
         return bool(self._of_asset(asset_id, path, rows.file_set))
 
     @needs("can_read_transfers")
-    def transfers(self, source_id: str, destination_id: str) -> list[rows.Transfer]:
-        """List the transfers from one storage to another, and perhaps more.
+    def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[Transfer]:
+        """List the transfers from some storages to one, and perhaps more.
 
         iconik lists transfers to and from a so-called local storage. iconik does not document which
-        of the two storages that is, so the plugin reads both lists.
+        of the two storages that is, so the plugin reads both lists. The lists change meanwhile, and
+        may be incomplete.
         """
-        found = self._transfers(source_id, "from") + self._transfers(destination_id, "to")
-        return [each for each in found if each.destination_id in (None, destination_id)]
-
-    @needs("can_read_transfers")
-    def transfers_to(self, storage_id: str) -> list[rows.Transfer]:
-        """List the transfers to a storage, and perhaps from it; see `transfers`."""
-        found = self._transfers(storage_id, "to")
-        return [each for each in found if each.destination_id in (None, storage_id)]
+        paths = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
+        return [
+            each
+            for path in paths
+            for each in pages.read(
+                self.rest, f"{FILES}/storages/{path}", rows.transfer, following=pages.by_cursor
+            ).items
+            if each.destination_id in (None, destination_id)
+        ]
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:

@@ -92,7 +92,7 @@ def _request(
 ) -> None:
     """Request the copies of a format of up to 500 assets."""
     master_id, source_id = storages.masters[0].id, storages.storage.id
-    under_way = {each.asset_id for each in iconik.transfers(source_id, master_id)}
+    under_way = {each.asset_id for each in iconik.transfers([source_id], master_id)}
     if missing := [id for id in asset_ids if id not in under_way]:
         iconik.copy(
             master_id,

@@ -86,5 +86,6 @@ class Removal:
         return asked, check_removal(self.storages, listed)
 
     def _list_arriving(self) -> frozenset[str | None]:
-        transfers = self.iconik.transfers_to(self.storages.storage.id)
+        master_ids = [each.id for each in self.storages.masters]
+        transfers = self.iconik.transfers(master_ids, self.storages.storage.id)
         return frozenset(each.asset_id for each in transfers)
