@@ -116,6 +116,8 @@ class World:
     ) -> str:
         """Add a format's files on a storage and return the file set's id.
 
+        Each asset and format has a folder of its own, so that files of one name do not meet.
+
         Args:
             files: of each what is not as usual, at least its `original_name`.
             changes: what is not as usual with the file set.
@@ -129,14 +131,16 @@ class World:
             "version_id": version_id,
             "storage_id": storage_id,
         }
-        row = {"name": self.assets[asset_id]["title"], "base_dir": "/", "component_ids": []}
-        row |= {"type": "REGULAR", "is_archive": False}
-        file_set_id = _insert(self.file_sets, common | row | {"status": "ACTIVE"} | changes)
+        title, now = self.assets[asset_id]["title"], self.now()
+        row = {"name": title, "base_dir": f"/{title}/{format_name}", "component_ids": []}
+        row |= {"type": "REGULAR", "is_archive": False, "date_created": now, "date_modified": now}
+        file_set = common | row | {"status": "ACTIVE"} | changes
+        file_set_id, folder = _insert(self.file_sets, file_set), file_set["base_dir"].strip("/")
         for file in files:
             name = file["original_name"]
-            row = {"file_set_id": file_set_id, "directory_path": "", "name": name, "type": "FILE"}
-            row |= {"size": 1000, "checksum": None, "status": "CLOSED", "format_status": "ACTIVE"}
-            _insert(self.files, common | row | file)
+            row = {"file_set_id": file_set_id, "directory_path": folder, "name": name}
+            row |= {"type": "FILE", "size": 1000, "checksum": None, "status": "CLOSED"}
+            _insert(self.files, common | row | {"format_status": "ACTIVE"} | file)
         return file_set_id
 
     def add_collection(self, *contents: str) -> str:
@@ -229,15 +233,18 @@ class World:
         """Bring all transfers to their end; with an error they break off half-way."""
         for transfer in self.transfers.values():
             asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
+            folder = transfer["destination_directory_path"]
+            source = self.file_sets.get(transfer["original_file_set_id"], {"base_dir": folder})
+            names = ["original_name", "size", "checksum", "type"]
+            names += ["directory_path"] if source["base_dir"] == folder else []
             files = [
-                {name: file[name] for name in ("original_name", "size", "checksum", "type")}
+                {name: file[name] for name in names}
                 for file in self.files.of_asset[asset_id].values()
                 if file["file_set_id"] == transfer["original_file_set_id"]
             ]
             if error:
                 files = [file | {"status": "AWAITED"} for file in files]
             name = self.formats[transfer["format_id"]]["name"]
-            folder = transfer["destination_directory_path"]
             self.add_file_set(asset_id, storage_id, files, name, base_dir=folder)
             end = {"status": "FAILED", "error_message": error} if error else {}
             self.jobs[transfer["job_id"]].update({"status": "FINISHED"} | end)
@@ -274,7 +281,7 @@ class World:
 
     def delete(self, file_set_id: str) -> None:
         """Put a file set into the recycle bin."""
-        self.file_sets[file_set_id]["status"] = "DELETED"
+        self.file_sets[file_set_id].update(status="DELETED", date_modified=self.now())
 
     def purge(self, file_set_id: str) -> None:
         """Delete a file set and its files for good."""

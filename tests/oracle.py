@@ -1,13 +1,14 @@
 """An independent judge of removals: which deletions were wrong, and which file sets must be gone.
 
 The judge is written from docs/removal.md and shares no code with the plugin's rule. It reads the
-log of requests: each answer of iconik is a statement, made at a moment of the injected clock. It
-grants no exception to assets with more than 100 files, of which the worlds have none.
+log of requests: each answer of iconik is a statement, made at a moment of the injected clock.
 """
 
+import hashlib
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sandbox.world import Row, World
@@ -18,6 +19,11 @@ FRESH = 5.0
 
 STORAGES = "/API/files/v1/storages/"
 ASSET = "/API/files/v1/assets/"
+
+UNWRITTEN = {"OPEN", "GROWING", "AWAITED"}
+OF_SYSTEMS = {".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini"}
+EMPTY = {None, *(hashlib.new(kind, b"").hexdigest() for kind in ("md5", "sha1"))}
+"""The checksums that do not contradict a size of 0."""
 
 _DELETION = re.compile(rf"{ASSET}([^/]+)/file_sets/([^/]+)/(?:purge/)?")
 
@@ -45,7 +51,7 @@ class Call(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A list, as the pages of it said.
+    """A list, as its pages have said.
 
     Attributes:
         rows: the rows by their ids.
@@ -81,13 +87,13 @@ def wrong_deletions(log: Sequence[Call], settings: Settings, selected: Set[str])
 
 def must_go(world: World, settings: Settings) -> set[str]:
     """Return the file sets that a removal of all assets must delete, if nothing changes."""
-    removable = {"ACTIVE"} if settings.use_recycle_bin else {"ACTIVE", "DELETED"}
+    spared = {"ARCHIVED", "DELETED"} if settings.use_recycle_bin else {"ARCHIVED"}
+    states = [state_of(world, asset_id) for asset_id in world.assets]
     return {
         id
-        for asset_id in world.assets
-        for state in [_state_of(world, asset_id)]
-        for id, file_set in state.file_sets.items()
-        if file_set["status"] in removable and not any(_reasons(state, file_set, settings))
+        for state in states
+        for id in going(state, settings)
+        if state.file_sets[id]["status"] not in spared
     }
 
 
@@ -102,28 +108,26 @@ def _wrongs(
         yield "nobody selected the asset"
     if settings.use_recycle_bin and (call.path.endswith("/purge/") or call.query):
         yield "it cannot be restored"
-    of_asset = (f"{ASSET}{asset_id}/{name}/" for name in ("file_sets", "formats", "files"))
-    readings = [_last_reading(log, path) for path in (*of_asset, STORAGES)]
+    paths = [f"{ASSET}{asset_id}/{name}/" for name in ("file_sets", "formats", "files")]
+    readings = [_last_reading(log, path) for path in (*paths, STORAGES)]
     if not all(reading and reading.is_whole for reading in readings):
         yield "the evidence is not whole"
         return
+    sent_before = [n for n, each in enumerate(log) if (each.method, each.path) == call[:2]]
+    file_sets, formats, files, storages = readings
+    if any(call.sent - each.asked >= FRESH for each in (file_sets, formats, storages)):
+        yield "the evidence is too old"
+    if any(each.begun < max(sent_before, default=-1) for each in (file_sets, formats, files)):
+        yield "no look between"
+    for path, reading in zip(paths, (file_sets, formats), strict=False):
+        before = _last_reading(log[: files.begun], path)
+        if before is None or before.rows != reading.rows:
+            yield "the records have changed since the files were read"
     state = State(*(reading.rows for reading in readings))
-    if file_set_id not in state.file_sets:
-        yield "iconik does not list it"
-        return
-    yield from _age(log, call, dict(zip(State._fields, readings, strict=True)))
-    yield from _reasons(state, state.file_sets[file_set_id], settings)
-
-
-def _age(log: Sequence[Call], call: Call, readings: Mapping[str, Reading]) -> Iterator[str]:
-    """Yield what is too old of the evidence for a deletion."""
-    same = [n for n, each in enumerate(log) if (each.method, each.path) == ("DELETE", call.path)]
-    sent_before = max(same, default=-1)
-    for name, reading in readings.items():
-        if call.sent - reading.asked >= FRESH:
-            yield f"{name} of {reading.asked} are too old"
-        elif reading.begun < sent_before and name != "storages":
-            yield f"no look at {name} between"
+    if file_set_id not in going(state, settings):
+        own = state.file_sets.get(file_set_id)
+        reasons = [*_reasons(state, own, settings)] if own else ["iconik does not list it"]
+        yield "; ".join(reasons) or "what stays needs its files"
 
 
 def _last_reading(log: Sequence[Call], path: str) -> Reading | None:
@@ -136,83 +140,89 @@ def _last_reading(log: Sequence[Call], path: str) -> Reading | None:
     begun = max((number for number in numbers if log[number].is_first_page), default=None)
     if begun is None:
         return None
-    pages = [log[number] for number in numbers if number >= begun]
-    rows = {row["id"]: row for page in pages for row in page.body.get("objects", ())}
-    total = max(page.body.get("total", 0) for page in pages)
-    return Reading(rows, begun, pages[0].sent, len(rows) >= total)
+    pages = [log[number].body for number in numbers if number >= begun]
+    rows = {row["id"]: row for page in pages for row in page.get("objects", ())}
+    last, total = pages[-1], max(page.get("total", 0) for page in pages)
+    is_short = len(last.get("objects", ())) < last.get("per_page", 10)
+    is_whole = len(rows) >= total if total else is_short and not last.get("next_url")
+    return Reading(rows, begun, log[begun].sent, is_whole)
 
 
 # What the evidence must say
 
 
+def going(state: State, settings: Settings) -> set[str]:
+    """Return the file sets that may go, together."""
+    fine = {id for id, row in state.file_sets.items() if not any(_reasons(state, row, settings))}
+    while needed := {id for id in fine if _is_needed(state, id, state.file_sets.keys() - fine)}:
+        fine -= needed
+    return fine
+
+
 def _reasons(state: State, file_set: Row, settings: Settings) -> Iterator[str]:
-    """Yield why a file set must stay."""
-    of, files = state.formats.get(file_set["format_id"]), _files_of(state, file_set)
+    """Yield why a file set must stay, whatever becomes of the others."""
+    of = state.formats.get(file_set["format_id"])
     if of is None or of["name"] not in settings.format_names:
         yield "its format is not chosen"
         return
-    yield from _reasons_of_storages(state, file_set, settings)
-    if file_set["status"] not in ("ACTIVE", "DELETED"):
-        yield "its own record is not ACTIVE"
-    if not _is_sound(state, file_set):
+    if file_set["storage_id"] != _target(state, settings):
+        yield "it is not on the storage"
+        return
+    if file_set["status"] not in ("ACTIVE", "DELETED") or not _is_sound(state, file_set):
         yield "its record and its rows are not to be relied on"
-    if not _paths(files).isdisjoint(_paths(_files_beside(state, file_set))):
-        yield "another file set has a file at the same place"
-    if not any(
-        _is_master(state, master, file_set)
-        for master in state.file_sets.values()
-        if master["storage_id"] in _masters(state, settings)
-    ):
+    masters = [
+        row for row in state.file_sets.values() if row["storage_id"] in _masters(state, settings)
+    ]
+    if not any(_is_master(state, master, file_set) for master in masters):
         yield "it has no complete master"
 
 
-def _reasons_of_storages(state: State, file_set: Row, settings: Settings) -> Iterator[str]:
-    named = [row for row in state.storages.values() if row["name"] == settings.storage_name]
-    if [row["id"] for row in named] != [file_set["storage_id"]]:
-        yield "it is not on the storage"
-    elif named[0]["method"] != "FILE":
-        yield "the storage is not of type FILE"
+def _target(state: State, settings: Settings) -> str | None:
+    """Return the id of the storage to remove from; None: nothing is removed from it."""
+    wanted = settings.storage_name
+    found = [row for row in state.storages.values() if wanted in (row["name"], row["id"])]
+    is_one = len(found) == 1 and found[0]["method"] == "FILE"
+    return found[0]["id"] if is_one else None
 
 
 def _masters(state: State, settings: Settings) -> set[str]:
     """Return the storages whose copies count; none where one is the storage to remove from."""
-    wanted = settings.master_storage_name
+    wanted, target = settings.master_storage_name, _target(state, settings)
     masters = [
         row
         for row in state.storages.values()
-        if (row["name"] == wanted if wanted else row["method"] == "B2")
+        if (wanted in (row["name"], row["id"]) if wanted else row["method"] == "B2")
     ]
-    places = {
-        place
-        for row in state.storages.values()
-        if row["name"] == settings.storage_name
-        for place in (row["id"], row["settings"].get("mount_point"))
-    }
-    for row in masters:
-        mount_point = row["settings"].get("mount_point") if row["method"] == "FILE" else None
-        if places & ({row["id"], mount_point} - {None}):
-            return set()
+    own = _folder(state.storages[target]) if target else None
+    folders = [_folder(row) for row in masters if row["method"] == "FILE"]
+    is_one_disk = own is not None and any(
+        each is not None and (own.startswith(each) or each.startswith(own)) for each in folders
+    )
+    if is_one_disk or target in {row["id"] for row in masters}:
+        return set()
     return {row["id"] for row in masters if row["status"] == "ACTIVE"}
+
+
+def _folder(storage: Row) -> str | None:
+    """Return the place of a mount point, with a slash at its end; None: it is unknown."""
+    mount_point = storage["settings"].get("mount_point")
+    return mount_point and f"{place('', mount_point)}/".removeprefix("/")
 
 
 def _is_sound(state: State, file_set: Row) -> bool:
     """Whether the files of a set are listed whole, and do not contradict its record."""
-    files, of = _files_of(state, file_set), state.formats[file_set["format_id"]]
-    count = file_set.get("file_count")
-    said = [("format_id", file_set["format_id"]), ("storage_id", file_set["storage_id"])]
-    said.append(("format_status", of["status"]))
-    if file_set["status"] == "ACTIVE":
-        said.append(("file_set_status", "ACTIVE"))
+    rows, of = _rows_of(state, file_set), state.formats[file_set["format_id"]]
+    count, active = file_set.get("file_count"), ("ACTIVE", None)
+    states = active if file_set["status"] == "ACTIVE" else (*active, file_set["status"])
     return (
-        {of["status"], *(row["format_status"] for row in files)} <= {"ACTIVE", None}
-        and all(
-            None in (row[field], value) or row[field] == value
-            for row in files
-            for field, value in said
-        )
-        and len(files) >= (count or 0)
+        of["status"] in active
+        and all(row["format_id"] in (file_set["format_id"], None) for row in rows)
+        and all(row["storage_id"] in (file_set["storage_id"], None) for row in rows)
+        and all(row["format_status"] in active for row in rows)
+        and all(row["file_set_status"] in states for row in rows)
+        and sum(row["type"] != "DIRECTORY" for row in rows) >= (count or 0)
         and not (count is None and file_set["type"] == "MANY_FILES")
-        and any(row["type"] != "DIRECTORY" for row in files)
+        and bool(_needing(rows))
     )
 
 
@@ -220,25 +230,44 @@ def _is_master(state: State, master: Row, file_set: Row) -> bool:
     """Whether a file set is a complete copy of another one."""
     if master["format_id"] != file_set["format_id"] or master["status"] != "ACTIVE":
         return False
-    rows, of_master = _files_of(state, file_set), _files_of(state, master)
+    rows, of_master = _rows_of(state, file_set), _rows_of(state, master)
     of = state.formats[file_set["format_id"]]
     versions = {row["version_id"] for row in (of, master, file_set, *rows, *of_master)} - {None}
-    copies = [row for row in of_master if row["type"] != "DIRECTORY"]
+    copies, there = _needing(of_master), [*_files_on(state, master["storage_id"])]
     return (
         _is_sound(state, master)
         and len(versions) <= 1
-        and all(row["status"] == "CLOSED" for row in copies)
-        and _each_has_its_own([row for row in rows if row["type"] != "DIRECTORY"], copies)
+        and all(row["status"] in ("CLOSED", "REDISCOVERED") for row in copies)
+        and not any(_is_doubtful(state, row, there) for row in copies)
+        and _each_has_its_own(_needing(rows), copies)
+    )
+
+
+def _is_doubtful(state: State, row: Row, there: Collection[Row]) -> bool:
+    """Whether a file has its place with another one that is not known to be the same bytes."""
+
+    def is_binned(file: Row) -> bool:
+        return state.file_sets.get(file["file_set_id"], {}).get("status") == "DELETED"
+
+    beside = [each for each in there if _place_of(each) == _place_of(row)]
+    return any(
+        is_binned(one)
+        or is_binned(other)
+        or one["size"] is None
+        or (one["size"], _checksum(one)) != (other["size"], _checksum(other))
+        or not _checksum(one)
+        for one, other in itertools.combinations(beside, 2)
     )
 
 
 def _each_has_its_own(files: Sequence[Row], copies: Sequence[Row]) -> bool:
     """Whether all files can be paired with copies of their own: a bipartite matching."""
     partner: dict[int, int] = {}
+    has_bytes = any(row["size"] for row in files)
 
     def find(file: int, tried: set[int]) -> bool:
         for number, copy in enumerate(copies):
-            if number not in tried and _saves(copy, files[file]):
+            if number not in tried and _saves(copy, files[file], has_bytes):
                 tried.add(number)
                 if number not in partner or find(partner[number], tried):
                     partner[number] = file
@@ -248,47 +277,91 @@ def _each_has_its_own(files: Sequence[Row], copies: Sequence[Row]) -> bool:
     return all(find(file, set()) for file in range(len(files)))
 
 
-def _saves(copy: Row, file: Row) -> bool:
+def _saves(copy: Row, file: Row, has_bytes: bool) -> bool:
     """Whether nothing is lost of a file if only a copy of it is left."""
     if (_nfc(copy["original_name"]), copy["type"]) != (_nfc(file["original_name"]), file["type"]):
         return False
     if file["status"] == "AWAITED" and not file["size"]:
         return True
-    if not ((file["size"] or 0) > 0 and (copy["size"] or 0) > 0):
+    sizes, checksums = (file["size"], copy["size"]), (_checksum(file), _checksum(copy))
+    are_equal = checksums[0] == checksums[1] and checksums[0] is not None
+    is_of_parts = any(re.search(r"-[0-9]+\Z", each or "") for each in checksums)
+    is_one_kind = None not in checksums and len(checksums[0]) == len(checksums[1])
+    if is_one_kind and not are_equal and not is_of_parts:
         return False
-    one, other = (str(row["checksum"] or "").lower() for row in (copy, file))
-    if len(one) == len(other) and one != other:
+    if copy["status"] == "REDISCOVERED" and not are_equal:
         return False
-    if file["status"] in ("OPEN", "GROWING", "AWAITED"):
-        return bool(file["size"] <= copy["size"])
-    return bool(file["size"] == copy["size"])
+    if file["status"] in UNWRITTEN:
+        return bool(file["size"] and copy["size"]) and file["size"] <= copy["size"]
+    if sizes == (0, 0):
+        return are_equal or (has_bytes and EMPTY.issuperset(checksums))
+    return bool(file["size"]) and file["size"] == copy["size"]
 
 
-def _files_of(state: State, file_set: Row) -> list[Row]:
+# Files and places
+
+
+def _is_needed(state: State, file_set_id: str, staying: Collection[str]) -> bool:
+    """Whether something that stays has a file at a place of a file set, or in its folders."""
+    own = [row for row in state.files.values() if row["file_set_id"] == file_set_id]
+    files = {_place_of(row) for row in own if row["type"] != "DIRECTORY"}
+    folders = {_place_of(row) for row in own if row["type"] == "DIRECTORY"}
+    unlisted = {row["file_set_id"] for row in state.files.values()} - state.file_sets.keys()
+    for row in _files_on(state, state.file_sets[file_set_id]["storage_id"]):
+        other = state.file_sets.get(row["file_set_id"], {"status": None})
+        if row["file_set_id"] in {*staying, *unlisted} and other["status"] != "DELETED":
+            where = _place_of(row)
+            if where in files or any(f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders):
+                return True
+    return False
+
+
+def _rows_of(state: State, file_set: Row) -> list[Row]:
     return [row for row in state.files.values() if row["file_set_id"] == file_set["id"]]
 
 
-def _files_beside(state: State, file_set: Row) -> list[Row]:
-    """Return the files on the same storage of other sets that are not in the recycle bin."""
-    place = file_set["storage_id"]
-    found = []
+def _needing(rows: Sequence[Row]) -> list[Row]:
+    """Return the files that need a master: neither folders nor what a system adds."""
+    beside = {(row["directory_path"], row["original_name"]) for row in rows}
+    return [
+        row
+        for row in rows
+        if row["type"] != "DIRECTORY" and row["original_name"] not in OF_SYSTEMS
+        if not row["original_name"].startswith("._")
+        or (row["directory_path"], row["original_name"][2:]) not in beside
+    ]
+
+
+def _files_on(state: State, storage_id: str) -> Iterator[Row]:
+    """Yield the files that are, or may be, on a storage, but for what a system adds."""
     for row in state.files.values():
-        other = state.file_sets.get(row["file_set_id"], {"storage_id": None, "status": None})
-        is_there = place in (row["storage_id"], other["storage_id"])
-        if is_there and row["file_set_id"] != file_set["id"] and other["status"] != "DELETED":
-            found.append(row)
-    return found
+        of = state.file_sets.get(row["file_set_id"], {}).get("storage_id")
+        named = {row["storage_id"], of} - {None}
+        if row["type"] != "DIRECTORY" and row["original_name"] not in OF_SYSTEMS:
+            if storage_id in named or not named:
+                yield row
 
 
-def _paths(files: Sequence[Row]) -> set[tuple[str, str]]:
-    return {(_nfc(row["directory_path"] or "").strip("/"), _nfc(row["name"])) for row in files}
+def _checksum(row: Row) -> str | None:
+    return row["checksum"] and row["checksum"].lower()
+
+
+def _place_of(row: Row) -> str:
+    return place(row["directory_path"] or "", row["name"])
+
+
+def place(folder: str, name: str) -> str:
+    """Return what all paths have in common that may be one place on some disk."""
+    path = _nfc(f"{folder}/{name}".replace("\\", "/")).casefold()
+    names = [re.sub(r"[. ]+\Z", "", each) for each in path.split("/")]
+    return "/".join(filter(None, names))
 
 
 def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _state_of(world: World, asset_id: str) -> State:
+def state_of(world: World, asset_id: str) -> State:
     """Return what iconik would say of an asset now."""
     file_sets = world.file_sets.of_asset[asset_id]
     return State(

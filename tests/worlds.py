@@ -5,40 +5,43 @@ Most of a world is as usual, so that most removals delete something; each oddity
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
+from urllib3 import HTTPResponse
 
 from sandbox.faults import REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED
 from sandbox.quirks import Quirks
 from sandbox.server import create_app
 from sandbox.world import Row, Table, World, new_id
-from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.errors import PluginError
+from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
-from storage_plugin.progress import Progress
-from storage_plugin.removal.report import Removal
-from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rest import Rest, new_session
+from storage_plugin.removal.asset import remove_asset
+from storage_plugin.removal.report import Outcome
+from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
-from storage_plugin.webhook import Selection
-from storage_plugin.iconik.wire import new_session
+from storage_plugin.storages import find_storages
 from tests.conftest import Time
 from tests.oracle import Call
-from tests.test_archive import archive_selection
-from tests.test_transfers import remove_selection
+
+T, R = TypeVar("T"), TypeVar("R")
 
 IN_PROCESS = "http://localhost"
 STORAGES = {"LucidLink": "FILE", "B2": "B2", "Second B2": "B2", "NAS": "FILE", "S3": "S3"}
 FORMATS = ("ORIGINAL", "PROXY", "OTHER")
 NAMES = ("clip.mov", "clip.wav", "Übung.mov")
 MD5, OTHER_MD5, SHA1 = "d0" * 16, "e1" * 16, "f2" * 20
+OF_PARTS, OF_OTHER_PARTS = f"{MD5}-25", f"{OTHER_MD5}-50"
+OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"
 """An id that belongs to nothing."""
 
@@ -105,12 +108,16 @@ def build(kind: type, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
 # Changes
 
 STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
-OF_ANOTHER: list[Row] = [{id: STRANGE} for id in ("version_id", "format_id", "storage_id")]
+OF_ANOTHER: list[Row] = [
+    {id: value} for id in ("version_id", "format_id", "storage_id") for value in (STRANGE, None)
+]
+CHECKSUMS = (MD5, MD5.upper(), OTHER_MD5, SHA1, OF_PARTS, OF_OTHER_PARTS, OF_NOTHING, None)
 ODD_FILES: list[Row] = [
     *({"size": size} for size in (999, 0, None)),
-    *({"checksum": checksum} for checksum in (MD5.upper(), OTHER_MD5, SHA1, None)),
+    *({"checksum": checksum} for checksum in CHECKSUMS),
     *({"type": type} for type in ("DIRECTORY", "SYMLINK")),
-    *({"original_name": name} for name in ("other.mov", NAMES[0])),
+    *({"original_name": name} for name in ("other.mov", NAMES[0], "CLIP.mov", ".DS_Store")),
+    {"status": "REDISCOVERED"},
     {"file_set_status": "DELETED"},
     {"format_status": "DELETED"},
     *OF_ANOTHER,
@@ -128,16 +135,37 @@ UNFINISHED: list[Row] = [
     {"status": "AWAITED", "size": 0, "checksum": OTHER_MD5},
     {"status": "AWAITED", "size": None},
 ]
+EMPTY: list[Row] = [{"size": 0}, {"size": 0, "checksum": None}, {"size": 0, "checksum": OF_NOTHING}]
+MOUNTS = ("/mnt/LucidLink", "/mnt/lucidlink/masters/", "\\mnt\\LucidLink", "/", "/mnt/LucidLink2")
 MOVED: list[Row] = [
-    {"method": "FILE", "settings": {"mount_point": "/mnt/LucidLink"}},
     {"method": "S3"},
+    *({"method": "FILE", "settings": {"mount_point": mount}} for mount in MOUNTS),
 ]
-"""What a storage may become: one at the same place, or one of another type."""
+"""What a storage may become: one of another type, or one at, in, above or beside the same place."""
+
+
+def _named(name: str, **fields: object) -> Row:
+    return {"original_name": name, "name": name, **fields}
+
 
 NEW_FILES: list[Row] = [
-    *[{"original_name": "new.mov", "name": "new.mov"}] * 2,
+    *[_named("new.mov")] * 2,
     {"directory_path": "again"},
-    {"original_name": "folder", "name": "folder", "type": "DIRECTORY"},
+    *(_named(name) for name in (".DS_Store", "Icon\r", "._clip.mov", "._other.mov")),
+    *(_named("folder", type="DIRECTORY", **row) for row in ({}, {"directory_path": ""})),
+    _named("ORIGINAL", type="DIRECTORY", directory_path=""),
+    _named("", type="DIRECTORY", directory_path="") | {"original_name": "/"},
+    _named("lock", size=0, checksum=OF_NOTHING),
+    _named("lock", size=0),
+    {"size": 500},
+]
+SAME_PLACE: list[Row] = [
+    *[{}] * 3,
+    *({"name": name} for name in ("CLIP.MOV", "clip.mov. ", "other.mov")),
+    {"size": 999},
+    {"checksum": MD5},
+    {"storage_id": None},
+    {"directory_path": "Folder", "name": "x"},
 ]
 
 
@@ -147,17 +175,21 @@ def _edits(places: str, part: str, rows: Sequence[Row] = ({},)) -> list[Edit]:
 
 CHANGES = [
     *_edits("copy master", "file", ODD_FILES),
-    *_edits("copy master", "storage", MOVED),
+    *_edits("copy", "storage", [{"method": "S3"}]),
+    *_edits("master", "storage", MOVED),
     *_edits("copy master", "file set", ODD_FILE_SETS),
     *_edits("copy copy", "file", UNFINISHED),
     *_edits("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
     *_edits("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
-    *_edits("both", "file", [{"size": 0}, {"size": None}, {"type": "DIRECTORY"}]),
+    *_edits("both", "file", [*EMPTY, {"size": None}, {"type": "DIRECTORY"}]),
     *_edits("copy", "format", [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]),
     *_edits("master", "storage", [{"status": each} for each in ("FAILING", "INACTIVE", "ACTIVE")]),
     *_edits("copy master master master", "vanish"),
-    *_edits("copy master", "join", NEW_FILES),
-    *_edits("copy copy copy", "collide"),
+    *_edits("copy master both", "join", NEW_FILES),
+    *_edits("copy master", "collide", SAME_PLACE),
+    *_edits("copy master both", "twin", [{}, {"status": "DELETED"}]),
+    *_edits("copy", "tombstone"),
+    *_edits("copy", "forget"),
     *_edits("master master master master copy second", "purge"),
 ]
 """What may be odd, or change. What is here several times is as much more likely."""
@@ -202,7 +234,19 @@ def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
             _insert(world.files, files[-1] | edit.fields)
         case "collide" if files:
             beside = _insert(world.file_sets, file_set | {"format_id": STRANGE})
-            _insert(world.files, files[-1] | {"file_set_id": beside, "format_id": STRANGE})
+            own = {"file_set_id": beside, "format_id": STRANGE}
+            _insert(world.files, files[-1] | own | edit.fields)
+        case "twin":
+            twin = _insert(world.file_sets, file_set | edit.fields)
+            for file in files:
+                _insert(world.files, file | {"file_set_id": twin})
+        case "tombstone":
+            file_set["status"] = "DELETED"
+            for file in files:
+                del world.files[file["id"]]
+        case "forget":
+            for id in [*world.formats.of_asset[file_set["asset_id"]]]:
+                del world.formats[id]
 
 
 def _change_format(world: World, file_set: Row, fields: Row) -> None:
@@ -268,12 +312,22 @@ SETTINGS = build(
     iconik_url=st.just(IN_PROCESS),
 )
 UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
-QUIRKS = {
-    "links_pages": st.booleans(),
-    "rows_per_page": mostly(None, 1, 2),
-    "knows_immediately": mostly(True, False),
-    "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
-}
+PAGES: list[Row] = [
+    {"counts_rows": True},
+    {"links_pages": True},
+    {"rows_per_page": 1, "counts_rows": True},
+    {"rows_per_page": 2, "links_pages": True},
+]
+QUIRKS = st.builds(
+    dict.__or__,
+    mostly({}, *PAGES),
+    st.fixed_dictionaries(
+        {
+            "knows_immediately": mostly(True, False),
+            "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
+        }
+    ),
+)
 ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
 """Mostly nothing or one thing: what is odd in several ways tells little."""
 
@@ -289,12 +343,12 @@ DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "delet
 
 WORLD = {
     "settings": SETTINGS,
-    "quirks": st.fixed_dictionaries(QUIRKS),
+    "quirks": QUIRKS,
     "assets": st.lists(ASSETS, min_size=1, max_size=2),
 }
 UNEASY: dict[str, Any] = {
     "odd": ODD.map(lambda edits: edits[1:]),
-    "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 1.5]),
+    "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 2.0, 3.0]),
     "steps": st.dictionaries(NUMBERS, STEPS, max_size=2),
 }
 CALM = build(Scene, **WORLD, odd=ODD)
@@ -304,20 +358,6 @@ CHANGING = build(
     Scene, **WORLD | {"quirks": st.builds(dict.__or__, WORLD["quirks"], DELETIONS)}, **UNEASY
 )
 """Worlds that change while iconik is slow, and requests fail."""
-
-RENDERS = {
-    "settings": SETTINGS.map(
-        lambda settings: settings._replace(master_storage_name="B2", archive_before_remove=True)
-    ),
-    "quirks": st.fixed_dictionaries(QUIRKS | {"copies_take_time": st.just(True)}),
-    "assets": st.lists(
-        st.builds(dict.__or__, ASSETS, st.fixed_dictionaries({"masters": mostly((), ("master",))})),
-        min_size=1,
-        max_size=2,
-    ),
-}
-ARCHIVING = build(Scene, **RENDERS, odd=ODD) | build(Scene, **RENDERS, **UNEASY)
-"""Worlds whose masters must be made first."""
 
 
 def fill(world: World, scene: Scene) -> None:
@@ -363,12 +403,6 @@ def all_but(world: World, file_sets: set[str]) -> Row:
 def is_there(world: World, file_set_id: str) -> bool:
     """Whether a file set is neither gone nor in the recycle bin."""
     return world.file_sets.get(file_set_id, {"status": "DELETED"})["status"] != "DELETED"
-
-
-def is_whole_render(asset: Row) -> bool:
-    """Whether nothing about an asset keeps it from being copied, and then removed."""
-    is_sound = asset["in_folders"] and asset["fields"] != {"size": 0} and not asset["copy"]
-    return is_sound and not asset["masters"]
 
 
 # Removals
@@ -454,7 +488,8 @@ class Wire(BaseAdapter):
 
 def _response(status: int, data: bytes, headers: Any = ()) -> requests.Response:
     response = requests.Response()
-    response.status_code, response.raw = status, BytesIO(data)
+    response.status_code, response._content = status, data
+    response.raw = HTTPResponse(BytesIO(data), preload_content=False)
     response.headers.update(headers)
     return response
 
@@ -464,7 +499,7 @@ def _call(request: requests.PreparedRequest, sent: float, answer: requests.Respo
     url, body = urlsplit(request.path_url), None
     if answer is not None:
         with suppress(ValueError):
-            body = json.loads(answer.raw.getvalue())
+            body = json.loads(answer.content)
     is_lost = answer is None or (request.method == "GET" and body is None)
     status = None if is_lost else answer.status_code
     return Call(request.method, url.path, dict(parse_qsl(url.query)), sent, status, body or {})
@@ -494,14 +529,21 @@ class Sandbox:
         read, pace = (lambda **_: self.world.token), Pace(time, time.sleep)
         return Rest(self.session, settings, read_token=read, pace=pace, deadline=deadline)
 
-    def remove(self, configured: Settings) -> Sequence[Removal]:
-        """Remove all assets, as the function does; return nothing where that is impossible."""
-        deadline = Deadline(60, self.wire.time)
-        iconik, progress = BackgroundIconik(self.rest(deadline)), Progress(deadline)
-        selection, removals = Selection(assets=tuple(self.world.assets)), []
+    def remove(self, configured: Settings) -> list[Outcome]:
+        """Remove all assets, one after another; return nothing where that is impossible."""
+        iconik, outcomes = Iconik(self.rest(Deadline(120, self.wire.time))), list[Outcome]()
         with suppress(PluginError):
-            if configured.archive_before_remove:
-                removals, _ = archive_selection(iconik, selection, configured, progress=progress)
-            else:
-                removals = remove_selection(iconik, selection, configured, progress).removals
-        return removals
+            removal = Removal(iconik, find_storages(iconik.storages(), configured), configured)
+            for asset_id in [*self.world.assets]:
+                outcomes.append(remove_asset(removal, asset_id))
+        return outcomes
+
+    def side_by_side(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Do some work as if all of it began now, on one thread, so that it can be repeated."""
+        begun, ends, results = self.wire.time.now, list[float](), list[R]()
+        for item in items:
+            self.wire.time.now = begun
+            results.append(work(item))
+            ends.append(self.wire.time.now)
+        self.wire.time.now = max(ends)
+        return results
