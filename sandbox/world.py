@@ -189,10 +189,7 @@ class World:
         bulk = self.add_job({"type": "TRANSFER", "status": "STARTED", "title": "Bulk copy"})
         for asset_id in self._assets_of(request["object_type"], request["object_ids"]):
             for format in self.formats_of(asset_id, request.get("format_name", "ORIGINAL")):
-                if any(
-                    row["format_id"] == format["id"]
-                    for row in self.file_sets_of(asset_id, storage_id)
-                ):
+                if self._has_format(format["id"], storage_id):
                     self._add_transfer_job(bulk, asset_id, storage_id, "SKIPPED")
                 elif source := self._source(format, request):
                     folder = request.get("file_path") or source["base_dir"]
@@ -315,6 +312,11 @@ class World:
             else:
                 contents = tables[kind].get(id, [])
                 waiting += [(row["object_type"], row["id"]) for row in contents]
+
+    def _has_format(self, format_id: str, storage_id: str) -> bool:
+        """Whether a format is on a storage."""
+        file_sets = self.file_sets_of(self.formats[format_id]["asset_id"], storage_id)
+        return any(row["format_id"] == format_id for row in file_sets)
 
     def _source(self, format: Row, request: Row) -> Row | None:
         """Return the file set to copy from: on the preferred storage, if there is one."""

@@ -77,7 +77,8 @@ class Job:
         self._click_id, self._selected = round.click_id, round.selected
         self._is_deleted = False
         self._has_warned = False
-        self._opened = self._due = iconik.now()
+        self._opened = iconik.now()
+        self._due = self._opened + 1.0
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -141,14 +142,14 @@ class Job:
             self._attempt(lambda: self._iconik.update_job(str(self.id), changes))
         if is_shown and status == "FINISHED":
             return True
-        return self._attempt(lambda: self._notify(sentence, message)) or is_shown
+        return self._attempt(lambda: self._notify(end["title"], sentence, message)) or is_shown
 
     def fail(self, error: PluginError) -> None:
         """Show that an Add failed, and notify the editor."""
         message = f"{error.for_editor(self._log.reference)}."
         end = {"status": "FAILED", "message": message, "error_message": message}
         self._attempt(lambda: self._create(end))
-        self._attempt(lambda: self._notify(message, message))
+        self._attempt(lambda: self._notify(self._progress(0, 0)["title"], message, message))
 
     def _create(self, state: Row) -> None:
         object_type, object_id = self._selected
@@ -200,13 +201,13 @@ class Job:
         ids = [note.asset_id for note in report.notes if not note.title]
         return {id: text for id, text in zip(ids, side_by_side(title, ids), strict=True) if text}
 
-    def _notify(self, sentence: str, message: str) -> None:
+    def _notify(self, title: object, sentence: str, message: str) -> None:
         if user_id := self._action.user_id:
             object_type, object_id = ("jobs", self.id) if self.id else self._selected
             self._iconik.notify(
                 {
                     "event_type": "finished",
-                    "message_short": f"{self._progress(0, 0)['title']}: {sentence}",
+                    "message_short": f"{title}: {sentence}",
                     "message_long": message,
                     "recipient_id": user_id,
                     "sender_id": self._iconik.current_user_id(),

@@ -160,7 +160,7 @@ def remove(work: Work) -> str:
     for outcome in results.outcomes:
         outcome.write_log(work.log)
     work.log.figures.update(results.report.figures())
-    if results.following and not job.halt and not _is_late(work):
+    if results.following and not job.halt and _can_go_on(work):
         try:
             return _continue_later(work, results, job)
         except QueueUnavailable as error:
@@ -318,7 +318,7 @@ def _continue_later(work: Work, results: Results, job: Job) -> str:
     hand_over(work.settings, action, round._replace(job_id=job.id), delay=delay)
     report = work.round.report + results.report
     sentence = f"{report.sentence()} The removal continues in the background."
-    job.update(report.done, report.total, message=sentence)
+    job.update(report.finished, report.total, message=sentence)
     return f"OK: {sentence}"
 
 
@@ -330,9 +330,12 @@ def _end(work: Work, report: Report, job: Job) -> str:
     job.read()  # The queue may deliver a round twice at the same time.
     if job.has_ended:
         return "OK: It had already ended."
-    if not job.close(report) and work.settings.task_queue and not _is_late(work):
+    if not job.close(report) and _can_go_on(work):
         following = work.round._replace(
-            number=work.round.number + 1, pauses=work.round.pauses + 1, report=report
+            number=work.round.number + 1,
+            pauses=work.round.pauses + 1,
+            job_id=job.id,
+            report=report,
         )
         action = work.action._replace(selection=Selection())
         with suppress(QueueUnavailable):
@@ -343,8 +346,10 @@ def _end(work: Work, report: Report, job: Job) -> str:
     return report.answer() if not error else f"OK: {error}"
 
 
-def _is_late(work: Work) -> bool:
-    return time.time() >= work.round.clicked + LONGEST_WAIT
+def _can_go_on(work: Work) -> bool:
+    """Whether another round is possible."""
+    is_late = time.time() >= work.round.clicked + LONGEST_WAIT
+    return work.settings.task_queue is not None and not is_late
 
 
 def _pause(round: Round) -> float:

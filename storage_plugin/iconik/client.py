@@ -174,12 +174,12 @@ class Iconik:
         return bool(self._of_asset(asset_id, path, rows.file_set))
 
     @needs("can_read_transfers")
-    def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[Transfer]:
+    def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
 
         iconik lists transfers to and from a so-called local storage. iconik does not document which
-        of the two storages that is, so the plugin reads both lists. The lists change meanwhile, and
-        may be incomplete.
+        of the two storages that is, so the plugin reads both lists. Transfers end while a list is
+        read, so rows may be missing.
         """
         paths = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
         return [
@@ -187,7 +187,7 @@ class Iconik:
             for path in paths
             for each in pages.read(
                 self.rest, f"{FILES}/storages/{path}", rows.transfer, following=pages.by_cursor
-            ).items
+            )[0]
             if each.destination_id in (None, destination_id)
         ]
 
@@ -315,12 +315,6 @@ class Iconik:
                 self.rest, path, parse_own, following=pages.by_cursor, query=query
             )
         return []
-
-    def _transfers(self, storage_id: str, direction: str) -> list[rows.Transfer]:
-        """List transfers. They end while the list is read, so rows may be missing."""
-        path = f"{FILES}/storages/{storage_id}/transfers_{direction}/"
-        found, _ = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor)
-        return found
 
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:

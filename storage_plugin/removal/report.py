@@ -211,6 +211,11 @@ class Report:
         """The number of all assets."""
         return sum(int(getattr(self, end.value)) for end in End)
 
+    @property
+    def finished(self) -> int:
+        """The number of assets that are neither left nor waiting."""
+        return self.total - self.left - self.waiting
+
     def status(self, *, halted: bool = False) -> str:
         """Return the result as a status of iconik's jobs.
 
