@@ -234,6 +234,9 @@ class World:
             source = self.file_sets.get(transfer["original_file_set_id"], {"base_dir": folder})
             names = ["original_name", "size", "checksum", "type"]
             names += ["directory_path"] if source["base_dir"] == folder else []
+            if self._has_format(transfer["format_id"], storage_id):  # Another copy was faster.
+                self.jobs[transfer["job_id"]]["status"] = "SKIPPED"
+                continue
             files = [
                 {name: file[name] for name in names}
                 for file in self.files.of_asset[asset_id].values()
