@@ -183,8 +183,8 @@ class Iconik:
         """
         lists = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
         found: list[rows.Transfer] = []
-        for path in lists:
-            path, following = f"{FILES}/storages/{path}", pages.by_cursor
+        for name in lists:
+            path, following = f"{FILES}/storages/{name}", pages.by_cursor
             found += pages.read(self.rest, path, rows.transfer, following=following)[0]
         return [each for each in found if each.destination_id in (None, destination_id)]
 
