@@ -178,18 +178,19 @@ class Iconik:
         """List the transfers from some storages to one, and perhaps more.
 
         iconik lists transfers to and from a so-called local storage. iconik does not document which
-        of the two storages that is, so the plugin reads both lists. Transfers end while a list is
-        read, so rows may be missing.
+        of the two storages that is, so the plugin reads both lists. They change meanwhile, so they
+        may lack rows.
         """
-        paths = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
-        return [
-            each
-            for path in paths
-            for each in pages.read(
-                self.rest, f"{FILES}/storages/{path}", rows.transfer, following=pages.by_cursor
-            )[0]
-            if each.destination_id in (None, destination_id)
-        ]
+        lists = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
+        found: list[rows.Transfer] = []
+        for name in lists:
+            path, following = f"{FILES}/storages/{name}", pages.by_cursor
+            found += pages.read(self.rest, path, rows.transfer, following=following)[0]
+        return [each for each in found if each.destination_id in (None, destination_id)]
+
+    def transfers_to(self, storage_id: str) -> list[rows.Transfer]:
+        """List the transfers to a storage; see `transfers`."""
+        return self.transfers((), storage_id)
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:

@@ -155,7 +155,9 @@ class Rest:
                 pass  # iconik did nothing, and the pace makes the next attempt wait.
             except _TokenRefused as refusal:
                 if was_refused:
-                    raise refusal if self._is_accepted else AdministratorError(NEVER_ACCEPTED) from None
+                    raise (
+                        refusal if self._is_accepted else AdministratorError(NEVER_ACCEPTED)
+                    ) from None
                 was_refused = True
                 self._read_token(max_age=0)
                 self.pace.sleep(backoff(2), self.deadline)

@@ -134,7 +134,7 @@ class Job(NamedTuple):
 
     Attributes:
         modified: the time of its last change, in seconds since 1970.
-        click_id: names the click that the plugin created it for.
+        click_id: the click that the plugin created it for.
     """
 
     id: str
@@ -179,8 +179,7 @@ class Deletion(Enum):
 
 def storage(row: Row) -> Storage:
     """Return a storage. iconik does not document its settings."""
-    settings = row.get("settings")
-    mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
+    mount_point = text_or_none(object_of(row, "settings"), "mount_point")
     name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
     return Storage(id_of(row), name, method, status, mount_point)
 
@@ -244,9 +243,7 @@ def job(row: Row) -> Job:
         status=text_or_none(row, "status"),
         custom_type=text_or_none(row, "custom_type"),
         modified=time_or_none(row, "date_modified"),
-        click_id=text_or_none(row["metadata"], "click_id")
-        if isinstance(row.get("metadata"), dict)
-        else None,
+        click_id=text_or_none(object_of(row, "metadata"), "click_id"),
     )
 
 
@@ -257,8 +254,7 @@ def user(row: Row) -> User:
 
 def custom_action(row: Row) -> CustomAction:
     """Return a custom action."""
-    headers, context = row.get("headers"), text_of(row, "context")
-    headers = headers if isinstance(headers, dict) else {}
+    headers, context = object_of(row, "headers"), text_of(row, "context")
     last_error = text_or_none(row, "last_error") or ""
     for value in headers.values():  # The error may quote the headers, which contain a secret.
         last_error = last_error.replace(str(value), "***") if value else last_error
@@ -308,6 +304,12 @@ def text_or_none(row: Row, field: str) -> str | None:
     """Return a text, or None if iconik did not send one."""
     value = row.get(field)
     return intern(value) if isinstance(value, str) and value else None
+
+
+def object_of(row: Row, field: str) -> Row:
+    """Return an object, or an empty one if iconik did not send one."""
+    value = row.get(field)
+    return value if isinstance(value, dict) else {}
 
 
 def number_or_none(row: Row, field: str) -> int | None:
