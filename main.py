@@ -19,9 +19,9 @@ from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
 from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove, time_limits
+from storage_plugin.rounds import Round, read_round
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
-from storage_plugin.task_queue import Round
 from storage_plugin.webhook import Action
 
 # An instance's requests run in parallel, and share these objects.
@@ -52,10 +52,8 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        if is_delivery:
-            round = task_queue.read_round(request.headers, body)
-        else:
-            round = first_round(action)
+        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
+        round = read_round(body, retries=retries) if is_delivery else first_round(action)
         answer = act(action, round, log, started=started)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
@@ -123,7 +121,9 @@ def read_body(request: flask.Request) -> bytes:
     except Exception:  # noqa: BLE001 - Each server raises its own error, which may quote the body.
         raise CallerError("The body cannot be read completely.") from None
     if len(body) > webhook.MAX_BODY:
-        raise CallerError(f"The body is over {webhook.MAX_BODY // 1000} kB: select fewer objects.", status=413)
+        raise CallerError(
+            f"The body is over {webhook.MAX_BODY // 1000} kB: select fewer objects.", status=413
+        )
     return body
 
 
@@ -149,12 +149,12 @@ def act(action: Action, round: Round, log: Log, *, started: float) -> str:
         log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
     """
-    query = read_query(action.overrides) | round.overrides
+    query = {**read_query(action.overrides), **round.overrides}
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    limits = time_limits(settings, is_delivery=round.number > 0)
+    limits = time_limits(settings, is_delivery=not round.is_click)
     elapsed = time.monotonic() - started
     rest = Rest(
         session,
@@ -162,12 +162,12 @@ def act(action: Action, round: Round, log: Log, *, started: float) -> str:
         read_token=iconik_token.read,
         pace=pace,
         deadline=Deadline(limits.work - elapsed),
-        share=SHARE_OF_QUEUE if round.number else 1.0,
+        share=1.0 if round.is_click else SHARE_OF_QUEUE,
     )
     iconik, editor = Iconik(rest), Iconik(rest.for_editor(Deadline(limits.editor - elapsed)))
     try:
-        if action.name == "add" and not round.number:
-            job = Job(editor, action, storage_name=settings.storage_name, log=log, round=round)
+        if action.name == "add" and round.is_click:
+            job = Job(editor, action, round, storage_name=settings.storage_name, log=log)
             log.figures["jobs"] = add(iconik, action.selection, settings, job)
             return "OK"
         if action.name == "remove":

@@ -14,7 +14,7 @@ from storage_plugin.iconik.rows import ENDED, Row
 from storage_plugin.iconik.rows import Job as JobRow
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import Report, count
-from storage_plugin.task_queue import Round
+from storage_plugin.rounds import Round
 from storage_plugin.webhook import ACTIONS, Action
 
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
@@ -48,31 +48,32 @@ class Job:
     Args:
         iconik: a client whose time ends after that of the work.
         action: the action.
+        round: the round of the action.
         storage_name: the storage that the action copies to or deletes from.
         log: the log of this request.
-        round: the round of the action, which names the click, its first object, and the job.
 
     Attributes:
         id: the id of the job, or None if it is not known.
+        storage_name: as above.
         halt: `Aborted` or `Paused` if an editor did that, else empty.
-        has_ended: whether the job ended before this round of its removal.
+        has_ended: whether the job had ended before this round.
     """
 
     def __init__(
         self,
         iconik: Iconik,
         action: Action,
+        round: Round,
         *,
         storage_name: str,
         log: Log,
-        round: Round,
     ) -> None:
         self.id = round.job_id
         self.halt = ""
         self.has_ended = False
         self._iconik = iconik
         self._action = action
-        self._storage_name = storage_name
+        self.storage_name = storage_name
         self._log = log
         self._click_id, self._selected = round.click_id, round.selected
         self._is_deleted = False
@@ -187,7 +188,7 @@ class Job:
         """Return the title with the number of assets, and the progress."""
         kinds = {"assets": total} if total else self._action.selection.counts()
         what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
-        title = ACTIONS[self._action.name].format(what, self._storage_name)
+        title = ACTIONS[self._action.name].format(what, self.storage_name)
         return {"title": title, "progress_processed": done, "progress_total": total}
 
     def _titles(self, report: Report) -> dict[str, str]:
@@ -216,7 +217,7 @@ class Job:
                 }
             )
 
-    def _attempt(self, show: Callable[[], None]) -> bool:
+    def _attempt(self, show: Callable[[], object]) -> bool:
         """Show something, and return whether that worked; log only the first error."""
         try:
             show()

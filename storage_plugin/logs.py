@@ -16,7 +16,6 @@ from importlib import metadata
 
 from storage_plugin import __version__
 from storage_plugin.errors import Fault, PluginError
-from storage_plugin.iconik.rest import new_session
 from storage_plugin.settings import TIMEOUT
 
 REPORTED = {

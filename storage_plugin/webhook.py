@@ -15,7 +15,12 @@ SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
 """The header in which a custom action sends the shared secret."""
 
 MAX_BODY = 800_000
-"""The largest body that is read, in bytes: enough for about 20,000 ids."""
+"""The largest body that is read, in bytes. Cloud Tasks accepts tasks of 1 MB."""
+
+MAX_IDS = 19_000
+"""The most ids in a body, in which they take 741 kB."""
+
+TOO_MANY = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
 
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
 """The actions and their titles in iconik, with places for the objects and the storage."""
@@ -83,8 +88,8 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     Unknown keys in the payload are ignored, because iconik may add some.
 
     Raises:
-        CallerError: the body is not a JSON object, the path names no action, or an id is not a
-            UUID.
+        CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
+            or there are too many.
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
@@ -96,6 +101,8 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
         collections=_ids(payload, "collection_ids"),
         saved_searches=_ids(payload, "saved_search_ids"),
     )
+    if sum(selection.counts().values()) > MAX_IDS:
+        raise CallerError(TOO_MANY, status=413)
     user_id = payload.get("user_id")
     return Action(route[1], selection, query, str(user_id) if is_uuid(user_id) else None)
 

@@ -6,7 +6,7 @@ thread does the work of all, so the calls of a story have numbers.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
@@ -21,16 +21,13 @@ from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
 from sandbox.server import create_app
-from sandbox.site import CLIP, Site, payload
+from sandbox.site import Site, payload
 from sandbox.world import World
 from storage_plugin import remove, task_queue
 from storage_plugin.iconik import client
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import new_session
-from storage_plugin.iconik.rows import ENDED
 from storage_plugin.settings import Settings
-from storage_plugin.task_queue import Round, write_task
-from storage_plugin.webhook import Action
 
 FUNCTION = functions_framework.create_app(
     "iconik_handler", str(Path(__file__).parent.parent / "main.py")
@@ -230,12 +227,14 @@ class Stage(BaseAdapter):
 
     # The queue
 
-    def hand_over(self, _: Settings, action: Action, round: Round, *, delay: float) -> None:
+    def hand_over(
+        self, _: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0
+    ) -> None:
         """Take a task, once by its name."""
-        name = f"{round.click_id}-{round.number}"
+        assert path == "/remove"
         if name not in self.names:
             self.names.add(name)
-            self.tasks.append(Task(self.now + delay, name, write_task(action, round)))
+            self.tasks.append(Task(self.now + delay, name, body))
 
     def deliver(self) -> None:
         """Deliver all tasks until the queue is empty. iconik's copies are finished meanwhile."""
@@ -309,4 +308,3 @@ def _answer(status: int, data: bytes) -> requests.Response:
     response.status_code = status
     response.raw = HTTPResponse(BytesIO(data), preload_content=False)
     return response
-

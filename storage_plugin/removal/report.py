@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from storage_plugin.errors import (
     AdministratorError,
-    IconikError,
-    IconikUnavailable,
     OutOfTime,
     PluginError,
 )
