@@ -19,7 +19,7 @@ from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
 from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove, time_limits
-from storage_plugin.rounds import Round, read_round
+from storage_plugin.rounds import Round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
 from storage_plugin.webhook import Action
@@ -53,8 +53,8 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
         retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
-        round = read_round(body, retries=retries) if is_delivery else first_round(action)
-        answer = act(action, round, log, started=started)
+        round = read_task(action, body, retries=retries) if is_delivery else click(action)
+        answer = act(round, log, started=started)
     except PluginError as raised:
         error, answer, status = raised, str(raised), raised.status
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
@@ -127,7 +127,7 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def first_round(action: Action) -> Round:
+def click(action: Action) -> Round:
     """Return the round of a click.
 
     Raises:
@@ -137,41 +137,41 @@ def first_round(action: Action) -> Round:
         raise CallerError(
             "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
         )
-    return Round(uuid.uuid4().hex, time.time(), selected=action.selection.objects()[0])
+    return Round(action, uuid.uuid4().hex, time.time(), action.selection.objects()[0])
 
 
-def act(action: Action, round: Round, log: Log, *, started: float) -> str:
-    """Carry out an action, and return the answer.
+def act(round: Round, log: Log, *, started: float) -> str:
+    """Carry out a click, or another round of a removal, and return the answer.
 
     Args:
-        action: the click, or what is left of it.
-        round: the round of the action.
+        round: the round.
         log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
     """
+    action, is_click = round.action, round.is_click
     query = {**read_query(action.overrides), **round.overrides}
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    limits = time_limits(settings, is_delivery=not round.is_click)
-    elapsed = time.monotonic() - started
+    *limits, begin = time_limits(settings, is_click=is_click)
+    for_work, for_editor = (Deadline(each + started - time.monotonic()) for each in limits)
     rest = Rest(
         session,
         settings,
         read_token=iconik_token.read,
         pace=pace,
-        deadline=Deadline(limits.work - elapsed),
-        share=1.0 if round.is_click else SHARE_OF_QUEUE,
+        deadline=for_work,
+        share=1.0 if is_click else SHARE_OF_QUEUE,
     )
-    iconik, editor = Iconik(rest), Iconik(rest.for_editor(Deadline(limits.editor - elapsed)))
+    iconik, editor = Iconik(rest), Iconik(rest.for_editor(for_editor))
     try:
-        if action.name == "add" and round.is_click:
-            job = Job(editor, action, round, storage_name=settings.storage_name, log=log)
+        if action.name == "add" and is_click:
+            job = Job(editor, round, storage_name=settings.storage_name, log=log)
             log.figures["jobs"] = add(iconik, action.selection, settings, job)
             return "OK"
         if action.name == "remove":
-            return remove(Work(action, round, settings, iconik, editor, limits.begin, log))
+            return remove(Work(round, settings, iconik, editor, begin, log))
     finally:
         log.figures["iconik_calls"] = rest.calls
     raise CallerError("Unknown action.", status=404)

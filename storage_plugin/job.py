@@ -15,7 +15,7 @@ from storage_plugin.iconik.rows import Job as JobRow
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import Report, count
 from storage_plugin.rounds import Round
-from storage_plugin.webhook import ACTIONS, Action
+from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
 """The custom types that distinguish the plugin's jobs from those of others, by action."""
@@ -47,7 +47,6 @@ class Job:
 
     Args:
         iconik: a client whose time ends after that of the work.
-        action: the action.
         round: the round of the action.
         storage_name: the storage that the action copies to or deletes from.
         log: the log of this request.
@@ -62,7 +61,6 @@ class Job:
     def __init__(
         self,
         iconik: Iconik,
-        action: Action,
         round: Round,
         *,
         storage_name: str,
@@ -72,7 +70,7 @@ class Job:
         self.halt = ""
         self.has_ended = False
         self._iconik = iconik
-        self._action = action
+        self._action = round.action
         self.storage_name = storage_name
         self._log = log
         self._click_id, self._selected = round.click_id, round.selected

@@ -7,7 +7,7 @@ round, or ends the job.
 import itertools
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
@@ -23,11 +23,11 @@ from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import Found, find_assets
 from storage_plugin.removal.shared import Removal
-from storage_plugin.rounds import NOT_BEGUN, Round, rest_of, write_task
+from storage_plugin.rounds import NOT_BEGUN, Round, split, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.storages import Storages, check_removal, find_storages
 from storage_plugin.task_queue import hand_over
-from storage_plugin.webhook import Action, Selection
+from storage_plugin.webhook import Selection
 
 LONGEST_WAIT = 24 * 3600.0
 """Seconds after the click when the last round begins."""
@@ -42,41 +42,30 @@ So an editor's click always finds room.
 """
 
 
-class Limits(NamedTuple):
-    """The seconds after the arrival of a request at which something must end.
-
-    Attributes:
-        work: all calls for the work.
-        editor: all calls for the job and the notification.
-        begin: the seconds in which assets may begin, from the moment when they are known.
-    """
-
-    work: float
-    editor: float
-    begin: float
-
-
-def time_limits(settings: Settings, *, is_delivery: bool) -> Limits:
+def time_limits(settings: Settings, *, is_click: bool) -> tuple[float, float, float]:
     """Return the time limits of a request.
 
-    iconik waits about ten seconds for an answer, and the platform ends a request after a while.
+    The platform ends a request after a while, and iconik waits about ten seconds for an answer to a
+    click.
+
+    Returns:
+        The seconds from the request's arrival for the work, and for the job in iconik; and the
+        seconds in which assets may begin, from the moment when they are known.
     """
     seconds = settings.timeout
-    work = seconds - min(9.0, 0.15 * seconds)
-    editor = seconds - min(3.0, 0.05 * seconds)
+    work, editor = seconds - min(9.0, 0.15 * seconds), seconds - min(3.0, 0.05 * seconds)
     begin = work - min(12.0, 0.2 * seconds)
-    if is_delivery:
-        return Limits(work, editor, min(60.0, begin))
+    if not is_click:
+        return work, editor, min(60.0, begin)
     if settings.task_queue:
-        return Limits(min(7.5, work), min(9.5, editor), min(6.0, begin))
-    return Limits(work, editor, begin)
+        return min(7.5, work), min(9.5, editor), min(6.0, begin)
+    return work, editor, begin
 
 
 class Work(NamedTuple):
     """What one round needs.
 
     Attributes:
-        action: the click, with what is left of its selection.
         round: the round.
         settings: the function's settings, with the overrides of the click.
         iconik: a client for the work.
@@ -85,29 +74,12 @@ class Work(NamedTuple):
         log: the log of this request.
     """
 
-    action: Action
     round: Round
     settings: Settings
     iconik: Iconik
     editor: Iconik
     seconds: float
     log: Log
-
-
-class Results(NamedTuple):
-    """What a round has done.
-
-    Attributes:
-        report: the report on the round.
-        selection: what is left.
-        following: the next round, or None if nothing is left, or it would be in vain.
-        delay: the seconds before the next round.
-    """
-
-    report: Report
-    selection: Selection
-    following: Round | None
-    delay: float
 
 
 def remove(work: Work) -> str:
@@ -117,58 +89,87 @@ def remove(work: Work) -> str:
         QueueUnavailable: the queue takes no other round, so it must deliver this one again.
         PluginError: the click has failed, and the editor can see it.
     """
-    name = work.round.report.storage_name or work.settings.storage_name
-    job = Job(work.editor, work.action, work.round, storage_name=name, log=work.log)
+    round = work.round
+    name = round.report.storage_name or work.settings.storage_name
+    job = Job(work.editor, round, storage_name=name, log=work.log)
     job.read()
     if job.has_ended:
         return "OK: It had already ended."
     try:
-        results = _carry_out(work, job)
+        report, following = _carry_out(work, job)
     except PluginError as error:
-        results = _prevented(work, error, job.storage_name)
-    work.log.figures.update(results.report.figures())
-    if results.following and not job.halt and _can_go_on(work):
+        report = Report.of_error(error, job.storage_name, reference=work.log.reference)
+        following = round.following(must_pause=not isinstance(error, OutOfTime))
+        following = following if error.can_retry else None
+    work.log.figures.update(report.figures())
+    report = round.report + report
+    if following and not job.halt and _can_go_on(work):
         try:
-            return _go_on_later(work, results, results.following, job)
+            _hand_over(work, following._replace(job_id=job.id))
         except QueueUnavailable as error:
-            if not work.round.is_click and work.round.retries < MAX_DELIVERIES:
+            if not round.is_click and round.retries < MAX_DELIVERIES:
                 raise
             work.log.write("WARNING", str(error))
-    return _end(work, work.round.report + results.report, job)
+        else:
+            sentence = f"{report.sentence()} The removal continues in the background."
+            job.update(report.finished, report.total, message=sentence)
+            return f"OK: {sentence}"
+    return _end(work, report, job)
 
 
-def _carry_out(work: Work, job: Job) -> Results:
-    """Find the assets, and remove them until the time is up or an editor halts the removal."""
+def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
+    """Remove assets until the time is up or an editor halts the removal.
+
+    Returns:
+        The report on this round, and the next one, unless it has nothing to do.
+    """
     listed = work.iconik.storages()
     storages = find_storages(listed, work.settings)
-    job.storage_name = storages.storage.name or job.storage_name
+    job.storage_name = name = storages.storage.name or job.storage_name
     check_removal(storages, listed)
     with ThreadPoolExecutor(1) as beside:
         if work.round.is_click:
             beside.submit(job.open)
-        found = find_assets(work.iconik, work.action.selection)
-        titles = {id: found.assets[id] for id in _order(work, found)}
-        outcomes = _remove_assets(work, storages, titles, job)
+        found = find_assets(work.iconik, work.round.action.selection)
+        outcomes = _remove_assets(work, storages, _in_order(work, found), job)
     outcomes = request_copies(work.iconik, outcomes, storages)
     for outcome in outcomes:
         outcome.write_log(work.log)
-    return _sum_up(work, storages, found, outcomes)
+    done, left, selection, after = split(work.round, outcomes)
+    unread = {"unknown": len(found.unknown), "missing": found.missing}
+    reference = work.log.reference
+    report = Report.of(outcomes, name, **unread, reference=reference)
+    is_in_vain = any(isinstance(each.error, AdministratorError) for each in outcomes)
+    if is_in_vain or not selection.counts():
+        return report, None
+    has_progress = work.round.is_click or bool(done)
+    finished = Report.of(done, name, **({} if after else unread), reference=reference)
+    return report, work.round.following(
+        must_pause=not (has_progress and any(each.end is End.LEFT for each in left)),
+        action=work.round.action._replace(selection=selection),
+        overrides={"storage": storages.storage.id, "format": ",".join(work.settings.format_names)},
+        after=after,
+        touched=[each.asset_id for each in left if each.is_touched],
+        awaited=sum(each.end is End.WAITING for each in left),
+        report=work.round.report + finished,
+    )
 
 
-def _order(work: Work, found: Found) -> list[str]:
-    """Return the ids of the assets in the order in which they begin."""
-    named = work.action.selection.assets
+def _in_order(work: Work, found: Found) -> dict[str, str | None]:
+    """Return the titles of the assets by id, in the order in which the assets begin."""
+    named = work.round.action.selection.assets
     others = found.assets.keys() - {*named}
     if work.settings.task_queue:  # The next round goes on after the last id.
-        return [*named, *sorted(id for id in others if id > work.round.after)]
-    # A repeat must not spend all its time on the assets that are gone.
-    return random.sample([*named, *others], len(found.assets))
+        order = [*named, *sorted(id for id in others if id > work.round.after)]
+    else:  # A repeat must not spend all its time on the assets that are gone.
+        order = random.sample([*named, *others], len(found.assets))
+    return {id: found.assets[id] for id in order}
 
 
 def _remove_assets(
     work: Work, storages: Storages, titles: Mapping[str, str | None], job: Job
 ) -> list[Outcome]:
-    """Remove assets side by side. Those that do not begin are left.
+    """Remove assets side by side, and return what became of them. Those that do not begin are left.
 
     Args:
         work: the round.
@@ -176,10 +177,10 @@ def _remove_assets(
         titles: the titles of the assets by id, in the order in which the assets begin.
         job: shows the progress, and knows whether an editor has halted the removal.
     """
-    iconik, round, settings = work.iconik, work.round, work.settings
+    iconik, round = work.iconik, work.round
     clicked = None if round.is_click else round.clicked
-    awaited = work.action.selection.assets[-round.awaited :] if round.awaited else ()
-    removal = Removal(iconik, storages, settings, clicked, frozenset(awaited))
+    awaited = round.action.selection.assets[-round.awaited :] if round.awaited else ()
+    removal = Removal(iconik, storages, work.settings, clicked, frozenset(awaited))
     total, finished = round.report.total + len(titles), itertools.count(round.report.total + 1)
     end, is_in_vain = Deadline(work.seconds, iconik.now), Event()
 
@@ -194,54 +195,13 @@ def _remove_assets(
             is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)
         job.show(next(finished), total)
-        return _in_sum(outcome, round)
+        was_touched = asset_id in round.touched
+        if outcome.end is End.ABSENT and (was_touched or round.retries):
+            outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
+        return outcome._replace(is_touched=outcome.is_touched or was_touched)
 
     places = PLACES if round.is_click else int(PLACES * SHARE_OF_QUEUE)
     return side_by_side(remove_one, titles, places)
-
-
-def _in_sum(outcome: Outcome, round: Round) -> Outcome:
-    """Return what became of an asset in this and earlier rounds."""
-    was_touched = outcome.asset_id in round.touched
-    if outcome.end is End.ABSENT and (was_touched or round.retries):
-        outcome = outcome._replace(end=End.REMOVED, reasons=())
-    return outcome._replace(is_touched=outcome.is_touched or was_touched)
-
-
-def _sum_up(work: Work, storages: Storages, found: Found, outcomes: Sequence[Outcome]) -> Results:
-    """Return what a round has done, and the next round."""
-    round, name, reference = work.round, str(storages.storage.name), work.log.reference
-    unread = {"unknown": len(found.unknown), "missing": found.missing}
-    rest = rest_of(work.action.selection, round.after, outcomes)
-    done = Report.of(rest.done, name, **({} if rest.after else unread), reference=reference)
-    has_progress = round.is_click or bool(rest.done)
-    following = round.following(
-        must_pause=not (has_progress and any(each.end is End.LEFT for each in rest.left)),
-        overrides={"storage": storages.storage.id, "format": ",".join(work.settings.format_names)},
-        after=rest.after,
-        touched=[each.asset_id for each in rest.left if each.is_touched],
-        awaited=sum(each.end is End.WAITING for each in rest.left),
-        report=round.report + done,
-    )
-    is_in_vain = any(isinstance(each.error, AdministratorError) for each in outcomes)
-    return Results(
-        report=Report.of(outcomes, name, **unread, reference=reference),
-        selection=rest.selection,
-        following=following if rest.selection.counts() and not is_in_vain else None,
-        delay=following.pause if following.pauses > round.pauses else 0.0,
-    )
-
-
-def _prevented(work: Work, error: PluginError, storage_name: str) -> Results:
-    """Return the results of a round that an error has prevented."""
-    is_slow = isinstance(error, OutOfTime)
-    following = work.round.following(must_pause=not is_slow)
-    return Results(
-        report=Report.of_error(error, storage_name, reference=work.log.reference),
-        selection=work.action.selection,
-        following=following if error.can_retry else None,
-        delay=0.0 if is_slow else following.pause,
-    )
 
 
 def _can_go_on(work: Work) -> bool:
@@ -250,25 +210,19 @@ def _can_go_on(work: Work) -> bool:
     return work.settings.task_queue is not None and not is_late
 
 
-def _hand_over(work: Work, selection: Selection, round: Round, delay: float) -> None:
-    """Hand a round over to the queue."""
-    action = work.action._replace(selection=selection)
+def _hand_over(work: Work, following: Round) -> None:
+    """Hand the next round over to the queue.
+
+    The queue accepts a name once. So if a round is delivered twice, the next one is not.
+    """
+    delay = following.pause if following.pauses > work.round.pauses else 0.0
     hand_over(
         work.settings,
-        path=f"/{action.name}",
-        name=round.task_name,
-        body=write_task(action, round),
-        delay=min(delay, round.clicked + LONGEST_WAIT - time.time()),
+        path=f"/{following.action.name}",
+        name=f"{following.click_id}-{following.number}",
+        body=write_task(following),
+        delay=min(delay, following.clicked + LONGEST_WAIT - time.time()),
     )
-
-
-def _go_on_later(work: Work, results: Results, following: Round, job: Job) -> str:
-    """Hand the next round over to the queue, and return the answer."""
-    _hand_over(work, results.selection, following._replace(job_id=job.id), results.delay)
-    report = work.round.report + results.report
-    sentence = f"{report.sentence()} The removal continues in the background."
-    job.update(report.finished, report.total, message=sentence)
-    return f"OK: {sentence}"
 
 
 def _end(work: Work, report: Report, job: Job) -> str:
@@ -280,12 +234,14 @@ def _end(work: Work, report: Report, job: Job) -> str:
     if job.has_ended:
         return "OK: It had already ended."
     if not job.close(report) and _can_go_on(work):
-        following = work.round.following(must_pause=True, job_id=job.id, report=report)
+        action = work.round.action._replace(selection=Selection())
         with suppress(QueueUnavailable):
-            _hand_over(work, Selection(), following, following.pause)
+            _hand_over(
+                work,
+                work.round.following(must_pause=True, action=action, job_id=job.id, report=report),
+            )
     error = report.error()
-    if error is None:
-        return report.answer()
-    if work.round.is_click:
+    if error and work.round.is_click:
         raise error
-    return f"OK: {error}"  # After an error, the queue would deliver the round again.
+    # After an error, the queue would deliver the round again.
+    return f"OK: {error}" if error else report.answer()

@@ -1,7 +1,4 @@
-"""A removal in rounds: the click is the first, and what it leaves goes through the queue. No I/O.
-
-One round hands what is left to the next, so a removal is one task at a time.
-"""
+"""A removal in rounds: the click is the first, and each one leaves the rest to the next. No I/O."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,29 +13,30 @@ NOT_BEGUN = OutOfTime(TIME_IS_UP)
 """The error of an asset that did not begin."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
-"""Seconds before a round that could not begin at once. Each pause is twice as long."""
+"""Seconds before a round if the one before could finish nothing. Each pause is twice as long."""
 
 
 class Round(NamedTuple):
     """One round of a removal.
 
     Attributes:
+        action: the click, with what is left of its selection. What waits for a copy comes last.
         click_id: names the click.
         clicked: the time of the click, in seconds since 1970.
         selected: the type and the id of the first object that was selected.
-        number: 0 for the click, 1 for the first delivery, and so on.
-        pauses: the number of rounds so far after which the removal paused.
+        number: 0 for the click, 1 for the first delivery by the queue, and so on.
+        pauses: the number of pauses so far.
         overrides: the settings of the click that do not follow a new deployment, by the name of
             their query parameter.
         job_id: the id of the job in iconik, or None if it is not known.
         after: in collections and saved searches, the assets with ids up to this are done.
         touched: the assets that have lost files in an earlier round, or may have.
-        awaited: the number of assets, at the end of the selection, whose copies to the masters'
-            storage were requested in an earlier round.
+        awaited: the number of assets whose copies were requested in an earlier round.
         report: what became of the assets that are done.
         retries: the number of earlier deliveries of this round.
     """
 
+    action: Action
     click_id: str
     clicked: float
     selected: Sequence[str]
@@ -58,14 +56,6 @@ class Round(NamedTuple):
         return self.number == 0
 
     @property
-    def task_name(self) -> str:
-        """The name of the round's task.
-
-        The queue accepts a name once. So if a round is delivered twice, the next one is not.
-        """
-        return f"{self.click_id}-{self.number}"
-
-    @property
     def pause(self) -> float:
         """The seconds of the latest pause."""
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.pauses - 1, 10))
@@ -76,75 +66,46 @@ class Round(NamedTuple):
         return self._replace(number=self.number + 1, pauses=pauses, **changes)
 
 
-class Rest(NamedTuple):
-    """What a round leaves.
+def split(
+    round: Round, outcomes: Sequence[Outcome]
+) -> tuple[list[Outcome], list[Outcome], Selection, str]:
+    """Return what a round has done, what is left, the selection of the next round, and its `after`.
 
-    Attributes:
-        selection: what is left of the selection. What waits for a copy comes last.
-        after: see `Round`.
-        done: what became of the assets that are done.
-        left: what became of those that are left, as far as the selection names them.
+    If too many assets are left for one task, the next round finds those again that did not begin.
     """
-
-    selection: Selection
-    after: str
-    done: Sequence[Outcome]
-    left: Sequence[Outcome]
-
-
-def rest_of(selection: Selection, after: str, outcomes: Sequence[Outcome]) -> Rest:
-    """Return what a round leaves.
-
-    Args:
-        selection: the selection of the round.
-        after: see `Round`.
-        outcomes: what became of the assets.
-    """
-    containers, cut, seen = Selection(), "", outcomes
+    containers, after, seen = Selection(), "", list(outcomes)
     if sum(not each.is_done for each in outcomes) > MAX_IDS:
-        containers = selection._replace(assets=())
-        cut, seen = _begun(selection, after, outcomes)
+        named = {*round.action.selection.assets}
+        containers = round.action.selection._replace(assets=())
+        begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
+        after = max(begun - named, default=round.after)
+        seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= after]
     most = MAX_IDS - sum(containers.counts().values())
     left = [each for each in seen if not each.is_done][:most]
     left.sort(key=lambda each: each.end is End.WAITING)
-    left_ids = {each.asset_id for each in left}
-    return Rest(
-        selection=containers._replace(assets=tuple(each.asset_id for each in left)),
-        after=cut,
-        done=[each for each in seen if each.asset_id not in left_ids],
-        left=left,
-    )
+    ids = dict.fromkeys(each.asset_id for each in left)
+    done = [each for each in seen if each.asset_id not in ids]
+    return done, left, containers._replace(assets=tuple(ids)), after
 
 
-def _begun(
-    selection: Selection, after: str, outcomes: Sequence[Outcome]
-) -> tuple[str, list[Outcome]]:
-    """Return the last id of the assets in containers that have begun, and the outcomes up to it.
-
-    Too many are left for one task, so the next round finds the others again.
-    """
-    named = {*selection.assets}
-    begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
-    last = max(begun - named, default=after)
-    return last, [each for each in outcomes if each.asset_id in named or each.asset_id <= last]
-
-
-def write_task(action: Action, round: Round) -> bytes:
+def write_task(round: Round) -> bytes:
     """Return the body of a task: a custom action's payload, and the round."""
+    selection = round.action.selection
     payload = {
-        "asset_ids": action.selection.assets,
-        "collection_ids": action.selection.collections,
-        "saved_search_ids": action.selection.saved_searches,
-        "user_id": action.user_id,
-        "round": {**round._asdict(), "report": round.report.to_json()},
+        "asset_ids": selection.assets,
+        "collection_ids": selection.collections,
+        "saved_search_ids": selection.saved_searches,
+        "user_id": round.action.user_id,
+        "round": {**round._asdict(), "action": None, "report": round.report.to_json()},
     }
     return json.dumps(payload, separators=(",", ":")).encode()
 
 
-def read_round(body: bytes, *, retries: str) -> Round:
+def read_task(action: Action, body: bytes, *, retries: str) -> Round:
     """Read the round in a task. Call this only for a delivery that was verified.
 
     Args:
+        action: the action in the task.
         body: the body of the task.
         retries: the number of earlier deliveries, as Cloud Tasks states it in a header.
 
@@ -154,9 +115,9 @@ def read_round(body: bytes, *, retries: str) -> Round:
     try:
         value: Any = read_object(body)["round"]
         report = Report.from_json(value["report"])
-        round = Round(**{**value, "report": report, "retries": int(retries)})
+        found = Round(**{**value, "action": action, "report": report, "retries": int(retries)})
+        if found.job_id is not None and not is_uuid(found.job_id):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
-        round = None
-    if round is None or not (round.job_id is None or is_uuid(round.job_id)):
-        raise CallerError("Another version of the plugin wrote the task.")
-    return round
+        raise CallerError("Another version of the plugin wrote the task.") from None
+    return found
