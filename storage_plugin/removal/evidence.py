@@ -61,6 +61,14 @@ class Evidence(NamedTuple):
             if each.status != "DELETED" or each.file_count or self.files_of(each)
         ]
 
+    def masters_of(self, file_set: FileSet) -> list[FileSet]:
+        """Return the file sets of the same format on the storages for masters."""
+        return [
+            each
+            for each in self.file_sets.values()
+            if each.format_id == file_set.format_id and each.storage_id in self.masters
+        ]
+
     def files_of(self, file_set: FileSet) -> Sequence[File]:
         """Return the rows of a file set."""
         return self.files.get(file_set.id, ())
@@ -78,6 +86,11 @@ class Evidence(NamedTuple):
         """Return the name of a file set's format, in words if iconik does not list the format."""
         of = self.formats.get(str(file_set.format_id))
         return visible(of.name) if of else "an earlier version"
+
+    @property
+    def master_names(self) -> str:
+        """The names of the storages whose copies count as masters."""
+        return " or ".join(map(self.storage_name, self.masters))
 
     def storage_name(self, storage_id: str | None) -> str:
         """Return the name of one of the storages of the removal."""

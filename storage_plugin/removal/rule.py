@@ -101,15 +101,13 @@ def _verdict(
         return Verdict(Kind.STAYS, reason)
     verdicts = [
         next(_flaws(each, doomed, evidence, doubtful[str(each.storage_id)]), Verdict(Kind.GOES))
-        for each in evidence.file_sets.values()
-        if each.format_id == doomed.format_id and each.storage_id in evidence.masters
+        for each in evidence.masters_of(doomed)
     ]
     kinds = {each.kind for each in verdicts}
     if Kind.GOES in kinds:
         return Verdict(Kind.GOES)
-    names = " or ".join(map(evidence.storage_name, evidence.masters))
     reason = "; ".join(dict.fromkeys(each.reason for each in verdicts))
-    reason = reason or f"{evidence.format_of(doomed)} has no copy on {names}"
+    reason = reason or f"{evidence.format_of(doomed)} has no copy on {evidence.master_names}"
     return Verdict(Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS, reason)
 
 
