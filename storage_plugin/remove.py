@@ -25,7 +25,6 @@ from storage_plugin.removal.selection import Found, find_assets
 from storage_plugin.removal.shared import Removal
 from storage_plugin.rounds import NOT_BEGUN, Round, split, write_task
 from storage_plugin.settings import Settings
-from storage_plugin.storages import Storages, check_removal, find_storages
 from storage_plugin.task_queue import hand_over
 from storage_plugin.webhook import Selection
 
@@ -123,35 +122,39 @@ def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
     Returns:
         The report on this round, and the next one, unless it has nothing to do.
     """
-    listed = work.iconik.storages()
-    storages = find_storages(listed, work.settings)
-    job.storage_name = name = storages.storage.name or job.storage_name
-    check_removal(storages, listed)
+    round, settings = work.round, work.settings
+    clicked = None if round.is_click else round.clicked
+    awaited = round.action.selection.assets[-round.awaited :] if round.awaited else ()
+    removal = Removal(work.iconik, settings, clicked, frozenset(awaited))
+    job.storage_name = name = removal.storages.storage.name or job.storage_name
     with ThreadPoolExecutor(1) as beside:
-        if work.round.is_click:
+        if round.is_click:
             beside.submit(job.open)
-        found = find_assets(work.iconik, work.round.action.selection)
-        outcomes = _remove_assets(work, storages, _in_order(work, found), job)
-    outcomes = request_copies(work.iconik, outcomes, storages)
+        found = find_assets(work.iconik, round.action.selection)
+        outcomes = _remove_assets(work, removal, _in_order(work, found), job)
+    outcomes = request_copies(work.iconik, outcomes, removal.storages)
     for outcome in outcomes:
         outcome.write_log(work.log)
-    done, left, selection, after = split(work.round, outcomes)
+    done, left, selection, after = split(round, outcomes)
     unread = {"unknown": len(found.unknown), "missing": found.missing}
     reference = work.log.reference
     report = Report.of(outcomes, name, **unread, reference=reference)
     is_in_vain = any(isinstance(each.error, AdministratorError) for each in outcomes)
     if is_in_vain or not selection.counts():
         return report, None
-    has_progress = work.round.is_click or bool(done)
+    has_progress = round.is_click or bool(done)
     finished = Report.of(done, name, **({} if after else unread), reference=reference)
-    return report, work.round.following(
+    return report, round.following(
         must_pause=not (has_progress and any(each.end is End.LEFT for each in left)),
-        action=work.round.action._replace(selection=selection),
-        overrides={"storage": storages.storage.id, "format": ",".join(work.settings.format_names)},
+        action=round.action._replace(selection=selection),
+        overrides={
+            "storage": removal.storages.storage.id,
+            "format": ",".join(settings.format_names),
+        },
         after=after,
         touched=[each.asset_id for each in left if each.is_touched],
         awaited=sum(each.end is End.WAITING for each in left),
-        report=work.round.report + finished,
+        report=round.report + finished,
     )
 
 
@@ -167,20 +170,17 @@ def _in_order(work: Work, found: Found) -> dict[str, str | None]:
 
 
 def _remove_assets(
-    work: Work, storages: Storages, titles: Mapping[str, str | None], job: Job
+    work: Work, removal: Removal, titles: Mapping[str, str | None], job: Job
 ) -> list[Outcome]:
     """Remove assets side by side, and return what became of them. Those that do not begin are left.
 
     Args:
         work: the round.
-        storages: the storage to remove from, and those with the masters.
+        removal: what the assets have in common.
         titles: the titles of the assets by id, in the order in which the assets begin.
         job: shows the progress, and knows whether an editor has halted the removal.
     """
     iconik, round = work.iconik, work.round
-    clicked = None if round.is_click else round.clicked
-    awaited = round.action.selection.assets[-round.awaited :] if round.awaited else ()
-    removal = Removal(iconik, storages, work.settings, clicked, frozenset(awaited))
     total, finished = round.report.total + len(titles), itertools.count(round.report.total + 1)
     end, is_in_vain = Deadline(work.seconds, iconik.now), Event()
 

@@ -29,7 +29,6 @@ from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.report import Outcome
 from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
-from storage_plugin.storages import find_storages
 from tests.conftest import Time
 from tests.oracle import Call
 
@@ -533,7 +532,7 @@ class Sandbox:
         """Remove all assets, one after another; return nothing where that is impossible."""
         iconik, outcomes = Iconik(self.rest(Deadline(120, self.wire.time))), list[Outcome]()
         with suppress(PluginError):
-            removal = Removal(iconik, find_storages(iconik.storages(), configured), configured)
+            removal = Removal(iconik, configured)
             for asset_id in [*self.world.assets]:
                 outcomes.append(remove_asset(removal, asset_id))
         return outcomes

@@ -10,7 +10,7 @@ from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Storage
 from storage_plugin.settings import Settings
-from storage_plugin.storages import Storages, check_removal
+from storage_plugin.storages import check_removal, find_storages
 
 SHARED = 1.0
 """Seconds for which assets share a list of storages: a part of those for which it is evidence."""
@@ -53,28 +53,32 @@ class Removal:
 
     Args:
         iconik: a client.
-        storages: the storage to remove from, and those with the masters.
-        settings: the formats to remove, and whether the recycle bin is used.
+        settings: the storages, the formats to remove, and whether the recycle bin is used.
         clicked: when the editor clicked, in seconds since 1970, if the removal has waited since
             then; what was added to the storage later stays. None: it has not waited.
         awaited: the assets whose copies to the masters' storage were requested before.
 
     Attributes:
+        storages: the storage to remove from, and those with the masters.
         arriving: the assets that iconik is copying to the storage. The list may lack some.
+
+    Raises:
+        AdministratorError: the storages do not allow a removal.
     """
 
     def __init__(
         self,
         iconik: Iconik,
-        storages: Storages,
         settings: Settings,
         clicked: float | None = None,
         awaited: Collection[str] = (),
     ) -> None:
-        self.iconik, self.storages, self.settings = iconik, storages, settings
+        self.iconik, self.settings = iconik, settings
         self.clicked, self.awaited = clicked, awaited
         self.arriving = Shared(self._list_arriving, math.inf, iconik.now)
         self._listed = Shared(iconik.storages, SHARED, iconik.now)
+        self.storages = find_storages(self._listed.read()[1], settings)
+        self.masters()
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those whose copies count, by id.
