@@ -199,7 +199,7 @@ def test_a_selection_may_lack_rows(iconik: Iconik, site: Site) -> None:
     assert (len(contents.items), contents.missing) == (1, 2)
 
 
-@pytest.mark.parametrize("total", [{"total": 10_200}, {}])
+@pytest.mark.parametrize("total", [{"total": 10_200}, {"total": 10_000}, {}])
 def test_a_search_that_finds_too_much_says_what_to_do(
     time: Time, requests_mock: Mocker, total: dict[str, int]
 ) -> None:

@@ -167,12 +167,6 @@ class Iconik:
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
         return rows.Contents(*found)
 
-    @needs("can_read_files")
-    def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
-        """Whether a format has a file set on a storage, in any state, even without files."""
-        path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
-        return bool(self._of_asset(asset_id, path, rows.file_set))
-
     @needs("can_read_transfers")
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
