@@ -88,27 +88,6 @@ def test_a_lost_answer_of_the_queue_does_not_double_the_action(queued: QueuedSta
     assert queued.tasks.deliver() == [200, 200]
 
 
-@pytest.mark.parametrize(
-    ("key", "audience", "claims"),
-    [
-        (Key(), None, {}),
-        (None, "https://elsewhere.example", {}),
-        (None, None, {"email": "someone@project.iam.gserviceaccount.com"}),
-        (None, None, {"email_verified": False}),
-        (None, None, {"iss": "https://elsewhere.example"}),
-        (None, None, {"iat": int(now()) - 7200, "exp": int(now()) - 3600}),
-    ],
-    ids=["forged", "other function", "other account", "unverified", "other issuer", "expired"],
-)
-def test_other_tokens_are_refused(
-    queued: QueuedStage, key: Key | None, audience: str | None, claims: dict[str, object]
-) -> None:
-    """A token lets in only if Google made it, now, for this function and the queue's account."""
-    token = (key or queued.tasks.key).token(audience or queued.function.url, **claims)
-    assert deliver_as_stranger(queued, f"Bearer {token}", *queued.assets(1)) == 401
-    assert queued.site.copies() == 1
-
-
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer x.y.z", "Bearer \xff", "Basic x"])
 def test_headers_of_a_queue_prove_nothing(queued: QueuedStage, authorization: str) -> None:
     """A request that says that it is Cloud Tasks is not let in for that."""
