@@ -311,7 +311,9 @@ def _is_needed(state: State, file_set_id: str, staying: Collection[str]) -> bool
         other = state.file_sets.get(row["file_set_id"], {"status": None})
         if row["file_set_id"] in {*staying, *unlisted} and other["status"] != "DELETED":
             where = _place_of(row)
-            if where in files or any(f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders):
+            if where in files or any(
+                f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders
+            ):
                 return True
     return False
 
@@ -365,7 +367,7 @@ def state_of(world: World, asset_id: str) -> State:
     """Return what iconik would say of an asset now."""
     file_sets = world.file_sets.of_asset[asset_id]
     return State(
-        {id: {"file_count": len(world.files_in(id)), **row} for id, row in file_sets.items()},
+        {id: {"file_count": world.count_files(id), **row} for id, row in file_sets.items()},
         world.formats.of_asset[asset_id],
         {
             id: {"file_set_status": file_sets[row["file_set_id"]]["status"]}

@@ -149,7 +149,7 @@ class _Asset:
         """
         name = visible(str(evidence.storage.name))
         reasons = [verdict.reason for _, verdict in verdicts if verdict.reason]
-        if self._asked:
+        if self._asked & self._accepted:
             reasons.append(f"iconik was asked to delete it from {name}, but still lists it")
         if reasons:
             return End.STAYED, reasons
