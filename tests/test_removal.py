@@ -496,8 +496,8 @@ def test_a_file_that_another_file_set_needs_stays(
 ) -> None:
     """Deleting one of two file sets with the same folder and name takes the other's file."""
     asset_id = site.world.add_asset("Clip", ["ORIGINAL", "OTHER"])
-    for storage_id in (site.b2, site.lucidlink):
-        copy = site.world.add_file_set(asset_id, storage_id, [CLIP | OTHER_FORMAT | file])
+    site.world.add_file_set(asset_id, site.b2, [CLIP])
+    copy = site.world.add_file_set(asset_id, site.lucidlink, [CLIP | OTHER_FORMAT | file])
     beside = CLIP | OTHER_FORMAT | other
     owner = site.world.add_file_set(asset_id, site.lucidlink, [beside], "OTHER")
     site.world.file_sets[owner].update(changes)
