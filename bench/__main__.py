@@ -5,22 +5,21 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import psutil
-import requests
 
+from bench import cases
 from bench.chart import Point, draw
+from bench.scene import Scene, post
 from sandbox.faults import LIMIT, WINDOW, Faults
 from sandbox.function import ROOT, Function, run_function
 from sandbox.secrets import Secrets, found
 from sandbox.server import create_app, serve
-from sandbox.site import Site
 
 LATENCY = 0.1
-SECRET = {"x-bz-secret": "let-me-in"}
 STARTS = 25
 REQUESTS = 300
 ADDED = (1, 2000)
@@ -36,41 +35,6 @@ def iconik_handler(request):
 """
 
 Start = Callable[[], AbstractContextManager[Function]]
-
-
-class Scene(Site):
-    """Assets with masters on B2, and the function's settings for them."""
-
-    def __init__(self, assets: int, copied: bool) -> None:
-        super().__init__()
-        add = self.asset if copied else self.master
-        for number in range(assets):
-            add(title=f"Clip {number}")
-        self.ids = [*self.world.assets]
-        self.secrets = {"BZ_SHARED_SECRET": SECRET["x-bz-secret"], "ICONIK_TOKEN": self.world.token}
-
-    def settings(self, iconik_url: str) -> dict[str, str]:
-        """Return the settings without the secrets."""
-        return super().settings(iconik_url) | {"CLOUD_RUN_TIMEOUT_SECONDS": "540"}
-
-    @contextmanager
-    def run(self, faults: Faults) -> Iterator[Function]:
-        """Run the function on this world."""
-        with (
-            serve(create_app(self.world), faults) as url,
-            run_function(self.settings(url) | self.secrets) as function,
-        ):
-            yield function
-
-
-def post(function: Function, action: str, ids: list[str]) -> float:
-    """Post a custom action; return the seconds until its answer."""
-    started = time.perf_counter()
-    response = requests.post(
-        f"{function.url}/{action}", json={"asset_ids": ids}, headers=SECRET, timeout=600
-    )
-    assert response.text == "OK", response.text
-    return time.perf_counter() - started
 
 
 def worker(function: Function) -> psutil.Process:
@@ -122,10 +86,7 @@ def deployments(scene: Scene, stack: ExitStack) -> dict[str, Start]:
     """Return how to start each kind of deployment, all of them as on Google Cloud."""
     folder, google = Path(stack.enter_context(tempfile.TemporaryDirectory())), Secrets()
     (folder / "main.py").write_text(BARE)
-    files = {}
     for variable, value in scene.secrets.items():
-        (folder / variable).write_text(value)
-        files[f"{variable}_FILE"] = str(folder / variable)
         google.answers[variable.lower().replace("_", "-")] = found(value.encode())
     on_google = {"K_SERVICE": "iconik-handler", **stack.enter_context(google.serve())}
     on_google |= stack.enter_context(google.network.serve())
@@ -137,7 +98,6 @@ def deployments(scene: Scene, stack: ExitStack) -> dict[str, Start]:
     return {
         "a bare function": start({}, folder),
         "the environment": start(scene.secrets),
-        "mounted files": start(files),
         "Secret Manager": start({}),
     }
 
@@ -204,3 +164,4 @@ if __name__ == "__main__":
     for verb in ("add", "remove"):
         own_time(verb)
     actions()
+    cases.measure_all()

@@ -142,16 +142,6 @@ def all_file_sets(asset_id: str) -> Row:
     return cursor_page(known(rows or None))
 
 
-@api.get(f"{ASSET}/formats/<id:format_id>/storages/<id:storage_id>/file_sets/")
-def file_sets(asset_id: str, format_id: str, storage_id: str) -> Row:
-    rows = [
-        row
-        for row in world.file_sets.of_asset[asset_id].values()
-        if (row["format_id"], row["storage_id"]) == (format_id, storage_id)
-    ]
-    return cursor_page(known(rows or None))
-
-
 @api.get(f"{ASSET}/files/")
 def files(asset_id: str) -> Row:
     page = cursor_page(known(list(world.files.of_asset[asset_id].values()) or None))

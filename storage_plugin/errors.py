@@ -81,7 +81,7 @@ class TooManyFound(CallerError):
 
     def __init__(self, most: float) -> None:
         super().__init__(
-            f"A saved search finds more than {most:,.0f} objects, the most that iconik lists: "
+            f"A saved search finds {most:,.0f} objects or more, and iconik lists no more of them: "
             "narrow the search, or put the assets into a collection.",
             status=413,
         )

@@ -1,5 +1,6 @@
 """The client of iconik's endpoints, and their odd answers."""
 
+from time import tzset
 from typing import Any
 
 import pytest
@@ -7,24 +8,21 @@ import requests
 from requests_mock import Mocker
 
 from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, IconikUnavailable, Stale
+from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Deletion
 from tests.conftest import Time, mocked_rest
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
 OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
+STORAGES = "/API/files/v1/storages/"
 FILES, FILE_SETS, FORMATS = (
     f"/API/files/v1/assets/{ID}/{name}/" for name in ("files", "file_sets", "formats")
 )
 FILE_SET = f"{FILE_SETS}{OTHER}/"
-BULK = f"/API/files/v1/storages/{ID}/bulk/"
-ROW = dict.fromkeys(["id", "file_set_id", "format_id", "storage_id", "original_name"], ID)
+BULK = f"{STORAGES}{ID}/bulk/"
+FILE = dict.fromkeys(["id", "file_set_id", "original_name"], ID)
 """A file with only the fields that the plugin needs."""
-
-
-def listing(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the list that holds one row."""
-    return {"objects": [row], "total": 1, "next_url": None}
 
 
 @pytest.fixture
@@ -45,51 +43,92 @@ def delete(iconik: Iconik, not_after: float, *, immediately: bool = True) -> Del
     return iconik.delete_file_set(ID, OTHER, immediately=immediately, not_after=not_after)
 
 
-def test_missing_roles_are_named(iconik: Iconik, requests_mock: Mocker) -> None:
-    """The error names the refused call, and the roles to grant."""
-    requests_mock.post(BULK, status_code=403)
-    with pytest.raises(AccessDenied, match=f"POST {BULK}: .* can_write_transfers, and access"):
+def test_a_refusal_says_where_to_look(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A role or the access to the object may be missing, and the doctor knows which role."""
+    requests_mock.post(BULK, status_code=403, json={"errors": ["Forbidden"]})
+    with pytest.raises(AccessDenied, match=f"POST {BULK}: a role or the access .* `make doctor`"):
         copy(iconik)
 
 
-@pytest.mark.parametrize("field", ["file_set_id", "format_id", "storage_id", "original_name"])
+@pytest.mark.parametrize("field", ["file_set_id", "original_name"])
 @pytest.mark.parametrize("value", [None, "", 1])
-def test_files_must_say_where_they_belong(
+def test_files_must_say_what_they_are(
     iconik: Iconik, requests_mock: Mocker, field: str, value: object
 ) -> None:
-    """A file without a known place could get lost, so it is an error."""
-    requests_mock.get(FILES, json=listing(ROW | {field: value}))
+    """What iconik promises of each file must be there."""
+    requests_mock.get(FILES, json={"objects": [FILE | {field: value}]})
     with pytest.raises(IconikError, match=field):
         iconik.files(ID)
 
 
+@pytest.mark.parametrize("value", [None, "", 1, "../x", []])
+def test_all_else_may_be_missing(iconik: Iconik, requests_mock: Mocker, value: object) -> None:
+    """An odd value is as good as none."""
+    absent = dict.fromkeys(["format_id", "storage_id", "version_id", "size"], value)
+    requests_mock.get(FILES, json={"objects": [FILE | absent]})
+    (file,) = iconik.files(ID)
+    assert (file.format_id, file.storage_id, file.version_id) == (None, None, None)
+    assert file.size == (1 if value == 1 else None)
+    requests_mock.get(STORAGES, json={"objects": [{"id": ID, "name": value, "settings": value}]})
+    assert iconik.storages()[0].name == ("../x" if value == "../x" else None)
+
+
+@pytest.mark.parametrize("size", [-1, True, 1.5, "1000"])
+def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: object) -> None:
+    """Only a whole number of at least 0 is a size."""
+    requests_mock.get(FILES, json={"objects": [FILE | {"size": size}]})
+    assert iconik.files(ID)[0].size is None
+
+
+@pytest.mark.parametrize("created", ["2022-04-29T00:22:10.316685", "2022-04-29T00:22:10.316685Z"])
+def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch, created: str) -> None:
+    """A time comes without a zone, or with one, and the zone of this machine does not matter."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
+    row = {"id": ID, "date_created": created}
+    assert rows.file_set(row).created == 1651191730.316685
+    assert rows.file_set(row | {"date_created": "yesterday"}).created is None
+    monkeypatch.undo()
+    tzset()
+
+
+def test_transfers_may_name_their_destination(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A transfer to another storage does not count; one that names none does."""
+    names = [{"destination_storage_id": id} for id in (ID, ID.upper(), OTHER, None)]
+    found = [row | {"id": f"{ID[:-1]}{number}"} for number, row in enumerate(names)]
+    requests_mock.get(f"{STORAGES}{ID}/transfers_to/", json={"objects": found})
+    requests_mock.get(f"{STORAGES}{OTHER}/transfers_from/", json={"objects": found})
+    assert [each.destination_id for each in iconik.transfers([OTHER], ID)] == [ID, ID, None] * 2
+
+
 def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -> None:
     """Upper and lower case make no difference to an id."""
-    requests_mock.get(FILES, json=listing(dict.fromkeys(ROW, ID.upper())))
+    row = dict.fromkeys([*FILE, "format_id", "storage_id", "asset_id"], ID.upper())
+    requests_mock.get(FILES, json={"objects": [row]})
     (file,) = iconik.files(ID)
-    assert (file.file_set_id, file.claim.format_id, file.claim.storage_id) == (ID, ID, ID)
+    assert (file.file_set_id, file.format_id, file.storage_id) == (ID, ID, ID)
 
 
 def test_answers_belong_to_what_was_asked(iconik: Iconik, requests_mock: Mocker) -> None:
     """A row of another asset is an error in each list."""
     lists = {FILES: iconik.files, FILE_SETS: iconik.file_sets, FORMATS: iconik.formats}
     for path, read in lists.items():
-        requests_mock.get(path, json=listing(ROW | {"asset_id": OTHER}))
-        with pytest.raises(IconikError, match="another asset"):
+        requests_mock.get(path, json={"objects": [FILE | {"asset_id": OTHER, "name": "x"}]})
+        with pytest.raises(IconikError, match="a row of another"):
             read(ID)
 
 
-def test_nameless_storages_do_not_matter(iconik: Iconik, requests_mock: Mocker) -> None:
-    """A storage without a name is no error."""
-    requests_mock.get("/API/files/v1/storages/", json=listing({"id": ID, "name": None}))
-    assert iconik.storages()[0].name is None
-
-
-@pytest.mark.parametrize("size", [None, -1, True, 1.5, "1000"])
-def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: object) -> None:
-    """Only a whole number of at least 0 is a size."""
-    requests_mock.get(FILES, json=listing(ROW | {"size": size}))
-    assert iconik.files(ID)[0].size is None
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_unknown_asset_has_no_file_sets(
+    iconik: Iconik, requests_mock: Mocker, status: int
+) -> None:
+    """Both answers mean the same; for other lists, 400 is an error."""
+    for path in (FILE_SETS, FORMATS):
+        requests_mock.get(path, status_code=status, json={"errors": ["?"]})
+    assert iconik.file_sets(ID) == []
+    if status == 400:
+        with pytest.raises(IconikError):
+            iconik.formats(ID)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +157,10 @@ def test_a_deletion_s_answer_is_read(
     ("answer", "error"),
     [
         ({"status_code": 429}, IconikBusy),
+        ({"status_code": 401, "json": {}}, IconikUnavailable),
         ({"status_code": 500}, IconikUnavailable),
+        ({"text": "<html>"}, IconikUnavailable),
+        ({"exc": requests.ConnectTimeout}, IconikUnavailable),
         ({"exc": requests.ConnectionError}, IconikUnavailable),
     ],
 )
@@ -150,21 +192,13 @@ def test_a_deletion_on_old_evidence_is_not_sent(
 
 @pytest.mark.parametrize(
     ("answer", "job"),
-    [
-        ({"json": {"job_id": ID, "success": "x"}}, ID),
-        ({"json": {"success": "x"}}, None),
-        ({"json": {"job_id": "x" * 99}}, None),
-        ({"text": ""}, None),
-        ({"text": "Accepted"}, None),
-        ({"text": "[]"}, None),
-        ({"text": "null"}, None),
-    ],
+    [({"job_id": ID.upper()}, ID), ({"success": "x"}, None), ({"job_id": "x" * 99}, None)],
 )
 def test_copy_returns_the_job_that_iconik_names(
     iconik: Iconik, requests_mock: Mocker, answer: dict[str, Any], job: str | None
 ) -> None:
     """The id of the job is optional, because iconik does not document it."""
-    requests_mock.post(BULK, status_code=202, **answer)
+    requests_mock.post(BULK, status_code=202, json=answer)
     assert copy(iconik) == job
     assert requests_mock.last_request.json() == {
         "object_type": "assets",

@@ -1,11 +1,15 @@
-"""The pace of requests, and the deadline."""
+"""The pace of requests, places for assets, and the deadline."""
 
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from heapq import heappop, heappush
 
 import pytest
 
 from storage_plugin.errors import OutOfTime
-from storage_plugin.iconik.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.pace import PLACES, WINDOW, Deadline, Pace, backoff
 from tests.conftest import Time
 
 
@@ -15,12 +19,11 @@ def pace(time: Time) -> Pace:
     return Pace(time, time.sleep)
 
 
-def send(pace: Pace, time: Time, requests: int = 1) -> list[float]:
+def send(pace: Pace, time: Time, requests: int = 1, share: float = 1) -> list[float]:
     """Send requests as fast as the pace allows; return after how many seconds each one went out."""
-    deadline, begun = Deadline(1e6, time), time.now
-    sent = []
+    deadline, begun, sent = Deadline(1e6, time), time.now, []
     for _ in range(requests):
-        pace.wait(deadline)
+        pace.reserve(deadline, share)
         sent.append(time.now - begun)
     return sent
 
@@ -33,6 +36,30 @@ def test_no_20_seconds_see_more_than_a_thousand(pace: Pace, time: Time) -> None:
     assert sent[-1] <= 1.25 * (6000 - 1000) / 50
 
 
+def test_work_from_the_queue_leaves_room_for_a_click(time: Time) -> None:
+    """A share of the limit is never used up by those who may only use the rest."""
+    waits: list[float] = []
+    pace, deadline = Pace(time, waits.append), Deadline(1e6, time)
+    for share in [0.8] * 900 + [1.0] * 100:
+        pace.reserve(deadline, share)
+    assert [wait > 0 for wait in waits] == [False] * 800 + [True] * 100 + [False] * 100
+
+
+def test_all_shares_together_stay_within_the_limit(time: Time) -> None:
+    """Requests count even if others were promised a later time before."""
+    waits: list[float] = []
+    pace, deadline, sent = Pace(time, waits.append), Deadline(1e6, time), []
+    threads = [(1000.0, share) for share in [0.8] * 16 + [1.0] * 16]
+    while len(sent) < 9000:
+        time.now, share = heappop(threads)
+        pace.reserve(deadline, share)
+        sent.append(time.now + waits[-1])
+        heappush(threads, (sent[-1] + 0.1, share))
+    sent.sort()
+    shortest = min(later - earlier for earlier, later in zip(sent, sent[1000:], strict=False))
+    assert shortest == pytest.approx(WINDOW)
+
+
 def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
     """After a refusal, requests wait for the time that iconik asks for, then go one by one."""
     send(pace, time, 10)
@@ -42,6 +69,20 @@ def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
     assert sent[-1] - sent[0] == pytest.approx(9 * 0.02)
     time.sleep(15)
     assert send(pace, time, 10)[-1] == pytest.approx(9 * 0.02)
+
+
+def test_a_pause_holds_those_who_already_wait(time: Time) -> None:
+    """A refusal while a thread waits for its turn makes it wait for the end of the pause, too."""
+
+    def sleep(seconds: float) -> None:
+        if seconds > 20:
+            time.sleep(15)
+            pace.refused(9.9)
+            seconds -= 15
+        time.sleep(seconds)
+
+    pace = Pace(time, sleep)
+    assert 24.9 <= send(pace, time, 1001)[-1] <= 25
 
 
 def test_refusals_of_one_moment_count_once(pace: Pace, time: Time) -> None:
@@ -74,31 +115,58 @@ def test_nothing_waits_past_the_deadline(pace: Pace, time: Time) -> None:
     """A request that cannot be sent in time fails at once."""
     pace.refused(8)
     with pytest.raises(OutOfTime):
-        pace.wait(Deadline(5, time))
+        pace.reserve(Deadline(5, time))
     assert time.now == 1000
 
 
-@pytest.mark.parametrize(
-    ("seconds", "near", "end"), [(60, 48, 57), (10, 8, 9.5), (3600, 3588, 3597)]
-)
-def test_a_deadline_leaves_time_to_finish(
-    time: Time, seconds: int, near: float, end: float
-) -> None:
-    """Some time before the end, no new work begins; just before it, nothing is sent."""
-    deadline = Deadline(seconds, time)
-    time.now = 1000 + near - 0.1
-    assert deadline.until_near() == pytest.approx(0.1)
-    time.now = 1000 + near
-    assert deadline.until_near() == 0
-    assert deadline.remaining() == pytest.approx(end - near)
-    time.now = 1000 + end
+def test_a_deadline_ends(time: Time) -> None:
+    """Time passes until none is left."""
+    deadline = Deadline(10, time)
+    time.sleep(9)
+    assert (deadline.remaining(), deadline.remaining(0.5), deadline.is_over) == (1, 0.5, False)
     with pytest.raises(OutOfTime):
-        deadline.remaining()
+        deadline.remaining(1)
+    time.sleep(1)
+    assert deadline.is_over
 
 
 def test_threads_share_the_limit() -> None:
-    """Parallel threads together stay within the limit."""
-    pace, deadline = Pace(clock=lambda: 0.0), Deadline(5, clock=lambda: 0.0)
+    """Parallel threads together stay within the limit, and each of them sleeps once."""
+    waits: list[float] = []
+    pace, deadline = Pace(lambda: 0.0, waits.append), Deadline(50, lambda: 0.0)
     with ThreadPoolExecutor(8) as pool:
-        waits = [pool.submit(pace.wait, deadline) for _ in range(1200)]
-    assert sum(wait.exception() is None for wait in waits) == 1000
+        for _ in range(1200):
+            pool.submit(pace.reserve, deadline)
+    assert Counter(waits) == {0: 1000, 20.2: 200}
+
+
+# Places for assets
+
+
+def test_an_instance_works_on_few_assets_at_once(pace: Pace) -> None:
+    """Those who wait for a place get it in their order, whoever else comes back for one."""
+    deadline, entered = Deadline(60), []
+
+    def work(name: str) -> None:
+        with pace.asset(deadline):
+            entered.append(name)
+
+    waiting = [threading.Thread(target=work, args=[name]) for name in ("first", "second")]
+    with ExitStack() as places:
+        for _ in range(PLACES - 1):
+            places.enter_context(pace.asset(deadline))
+        with pace.asset(deadline):
+            for number, thread in enumerate(waiting):
+                thread.start()
+                while len(pace._turns) == PLACES + number:
+                    pass  # The thread has not come yet.
+            assert entered == []
+        work("back again")
+        assert entered == ["first", "second", "back again"]
+        places.enter_context(pace.asset(deadline))
+        with pytest.raises(OutOfTime), pace.asset(Deadline(0.01)):
+            pytest.fail("There is no place.")
+    for thread in waiting:
+        thread.join()
+    with pace.asset(Deadline(0.01)):
+        pass  # Whoever gave up holds nothing.

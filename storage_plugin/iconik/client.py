@@ -167,27 +167,24 @@ class Iconik:
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
         return rows.Contents(*found)
 
-    @needs("can_read_files")
-    def has_file_set(self, asset_id: str, format_id: str, storage_id: str) -> bool:
-        """Whether a format has a file set on a storage, in any state, even without files."""
-        path = f"formats/{format_id}/storages/{storage_id}/file_sets/"
-        return bool(self._of_asset(asset_id, path, rows.file_set))
-
     @needs("can_read_transfers")
-    def transfers(self, source_id: str, destination_id: str) -> list[rows.Transfer]:
-        """List the transfers from one storage to another, and perhaps more.
+    def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
+        """List the transfers from some storages to one, and perhaps more.
 
         iconik lists transfers to and from a so-called local storage. iconik does not document which
-        of the two storages that is, so the plugin reads both lists.
+        of the two storages that is, so the plugin reads both lists. They change meanwhile, so they
+        may lack rows.
         """
-        found = self._transfers(source_id, "from") + self._transfers(destination_id, "to")
+        lists = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
+        found: list[rows.Transfer] = []
+        for name in lists:
+            path, following = f"{FILES}/storages/{name}", pages.by_cursor
+            found += pages.read(self.rest, path, rows.transfer, following=following)[0]
         return [each for each in found if each.destination_id in (None, destination_id)]
 
-    @needs("can_read_transfers")
     def transfers_to(self, storage_id: str) -> list[rows.Transfer]:
-        """List the transfers to a storage, and perhaps from it; see `transfers`."""
-        found = self._transfers(storage_id, "to")
-        return [each for each in found if each.destination_id in (None, storage_id)]
+        """List the transfers to a storage; see `transfers`."""
+        return self.transfers((), storage_id)
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
@@ -314,12 +311,6 @@ class Iconik:
             )
         return []
 
-    def _transfers(self, storage_id: str, direction: str) -> list[rows.Transfer]:
-        """List transfers. They end while the list is read, so rows may be missing."""
-        path = f"{FILES}/storages/{storage_id}/transfers_{direction}/"
-        found, _ = pages.read(self.rest, path, rows.transfer, following=pages.by_cursor)
-        return found
-
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
             status = self.rest.delete(path, query, not_after=not_after)
@@ -335,7 +326,7 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + MAX_IDS]
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int = PLACES) -> list[R]:
     """Return the result of `work` for each item, computed by threads; stop at the first error."""
-    with ThreadPoolExecutor(PLACES) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))

@@ -81,7 +81,7 @@ class Pace:
         self._slots: list[float] = []  # The times of the latest requests, sorted; some lie ahead.
         self._next = self._pause_ends = self._careful_until = float("-inf")
         self._refusals = 0
-        self._turnstile, self._places = threading.Lock(), threading.Semaphore(PLACES)
+        self._turns: list[threading.Event] = []  # The first of them have a place.
 
     def reserve(self, deadline: Deadline, share: float = 1.0) -> None:
         """Reserve the time of one request, and wait for it.
@@ -132,7 +132,7 @@ class Pace:
 
     @contextmanager
     def asset(self, deadline: Deadline) -> Iterator[None]:
-        """Hold one of the instance's places for assets in progress.
+        """Hold one of the instance's places for assets in progress; first come, first served.
 
         With more assets in progress, each would wait so long between its requests that the evidence
         for its deletion would be too old.
@@ -140,19 +140,22 @@ class Pace:
         Raises:
             OutOfTime: no place becomes free before the deadline.
         """
-        # Only one thread waits for a place, so whoever leaves one does not take it again at once.
-        if not self._turnstile.acquire(timeout=deadline.remaining()):
-            raise OutOfTime(TIME_IS_UP)
+        turn = threading.Event()
+        with self._lock:
+            self._turns.append(turn)
+            self._let_in()
         try:
-            has_place = self._places.acquire(timeout=deadline.remaining())
-        finally:
-            self._turnstile.release()
-        if not has_place:
-            raise OutOfTime(TIME_IS_UP)
-        try:
+            if not turn.wait(deadline.remaining()):
+                raise OutOfTime(TIME_IS_UP)
             yield
         finally:
-            self._places.release()
+            with self._lock:
+                self._turns.remove(turn)
+                self._let_in()
+
+    def _let_in(self) -> None:
+        for turn in self._turns[:PLACES]:
+            turn.set()
 
     def _slot(self, share: float) -> float:
         """Reserve the time of one request, and return the seconds until then."""

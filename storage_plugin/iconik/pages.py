@@ -62,7 +62,7 @@ def read(
 
     Raises:
         IconikError: the list contradicts itself, or does not go on.
-        TooManyFound: iconik does not list all rows.
+        TooManyFound: there may be more rows than iconik lists.
     """
     first = {"per_page": str(PAGE), **(query or {})}
     answer: Row = rest.get(path, first)
@@ -71,6 +71,8 @@ def read(
     for page in itertools.count(1):  # pragma: no branch - it never ends by itself.
         rows = rows_of(answer)
         received, total = received + len(rows), max(total, number_or_none(answer, "total") or 0)
+        if max(received, total) >= most:  # A total may stop at that number, too.
+            raise TooManyFound(most)
         size = number_or_none(answer, "per_page") or USUAL_PAGE
         if not _add(rows, found, parse, path):
             if len(rows) in (size, PAGE):  # There may be more rows, which iconik never sends.
@@ -78,8 +80,6 @@ def read(
             break
         if not _goes_on(answer, page, is_full=len(rows) >= size, missing=total - len(found)):
             break
-        if max(received, total - 1) >= most:
-            raise TooManyFound(most)
         answer = {"objects": []}
         with suppress(NotFound):
             answer = rest.get(path, {**first, **following(page + 1, rows[-1]["id"])})

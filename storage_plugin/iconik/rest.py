@@ -6,7 +6,6 @@ https://app.iconik.io/docs/api.html
 import copy
 import json
 import math
-import threading
 from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -25,7 +24,6 @@ from storage_plugin.errors import (
     IconikTimeout,
     IconikUnavailable,
     NotFound,
-    OutOfTime,
     PluginError,
     Stale,
 )
@@ -52,12 +50,18 @@ CHUNK = 1 << 16
 """The most bytes of an answer to read at once."""
 
 
+NEVER_ACCEPTED = (
+    "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
+    "App ID in ICONIK_ID."
+)
+
+
 class _NotSent(IconikUnavailable):
     """There is no connection, so iconik has not received the request."""
 
 
 class _TokenRefused(IconikUnavailable):
-    """iconik refused the token. The next attempt uses what is then in the secret."""
+    """iconik refused the token. It may have been rotated, or iconik may accept it the next time."""
 
 
 def new_session() -> requests.Session:
@@ -73,40 +77,17 @@ def new_session() -> requests.Session:
     return session
 
 
-class _Token:
-    """The application token, for all threads of a request to the plugin.
-
-    Attributes:
-        value: the token.
-        is_accepted: whether iconik has accepted it for any call.
-    """
-
-    def __init__(self, read: Callable[..., str], clock: Callable[[], float]) -> None:
-        self._read, self._clock = read, clock
-        self._lock = threading.Lock()
-        self._read_at = clock()
-        self.value, self.is_accepted = _checked(read()), False
-
-    def renew(self, sent: float) -> None:
-        """Read the token again, unless a thread has done so since a refused request was sent."""
-        with self._lock:
-            if self._read_at <= sent:
-                self._read_at, refused = self._clock(), self.value
-                self.value = _checked(self._read(max_age=0))
-                self.is_accepted = self.is_accepted and self.value == refused
-
-
 class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
-    All methods raise AdministratorError if iconik refuses the token for everything, AccessDenied if
-    it refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikTimeout and
+    All methods raise AdministratorError if iconik accepts the token for nothing, AccessDenied if it
+    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikTimeout and
     IconikUnavailable if it still fails after some attempts, and OutOfTime if no time is left.
 
     Args:
         session: a session from `new_session`.
         settings: the settings with iconik's URL and the App ID of the application token.
-        read_token: returns the application token; with `max_age=0` as it is now.
+        read_token: returns the application token; with `max_age=0`, a new one if it was rotated.
         pace: the pace of all requests of the instance.
         deadline: the end of the time for this request to the plugin.
         share: the part of iconik's limit that these requests may help to use up.
@@ -132,8 +113,9 @@ class Rest:
         self.pace, self.deadline, self.now = pace, deadline, pace.now
         self._session, self._settings, self._share = session, settings, share
         self._attempts, self._read = ATTEMPTS, READ
-        self._token = _Token(read_token, pace.now)
-        self._calls: list[str] = []
+        self._read_token, self._is_accepted = read_token, False
+        self._calls: list[str] = []  # For threads, unlike a number, and for copies of this object.
+        self._headers()  # If there is no token, nothing else needs to begin.
 
     @property
     def calls(self) -> int:
@@ -172,8 +154,11 @@ class Rest:
                 pass  # iconik did nothing, and the pace makes the next attempt wait.
             except _TokenRefused as refusal:
                 if was_refused:
-                    raise refusal if self._token.is_accepted else _invalid_token() from None
+                    raise (
+                        refusal if self._is_accepted else AdministratorError(NEVER_ACCEPTED)
+                    ) from None
                 was_refused = True
+                self._read_token(max_age=0)
                 self.pace.sleep(backoff(2), self.deadline)
             except IconikUnavailable as error:
                 failures += 1
@@ -207,7 +192,7 @@ class Rest:
     ) -> tuple[int, dict[str, Any]]:
         """Send a request once; if iconik serves it, return the status and the JSON object."""
         self.pace.reserve(self.deadline, self._share)
-        call, token, sent = f"{method} {path}", self._token.value, self.now()
+        call, headers, sent = f"{method} {path}", self._headers(), self.now()
         if sent >= not_after:
             raise Stale(f"iconik is too slow for a safe {call}: try again later.")
         half = self.deadline.remaining() / 2
@@ -218,17 +203,16 @@ class Rest:
                 self._settings.iconik_url + path,
                 params=query,
                 json=json,
-                headers={"App-ID": self._settings.iconik_id, "Auth-Token": token},
+                headers=headers,
                 timeout=(min(CONNECT, half, not_after - sent), min(self._read, half)),
                 allow_redirects=False,
                 stream=True,
             )
             found = _json_object(self._body(response, min(self._read, half)))
         except (OSError, HTTPError, ValueError) as error:  # A malformed Location is a ValueError.
-            raise self._failure(error, call, is_short=half < self._read) from None
+            raise self._failure(error, call) from None
         status = response.status_code
         if status == requests.codes.unauthorized:
-            self._token.renew(sent)
             raise _TokenRefused(f"iconik refuses the application token for {call}: try again.")
         if status == requests.codes.too_many_requests:
             self.pace.refused(_retry_after(response))
@@ -236,11 +220,19 @@ class Rest:
             raise refusal
         if found is None or (method == "GET" and not found):
             raise IconikUnavailable(f"The answer to {call} is not iconik's: try again later.")
-        self._token.is_accepted = True
+        self._is_accepted = True
         self.pace.accepted()
         return status, found
 
-    def _body(self, response: requests.Response, seconds: float) -> bytes:
+    def _headers(self) -> dict[str, str]:
+        token = self._read_token()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise AdministratorError(
+                "The secret iconik-token contains invalid characters: store the token again."
+            )
+        return {"App-ID": self._settings.iconik_id, "Auth-Token": token}
+
+    def _body(self, response: requests.Response, seconds: float) -> bytearray:
         """Read an answer to its end, unless it is too large or takes too long."""
         ends, body = self.now() + seconds, bytearray()
         with response:
@@ -250,15 +242,12 @@ class Rest:
                     raise IconikError("iconik's answer is larger than 32 MiB and is not read.")
                 if self.now() >= ends:
                     raise TimeoutError
-        return bytes(body)
+        return body
 
-    def _failure(self, error: Exception, call: str, *, is_short: bool) -> PluginError:
+    def _failure(self, error: Exception, call: str) -> IconikUnavailable:
         """Return the error for a request without a whole answer.
 
-        Args:
-            error: what happened. Its own message may quote a header, so only its name is used.
-            call: the request.
-            is_short: whether the remaining time has limited the time to answer.
+        The message of the original error may quote a header, so only its name is used.
         """
         cause = _cause(error)
         if isinstance(cause, (requests.ConnectTimeout, ConnectTimeoutError)):
@@ -267,8 +256,6 @@ class Rest:
                 "ICONIK_URL if that remains so."
             )
         if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
-            if is_short:
-                return OutOfTime(f"Not enough time is left for {call}.")
             return IconikTimeout(f"iconik did not answer {call} in time: try again.")
         return IconikUnavailable(
             f"The connection to {self._settings.iconik_url} broke during {call} "
@@ -276,23 +263,7 @@ class Rest:
         )
 
 
-def _checked(token: str) -> str:
-    """Return a token if it is valid in a header."""
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise AdministratorError(
-            "The secret iconik-token contains invalid characters: store the token again."
-        )
-    return token
-
-
-def _invalid_token() -> AdministratorError:
-    return AdministratorError(
-        "iconik refuses the application token: store a valid one in the secret iconik-token, and "
-        "its App ID in ICONIK_ID."
-    )
-
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def _json_object(body: bytearray) -> dict[str, Any] | None:
     """Return the JSON object in a body, empty if there is none; None: the body is not JSON."""
     try:
         found = json.loads(body or b"{}")

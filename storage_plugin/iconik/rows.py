@@ -130,12 +130,18 @@ class Transfer(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job; `modified` is the time of its last change, in seconds since 1970."""
+    """A job.
+
+    Attributes:
+        modified: the time of its last change, in seconds since 1970.
+        click_id: the click that the plugin created it for.
+    """
 
     id: str
     status: str | None
     custom_type: str | None
     modified: float | None
+    click_id: str | None
 
 
 class User(NamedTuple):
@@ -173,8 +179,7 @@ class Deletion(Enum):
 
 def storage(row: Row) -> Storage:
     """Return a storage. iconik does not document its settings."""
-    settings = row.get("settings")
-    mount_point = text_or_none(settings, "mount_point") if isinstance(settings, dict) else None
+    mount_point = text_or_none(object_of(row, "settings"), "mount_point")
     name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
     return Storage(id_of(row), name, method, status, mount_point)
 
@@ -233,8 +238,13 @@ def transfer(row: Row) -> Transfer:
 
 def job(row: Row) -> Job:
     """Return a job."""
-    status, custom_type = text_or_none(row, "status"), text_or_none(row, "custom_type")
-    return Job(id_of(row), status, custom_type, time_or_none(row, "date_modified"))
+    return Job(
+        id=id_of(row),
+        status=text_or_none(row, "status"),
+        custom_type=text_or_none(row, "custom_type"),
+        modified=time_or_none(row, "date_modified"),
+        click_id=text_or_none(object_of(row, "metadata"), "click_id"),
+    )
 
 
 def user(row: Row) -> User:
@@ -244,8 +254,7 @@ def user(row: Row) -> User:
 
 def custom_action(row: Row) -> CustomAction:
     """Return a custom action."""
-    headers, context = row.get("headers"), text_of(row, "context")
-    headers = headers if isinstance(headers, dict) else {}
+    headers, context = object_of(row, "headers"), text_of(row, "context")
     last_error = text_or_none(row, "last_error") or ""
     for value in headers.values():  # The error may quote the headers, which contain a secret.
         last_error = last_error.replace(str(value), "***") if value else last_error
@@ -295,6 +304,12 @@ def text_or_none(row: Row, field: str) -> str | None:
     """Return a text, or None if iconik did not send one."""
     value = row.get(field)
     return intern(value) if isinstance(value, str) and value else None
+
+
+def object_of(row: Row, field: str) -> Row:
+    """Return an object, or an empty one if iconik did not send one."""
+    value = row.get(field)
+    return value if isinstance(value, dict) else {}
 
 
 def number_or_none(row: Row, field: str) -> int | None:

@@ -17,12 +17,11 @@ import pytest
 from pythonik.files.types import Response
 from pythonik.friendly import Iconik as Sdk
 
-from admin.iconik import AdminIconik
 from sandbox.quirks import Quirks
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World, new_id
-from storage_plugin.background.iconik import BackgroundIconik
+from storage_plugin.iconik.client import Iconik as Plugin
 
 PAGE = 100
 """Rows that both ask for at once."""
@@ -49,16 +48,11 @@ NOTIFICATION: Row = {
 Answers = list[Response[Any]]
 
 
-class Plugin(AdminIconik, BackgroundIconik):
-    """All that the plugin asks iconik for."""
-
-
 class Scene(Site):
     """A world in which each list that the plugin reads has two pages at least.
 
     Attributes:
         clip: an asset.
-        format: its format that has files.
         copies: its file sets on LucidLink, the last one in the recycle bin.
         collection: has the asset and another collection in it.
         search: a saved search that finds the asset and the collection.
@@ -70,12 +64,11 @@ class Scene(Site):
 
     def __init__(self) -> None:
         super().__init__(
-            World(quirks=Quirks(rows_per_page=1, links_pages=False, copies_take_time=True))
+            World(quirks=Quirks(rows_per_page=1, counts_rows=True, copies_take_time=True))
         )
         world = self.world
         world.permissions[self.lucidlink] = {"delete_access": True}
         self.clip = world.add_asset("Clip", ["ORIGINAL", "PROXY"])
-        self.format = world.formats_of(self.clip)[0]["id"]
         world.add_file_set(self.clip, self.b2, FILES)
         self.copies = [
             world.add_file_set(self.clip, self.lucidlink, FILES, status=status)
@@ -177,10 +170,11 @@ def numbered(call: Callable[..., Response[Any]], *ids: str, **query: object) -> 
 
 
 def by_cursor(call: Callable[..., Response[Any]], *ids: str, **query: object) -> Answers:
-    """Read a list whose pages follow the last row of the one before, up to an empty one."""
+    """Read a list whose pages follow the last row of the one before, and have one row each."""
     answers = [call(*ids, per_page=PAGE, **query)]
-    while rows := answers[-1].parsed.objects:
-        answers.append(call(*ids, per_page=PAGE, last_id=str(rows[-1].id), **query))
+    while len(answers) < answers[0].parsed.total:
+        (row,) = answers[-1].parsed.objects
+        answers.append(call(*ids, per_page=PAGE, last_id=str(row.id), **query))
     return answers
 
 
@@ -193,7 +187,7 @@ class Operation(NamedTuple):
 
 def operations(plugin: Plugin, sdk: Sdk, scene: Scene) -> dict[str, Operation]:
     """Return all that the plugin does, by its methods and, after a space, their variants."""
-    clip, moving = scene.clip, scene.moving[0]
+    clip = scene.clip
     b2, lucidlink, other = scene.b2, scene.lucidlink, scene.other
     return {
         "storages": Operation(plugin.storages, lambda: numbered(sdk.get_storages)),
@@ -212,21 +206,15 @@ def operations(plugin: Plugin, sdk: Sdk, scene: Scene) -> dict[str, Operation]:
             lambda: plugin.files(clip),
             lambda: by_cursor(sdk.get_asset_files, clip, generate_signed_url=False),
         ),
-        "has_file_set": Operation(
-            lambda: plugin.has_file_set(clip, scene.format, lucidlink),
-            lambda: [
-                sdk.get_asset_format_storage_file_sets(clip, scene.format, lucidlink, per_page=PAGE)
-            ],
-        ),
         "asset_title": Operation(lambda: plugin.asset_title(clip), lambda: [sdk.get_asset(clip)]),
         "collection_contents": Operation(
-            lambda: plugin.collection_contents(scene.collection),
+            lambda: plugin.collection_contents(scene.collection).items,
             lambda: numbered(
                 sdk.get_collection_contents, scene.collection, object_types="assets,collections"
             ),
         ),
         "saved_search_results": Operation(
-            lambda: plugin.saved_search_results(scene.search),
+            lambda: plugin.saved_search_results(scene.search).items,
             lambda: numbered(sdk.get_search_saved_by_search, scene.search, include_results=True),
         ),
         "format_names": Operation(
@@ -241,19 +229,11 @@ def operations(plugin: Plugin, sdk: Sdk, scene: Scene) -> dict[str, Operation]:
             ],
         ),
         "transfers": Operation(
-            lambda: plugin.transfers(b2, lucidlink),
+            lambda: plugin.transfers([b2], lucidlink),
             lambda: [
                 *by_cursor(sdk.get_storage_transfers_to, lucidlink),
                 *by_cursor(sdk.get_storage_transfers_from, b2),
             ],
-        ),
-        "transfers_of": Operation(
-            lambda: plugin.transfers_of(moving),
-            lambda: numbered(sdk.get_jobs, type_="TRANSFER", object_id=moving),
-        ),
-        "failed_below": Operation(
-            lambda: plugin.failed_below(scene.bulk),
-            lambda: numbered(sdk.get_jobs, parent_id=scene.bulk),
         ),
         "running_jobs": Operation(
             lambda: plugin.running_jobs("REMOVE"),

@@ -191,7 +191,6 @@ LISTS = {
     "custom_actions": "id context title url type status",
     "running_jobs": "id status",
     "transfers": "asset_id format_id",
-    "transfers_of": "id parent_id",
     "collection_contents": "id title",
     "saved_search_results": "id title",
     "formats": "id name version_id status",
@@ -204,7 +203,7 @@ LISTS = {
 def test_both_clients_see_one_world() -> None:
     """What the SDK builds, copies, lists in pages and deletes is what the plugin's client sees."""
     scene = Scene()
-    scene.world.quirks.links_pages, scene.world.quirks.lists_transfers_from = True, False
+    scene.world.quirks.lists_transfers_from = False
     with recorded(scene.world) as (url, _), sdk_of(url, scene.world) as sdk:
         known = operations(Plugin(new_rest(url, scene.world)), sdk, scene)
 
