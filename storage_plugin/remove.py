@@ -230,7 +230,8 @@ def _end(work: Work, report: Report, job: Job) -> str:
 
     If the editor cannot see the result now, and there is a queue, another round tries again.
     """
-    job.read()  # The queue may deliver a round twice at the same time.
+    if not work.round.is_click:  # The queue may deliver a round twice at the same time.
+        job.read()
     if job.has_ended:
         return "OK: It had already ended."
     if not job.close(report) and _can_go_on(work):
