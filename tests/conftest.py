@@ -109,6 +109,7 @@ def new_rest(
     *,
     pace: Pace | None = None,
     deadline: Deadline | None = None,
+    share: float = 1.0,
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     return Rest(
@@ -117,6 +118,7 @@ def new_rest(
         read_token=token or (lambda **_: world.token),
         pace=pace or Pace(),
         deadline=deadline or Deadline(60),
+        share=share,
     )
 
 
