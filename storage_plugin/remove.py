@@ -88,8 +88,11 @@ def remove(work: Work) -> str:
         QueueUnavailable: the queue takes no other round, so it must deliver this one again.
         PluginError: the click has failed, and the editor can see it.
     """
-    round = work.round
-    name = round.report.storage_name or work.settings.storage_name
+    # The next rounds keep to the storage and the formats of the click, whatever is deployed then.
+    name, formats = work.settings.storage_name, ",".join(work.settings.format_names)
+    round = work.round._replace(overrides={"storage": name, "format": formats})
+    work = work._replace(round=round)
+    name = round.report.storage_name or name
     job = Job(work.editor, round, storage_name=name, log=work.log)
     job.read()
     if job.has_ended:
@@ -147,10 +150,7 @@ def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
     return report, round.following(
         must_pause=not (has_progress and any(each.end is End.LEFT for each in left)),
         action=round.action._replace(selection=selection),
-        overrides={
-            "storage": removal.storages.storage.id,
-            "format": ",".join(settings.format_names),
-        },
+        overrides={**round.overrides, "storage": removal.storages.storage.id},
         after=after,
         touched=[each.asset_id for each in left if each.is_touched],
         awaited=sum(each.end is End.WAITING for each in left),

@@ -63,8 +63,6 @@ class Play:
         self.sound, _ = stage.site.asset(title="Sound")
         self.render = stage.site.only_copy(title="Render")
         self.arriving = stage.site.master(title="Arriving")
-        for row in stage.world.file_sets.values():
-            row["date_created"] = written(stage.now - HOUR)
         stage.add(self.arriving)
         self.masters = stage.site.masters()
         self.hand_overs = self.clicks = self.archived = 0
@@ -95,7 +93,7 @@ class Play:
 
     def click(self) -> None:
         """Post the removal. iconik hears nothing of an instance that is killed."""
-        self.clicks, self.clicked = self.clicks + 1, self.stage.now
+        self.clicks += 1
         task, self._task = self._task, None
         with suppress(Killed):
             self.stage.click(asset_ids=[self.sound, self.render, self.arriving])
