@@ -2,6 +2,7 @@
 
 import pytest
 
+from storage_plugin import rounds
 from storage_plugin.remove import time_limits
 from storage_plugin.settings import Settings
 from tests.stage import AWAY, HOUR, Stage
@@ -35,3 +36,16 @@ def test_a_later_round_removes_from_the_storage_of_the_click() -> None:
     stage.deliver()
     assert on_lucidlink in stage.world.file_sets
     assert on_other not in stage.world.file_sets
+
+
+def test_what_is_not_named_in_a_task_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds pause only after a round in which nothing was done."""
+    monkeypatch.setattr(rounds, "MAX_IDS", 5)
+    stage = stage_with_queue()
+    collection = stage.world.add_collection(*(stage.site.asset()[0] for _ in range(40)))
+    stage.click(collection_ids=[collection])
+    before = stage.now
+    stage.deliver()
+    assert stage.site.copies() == 0
+    assert stage.job["message"] == "40 of 40 assets removed from LucidLink."
+    assert stage.now < before + 600, (stage.now-before, stage.deliveries)
