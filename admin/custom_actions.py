@@ -10,64 +10,38 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
-from storage_plugin.plan import find_storage
 from storage_plugin.rest import Row
-from storage_plugin.webhook import ROUTE, SECRET_HEADER
+from storage_plugin.webhook import ACTIONS, ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
 """The contexts of iconik whose selections the plugin understands."""
 
-TITLES = {"add": "Add to", "remove": "Remove from"}
-"""The first words of an action's title."""
-
 VISIBILITY = (
-    "iconik may show new actions only to administrators. Give editors access to each action in "
-    "iconik, under Access Control, unless you created it with --everyone."
+    "iconik may show new actions only to administrators: give editors access to them in iconik, "
+    "under Access Control, or create them with make actions OPTIONS=--everyone."
 )
 
 _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
 class Target(NamedTuple):
-    """The target of an action: the function, the verb, and the values of each query parameter.
+    """What an action calls: a function, with a verb and a query; empty: it is not the plugin's."""
 
-    All are empty if the action does not call the plugin.
-    """
-
-    function: str
-    verb: str
-    query: Mapping[str, Sequence[str]]
+    function: str = ""
+    verb: str = ""
+    query: Mapping[str, Sequence[str]] = {}
 
 
 def target(url: str) -> Target:
-    """Return the target of a URL."""
+    """Return what a URL calls."""
     if not (match := _URL.fullmatch(url)):
-        return Target("", "", {})
+        return Target()
     return Target(match[1], match[2], parse_qs(match[3] or "", keep_blank_values=True))
 
 
 def secret_of(action: CustomAction) -> str | None:
     """Return the secret that an action sends."""
     return {name.lower(): value for name, value in action.headers.items()}.get(SECRET_HEADER)
-
-
-def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
-    """Compare the overrides of new actions with iconik, and yield a warning for each doubtful one.
-
-    Args:
-        iconik: a client.
-        query: the overrides, by query parameter.
-
-    Raises:
-        AdministratorError: the storage does not exist.
-    """
-    if "storage" in query:
-        find_storage(iconik.storages(), "--storage", query["storage"])
-    if "format" in query:
-        seen = iconik.format_names()
-        for name in {name.strip() for name in query["format"].split(",")} - seen:
-            known = f"has {', '.join(sorted(seen))}" if seen else "names no formats"
-            yield f"Warning: check the format {name}. iconik {known} in its latest assets."
 
 
 def wanted(
@@ -88,18 +62,21 @@ def wanted(
     return [
         {
             "context": context,
-            "title": f"{verb} {storage}",
-            "url": f"{url}/{action}{options}",
+            "title": title.replace(" {}", "", 1).format(storage),  # Without the objects.
+            "url": f"{url}/{verb}{options}",
             "type": "POST",
             "headers": {SECRET_HEADER: secret},
         }
         for context in contexts
-        for action, verb in TITLES.items()
+        for verb, title in ACTIONS.items()
     ]
 
 
 def matching(
-    actions: Sequence[CustomAction], url: str, contexts: Sequence[str], query: Mapping[str, str]
+    actions: Sequence[CustomAction],
+    url: str,
+    contexts: Sequence[str],
+    query: Mapping[str, Sequence[str]],
 ) -> list[CustomAction]:
     """Return the actions in some contexts that call a function with at least this query."""
     return [
@@ -107,8 +84,7 @@ def matching(
         for action in actions
         if target(action.url).function == url
         and action.context in contexts
-        and {name: [value] for name, value in query.items()}.items()
-        <= target(action.url).query.items()
+        and query.items() <= target(action.url).query.items()
     ]
 
 

@@ -106,10 +106,7 @@ def deploy(gcloud: Gcloud, ask_token: Callable[[], str]) -> str:
 def _find_target(gcloud: Gcloud) -> Target:
     """Return the target, and check the settings before anything is created."""
     if not (variables := files.read_variables()):
-        raise AdministratorError(
-            f"No settings found in {files.SETTINGS.absolute()}: copy .env.yaml.example to "
-            f"{files.SETTINGS}, and fill it in."
-        )
+        raise AdministratorError(files.NO_SETTINGS)
     command = "auth list --filter=status:ACTIVE --format=value(account)"
     if not (account := gcloud.run(command, dry="ACCOUNT").strip()):
         raise AdministratorError("Nobody is logged in to gcloud: run gcloud auth login.")

@@ -1,27 +1,28 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
-
-import requests
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from admin import files
-from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
-from admin.gcloud import Gcloud
-from admin.iconik import AdminIconik, CustomAction, connect
+from admin.custom_actions import VISIBILITY, secret_of, target
+from admin.iconik import AdminIconik, CustomAction
+from admin.installation import Installation, ask, gcloud
 from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.background.task import ATTEMPTS
-from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.errors import AdministratorError, NotFound, PluginError
+from storage_plugin.evidence import look
 from storage_plugin.iconik import Iconik, Storage, roles_of
 from storage_plugin.plan import check_removal, find_storage, make_plan
-from storage_plugin.secret_manager import Secret
-from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
-from storage_plugin.webhook import SECRET_HEADER
-from storage_plugin.wire import new_session
+from storage_plugin.report import count
+from storage_plugin.rule import judge
+from storage_plugin.settings import ARCHIVE, MASTER, read_query
+from storage_plugin.webhook import ACTIONS, SECRET_HEADER
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 
-T = TypeVar("T")
+Findings = Iterator[tuple[str, str]]
+"""States, each with a sentence. A check that cannot go on raises PluginError instead."""
 
 
 def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
@@ -52,228 +53,263 @@ ROLES = {
 VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
 STRANGERS = {
-    403: "Google lets nobody in: deploy again, and read the output of the last step.",
-    404: "There is no function at this URL: gcloud functions list shows the right one.",
+    403: "Google lets nobody in: run make deploy, and read the output of its last step.",
+    404: "No function is there: run gcloud functions list to see its URL.",
 }
-"""Remedies, by the status of an answer that is not from the plugin."""
-
-SECRETS = {
-    405: (OK, "The function uses the same secret."),
-    503: (FAILURE, "The function cannot read it: see the function's log."),
-}
-"""Verdicts, by the status of the answer to a GET with the secret."""
-
-PATIENCE = 60.0
-"""Seconds to wait for the function, which may have to start first."""
+"""Remedies, by the status of an answer that is not the plugin's."""
 
 
 class Finding(NamedTuple):
-    """The result of a check; `state`: ok, warning or failure."""
+    """What a check has found; `state`: ok, warning or failure."""
 
-    check: str
     state: str
+    check: str
     text: str
 
 
-Examination = Generator[Finding, None, T]
-"""Yields findings, and returns what later checks need."""
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Carry out all checks, and yield each finding at once.
 
-
-def examine(url: str, shared_secret: Secret, token: Secret) -> Iterator[Finding]:
-    """Check everything, and yield each finding at once.
-
-    A check that depends on a failed one is skipped.
-
-    Args:
-        url: the function's URL, without a trailing slash; empty: the URL in the settings.
-        shared_secret: the secret that iconik sends to the function.
-        token: the application token.
+    A check that needs another one is skipped if that one was skipped or could not go on.
     """
-    settings = yield from _guarded("settings", _examine_settings())
-    secret = yield from _guarded(shared_secret.name, _examine_secret(shared_secret))
-    has_token = yield from _guarded(token.name, _examine_secret(token))
-    url = url or (settings.function_url if settings else "")
-    if settings and has_token:
-        yield from _guarded("iconik", _examine_iconik(settings, token, url=url, secret=secret))
-    yield from _examine_function(url, secret)
-    if settings and settings.task_queue:
-        yield from _examine_queue(settings.task_queue, settings.function_url, url)
+    passed = set[str]()
+    for name, needed, check in CHECKS:
+        if passed.issuperset(needed):
+            try:
+                for state, text in check(installation):
+                    yield Finding(state, name, text)
+                passed.add(name)
+            except PluginError as error:
+                yield Finding(FAILURE, name, str(error))
 
 
-def _guarded(check: str, examination: Examination[T]) -> Examination[T | None]:
-    """Yield findings, and turn an error into a failure of the check; return its result, if any."""
-    try:
-        return (yield from examination)
-    except PluginError as error:
-        yield Finding(check, FAILURE, error.detail or str(error))
-        return None
-
-
-def _examine_settings() -> Examination[Settings]:
+def check_settings(installation: Installation) -> Findings:
+    """Are all settings there, and does anything read each of them?"""
     for text in files.unknown_variables():
-        yield Finding("settings", WARNING, text)
-    settings = files.read_settings()
-    yield Finding("settings", OK, f"Complete. iconik is {settings.iconik_url}.")
-    return settings
+        yield WARNING, text
+    settings = installation.settings
+    yield OK, f"Complete. iconik is {settings.iconik_url}."
+    if settings.storage_path == "/":
+        yield (
+            WARNING,
+            "STORAGE_PATH is '/': all copies go into one folder, where files of one name collide. "
+            "Set it to '' to keep the folders of the source.",
+        )
 
 
-def _examine_secret(secret: Secret) -> Examination[str]:
-    value = secret.read()
-    yield Finding(secret.name, OK, f"Read from {secret.source}.")
-    return value
+def check_url(installation: Installation) -> Findings:
+    """Which function is it about?"""
+    yield OK, f"The function is at {installation.url}."
+    deployed = files.Deployment.read().url
+    if deployed not in ("", installation.url):
+        yield WARNING, f"The last deployment from this folder was to {deployed}."
 
 
-def _examine_iconik(
-    settings: Settings, token: Secret, *, url: str, secret: str | None
-) -> Examination[None]:
-    iconik = connect(settings, token)
-    user = iconik.current_user()
-    yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
+def check_shared_secret(installation: Installation) -> Findings:
+    """Can this machine read the secret that custom actions send?"""
+    yield OK, f"Read from {installation.shared_secret.source}."
+
+
+def check_token(installation: Installation) -> Findings:
+    """Can this machine read the application token?"""
+    yield OK, f"Read from {installation.token.source}."
+
+
+def check_iconik(installation: Installation) -> Findings:
+    """Does iconik answer, and accept the token?"""
+    user = installation.iconik.current_user()
+    yield OK, f"It accepts the token, which acts as {user.name}."
     if user.is_admin is False:
-        yield Finding("administrator", WARNING, "That user cannot create custom actions.")
-    yield from _guarded("roles", _examine_roles(iconik, settings))
-    storages = iconik.storages()
-    yield from _guarded("master storage", _examine_master(storages, settings))
-    yield from _guarded("storage", _examine_storage(iconik, storages, settings))
-    yield from _guarded(
-        "custom actions", _examine_actions(iconik, storages, url=url, secret=secret)
-    )
+        yield WARNING, f"{user.name} is no administrator, and cannot create custom actions."
 
 
-def _examine_roles(iconik: AdminIconik, settings: Settings) -> Examination[None]:
-    roles, enough = iconik.current_roles(), []
+def check_roles(installation: Installation) -> Findings:
+    """Does the token's user have the roles for each purpose?"""
+    given, enough = installation.iconik.current_roles(), []
     for purpose, needed in ROLES.items():
-        missing = ", ".join(role for role in needed if role not in roles)
+        missing = ", ".join(role for role in needed if role not in given)
         if not missing:
             enough.append(purpose)
-        elif ARCHIVE not in purpose or settings.archive_before_remove:
+        elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
             state = FAILURE if purpose in VITAL else WARNING
-            yield Finding(f"roles: {purpose}", state, f"The token's user needs {missing}.")
+            yield state, f"{purpose}: give the token's user {missing}."
     if enough:
-        yield Finding("roles", OK, f"Enough for: {'; '.join(enough)}.")
+        yield OK, f"Enough for: {'; '.join(enough)}."
 
 
-def _examine_master(storages: Sequence[Storage], settings: Settings) -> Examination[None]:
-    check = "master storage"
-    if not settings.master_storage_name:
+def check_masters(installation: Installation) -> Findings:
+    """Is the storage with the masters there?"""
+    storages, name = installation.storages, installation.settings.master_storage_name
+    if not name:
         names = ", ".join(str(each.name) for each in storages if each.method == "B2") or "none"
-        yield Finding(check, WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}.")
+        yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
         return
-    master = find_storage(storages, MASTER, settings.master_storage_name)
-    yield Finding(check, *_judge_storage(master))
+    master = find_storage(storages, MASTER, name)
+    yield judge_storage(master)
     if master.method != "B2":
-        yield Finding(check, WARNING, f"{master.name} is not of type B2: are the masters there?")
+        yield WARNING, f"{name} is not of type B2: are the masters there?"
 
 
-def _examine_storage(
-    iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
-) -> Examination[None]:
-    storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
-    if settings.master_storage_name in (None, *(each.name for each in storages)):
-        check_removal(make_plan(iconik, settings))
-    yield Finding("storage", *_judge_storage(storage))
+def check_storage(installation: Installation) -> Findings:
+    """Is the storage to copy to there, and does it have files of its own?"""
+    storages, name = installation.storages, installation.settings.storage_name
+    storage = find_storage(storages, "STORAGE_NAME", name)
+    yield judge_storage(storage)
     for other in storages:
         if other.id != storage.id and other.mount_point == storage.mount_point is not None:
-            text = (
+            yield (
+                WARNING,
                 f"{other.name} has the same mount point, {storage.mount_point}: deleting a file "
-                "from one deletes it from both."
+                "from one deletes it from both.",
             )
-            yield Finding("storage", WARNING, text)
-    name = storage.name
-    state, text = {
-        True: (OK, "iconik may delete there."),
-        False: (FAILURE, f"Enable Delete in iconik's settings of {name}."),
-        None: (WARNING, f"Unknown. Check that Delete is enabled in iconik's settings of {name}."),
-    }[iconik.can_delete_on(storage.id)]
-    yield Finding("deletion", state, text)
 
 
-def _examine_actions(
-    iconik: AdminIconik, storages: Sequence[Storage], *, url: str, secret: str | None
-) -> Examination[None]:
-    missing = set(TITLES)
-    for action in iconik.custom_actions():
-        called, own_secret = target(action.url), secret_of(action)
-        if called.function == url if url else called.verb and own_secret:
+def check_deletion(installation: Installation) -> Findings:
+    """May files be deleted from the storage?"""
+    plan = make_plan(installation.iconik, installation.settings)
+    check_removal(plan)
+    name, can_delete = plan.storage.name, installation.iconik.can_delete_on(plan.storage.id)
+    remedy = f"in iconik's settings of {name}, enable Delete."
+    yield {
+        True: (OK, f"iconik may delete files from {name}."),
+        False: (FAILURE, f"iconik may not delete files from {name}: {remedy}"),
+        None: (WARNING, f"iconik does not say whether it may delete files from {name}: {remedy}"),
+    }[can_delete]
+
+
+def check_actions(installation: Installation) -> Findings:
+    """Does iconik have custom actions that call the function in the right way?"""
+    missing, sound = set(ACTIONS), 0
+    for action in installation.iconik.custom_actions():
+        called = target(action.url)
+        if called.function == installation.url:
             missing.discard(called.verb)
-            yield from _guarded(str(action), _judge_action(action, storages, secret))
-        elif called.verb and secret and own_secret == secret:
-            yield Finding(str(action), WARNING, f"It calls {called.function}, not this function.")
+            fault = find_fault(action, installation)
+            sound += not fault
+            yield from [fault] if fault else []
+        elif called.verb and secret_of(action) == installation.shared_secret.value:
+            yield WARNING, f"{action} calls {called.function}, not this function."
     if missing:
-        text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
-        yield Finding("custom actions", FAILURE, text)
-    else:
-        yield Finding("visibility", WARNING, VISIBILITY)
+        yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
+    if sound:
+        yield OK, f"{count(sound, 'action')} of iconik's menus will work. {VISIBILITY}"
 
 
-def _examine_function(url: str, secret: str | None) -> Examination[None]:
-    """Call the function without the secret and, if the plugin answers, also with the secret."""
-    if not url:
-        yield Finding("function", WARNING, "Not checked: deploy the function, or add --url.")
+def check_function(installation: Installation) -> Findings:
+    """Is the plugin at the URL, and does it keep strangers out?"""
+    url = installation.url
+    answer = ask("POST", f"{url}/remove")
+    given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
+    if given != (401, SECRET_HEADER):
+        remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
+        raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
+    yield OK, "It refuses requests without the secret."
+
+
+def check_deployed_secret(installation: Installation) -> Findings:
+    """Does the function have the secret that this machine has?"""
+    secret = installation.shared_secret.value.encode()
+    answer = ask("GET", installation.url, {SECRET_HEADER: secret})
+    other = (FAILURE, "The function has another secret: was it deployed with a fixed version?")
+    yield {
+        405: (OK, "The function has the same secret."),
+        503: (FAILURE, "The function cannot read its secret: see its log."),
+    }.get(answer.status_code, other)
+
+
+def check_queue(installation: Installation) -> Findings:
+    """Does the queue, if there is one, deliver tasks one by one?"""
+    if not (name := installation.settings.task_queue):
         return
-    session = new_session()
-    # Do not read the bodies of the answers: any server may have sent them.
-    options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
-    try:
-        answer = session.post(f"{url}/remove", **options)
-        given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
-        if given != (401, SECRET_HEADER):
-            remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
-            yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
-            return
-        yield Finding("function", OK, f"{url} refuses requests without the secret.")
-        if secret:
-            answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
-            other = (FAILURE, "The function uses another: was it deployed with a fixed version?")
-            yield Finding("deployed secret", *SECRETS.get(answer.status_code, other))
-    except (requests.RequestException, ValueError) as error:
-        text = f"{url} cannot be reached ({type(error).__name__}): check the URL."
-        yield Finding("function", FAILURE, text)
-
-
-def _examine_queue(name: str, function_url: str, url: str) -> Examination[None]:
-    """Check the queue's state with gcloud, and the URL to which it sends tasks."""
-    if function_url != url:
-        yield Finding("queue", WARNING, f"FUNCTION_URL differs from {url}.")
     _, project, _, location, _, queue = name.split("/")
-    gcloud = Gcloud(lambda _: None, project)
-    try:
-        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
-    except AdministratorError as error:
-        words = " ".join(str(error).split())
-        state = FAILURE if "NOT_FOUND" in words else WARNING
-        yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
-        return
+    place = f"{queue} --location={location} --project={project}"
+    row = json.loads(gcloud(f"tasks queues describe {place} --format=json"))
     if row["state"] != "RUNNING":
-        text = f"It is {row['state']}: run gcloud tasks queues resume {queue}."
-        yield Finding("queue", FAILURE, text)
-    elif row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
-        yield Finding("queue", WARNING, f"Set its --max-attempts to {ATTEMPTS}.")
+        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
+    elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
+        yield (
+            WARNING,
+            "It delivers several tasks at once: run gcloud tasks queues update "
+            f"{place} --max-concurrent-dispatches=1.",
+        )
     else:
-        yield Finding("queue", OK, "It is running.")
+        yield OK, "It is running."
 
 
-def _judge_storage(storage: Storage) -> tuple[str, str]:
+CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] = (
+    ("settings", (), check_settings),
+    ("url", ("settings",), check_url),
+    ("bz-shared-secret", ("settings",), check_shared_secret),
+    ("iconik-token", ("settings",), check_token),
+    ("iconik", ("iconik-token",), check_iconik),
+    ("roles", ("iconik",), check_roles),
+    ("masters", ("iconik",), check_masters),
+    ("storage", ("iconik",), check_storage),
+    ("deletion", ("masters", "storage"), check_deletion),
+    ("custom actions", ("iconik", "url", "bz-shared-secret"), check_actions),
+    ("function", ("url",), check_function),
+    ("deployed secret", ("function", "bz-shared-secret"), check_deployed_secret),
+    ("queue", ("settings",), check_queue),
+)
+"""Each check, with the checks that it needs."""
+
+
+def judge_storage(storage: Storage) -> tuple[str, str]:
+    """Return a finding about the state of a storage."""
     text = f"{storage.name} is {storage.status}, of type {storage.method}."
-    if storage.status == "ACTIVE":
+    if storage.is_active:
         return OK, text
     return FAILURE, f"{text} Check its settings in iconik, and whether its gateway runs."
 
 
-def _judge_action(
-    action: CustomAction, storages: Sequence[Storage], secret: str | None
-) -> Examination[None]:
-    query = read_query(target(action.url).query)
-    if "storage" in query:
-        find_storage(storages, "Its URL", query["storage"])
-    again = "run actions create again, with the same options as before."
-    state, text = OK, f"It calls {action.url}."
+def find_fault(action: CustomAction, installation: Installation) -> tuple[str, str] | None:
+    """Return a finding about a custom action that calls the function; None: it will work."""
+    again = "run make actions again, with the same OPTIONS as before."
+    try:
+        query = read_query(target(action.url).query)
+        if "storage" in query:
+            find_storage(installation.storages, "storage= in its URL", query["storage"])
+    except PluginError as error:
+        return FAILURE, f"{action}: {error}"
     if action.type != "POST":
-        state, text = FAILURE, f"Its type is {action.type} and must be POST: {again}"
-    elif secret and secret_of(action) != secret:
-        state, text = FAILURE, f"Its header {SECRET_HEADER} has another secret: {again}"
-    elif action.is_disabled:
-        state, text = WARNING, "It is disabled in iconik: enable it there if you need it."
-    elif action.status == "FAILING":
-        state, text = WARNING, f"It failed last time: {action.last_error} See the function's log."
-    yield Finding(str(action), state, text)
+        return FAILURE, f"{action} is of type {action.type}, and must be POST: {again}"
+    if secret_of(action) != installation.shared_secret.value:
+        return FAILURE, f"{action} sends another secret: {again}"
+    if action.is_disabled:
+        return WARNING, f"{action} is disabled: enable it in iconik if you need it."
+    if action.status == "FAILING":
+        return WARNING, f"{action} failed last time: {action.last_error} See the function's log."
+    return None
+
+
+def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
+    """Yield what a removal of an asset would do now, and why. Nothing is deleted.
+
+    Args:
+        installation: the plugin.
+        asset: the id of the asset, or its URL in iconik.
+
+    Raises:
+        AdministratorError: iconik has no such asset, or the storages do not allow a removal.
+    """
+    ids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", asset.lower())
+    if not ids:
+        raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
+    iconik, plan = installation.iconik, make_plan(installation.iconik, installation.settings)
+    try:
+        title = iconik.asset_title(ids[0])
+    except NotFound:
+        raise AdministratorError(f"iconik has no asset {ids[0]}.") from None
+    evidence = look(iconik, ids[0], plan)
+    yield f"Remove from {plan.storage.name} would now do this with {title}:"
+    for file_set, why_keep in judge(evidence):
+        masters = {each.storage_id for each in evidence.masters_of(file_set)}
+        names = " or ".join(str(each.name) for each in plan.masters if each.id in masters)
+        verdict = (
+            f"stays: {why_keep}" if why_keep else f"is deleted: a complete master is on {names}"
+        )
+        of, files = evidence.formats[file_set.format_id].name, evidence.files_of(file_set)
+        yield f"  {of}, {count(len(files), 'file')}: {verdict}."
+    if not evidence.doomed:
+        yield f"  Nothing: it has no files of {', '.join(plan.format_names)} there."
+    yield "Nothing has been deleted."

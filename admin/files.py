@@ -28,6 +28,8 @@ QUEUE, QUEUE_ACCOUNT = "iconik", "iconik-queue"
 OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
 """Variables that the plugin's log or its server reads, in addition to its settings."""
 
+NO_SETTINGS = f"There is no {SETTINGS} here: run cp {SETTINGS}.example {SETTINGS}, and fill it in."
+
 _STRING = "tag:yaml.org,2002:str"
 
 
@@ -148,6 +150,7 @@ def read_settings() -> Settings:
         del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
         return Settings.from_environment(ChainMap(dict(os.environ), variables))
-    except AdministratorError as error:
-        where = "" if SETTINGS.exists() else f" {Path.cwd()} has no {SETTINGS}."
-        raise AdministratorError(f"{error}{where}") from None
+    except AdministratorError:
+        if SETTINGS.exists():
+            raise
+        raise AdministratorError(NO_SETTINGS) from None

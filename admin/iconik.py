@@ -9,18 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from storage_plugin.background.iconik import USER
+from storage_plugin.background.iconik import USER, BackgroundIconik
 from storage_plugin.errors import AccessDenied, IconikError, NotFound
-from storage_plugin.iconik import FILES, Iconik, id_of, lacking, needs, text_of, text_or_none
-from storage_plugin.pace import Deadline, Pace
+from storage_plugin.iconik import FILES, id_of, lacking, needs, text_of, text_or_none
 from storage_plugin.pages import rows_of
-from storage_plugin.rest import Rest, Row
-from storage_plugin.secret_manager import Secret
-from storage_plugin.settings import Settings
-from storage_plugin.wire import new_session
+from storage_plugin.rest import Row
 
 CUSTOM_ACTIONS = "/API/assets/v1/custom_actions/"
-SEARCH = "/API/search/v1/search/"
 
 
 class User(NamedTuple):
@@ -48,7 +43,7 @@ class CustomAction:
         return f"{self.title} ({self.context})"
 
 
-class AdminIconik(Iconik):
+class AdminIconik(BackgroundIconik):
     """The part of iconik that the commands need."""
 
     @needs("can_write_storages")
@@ -60,21 +55,6 @@ class AdminIconik(Iconik):
         except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
         return can_delete if isinstance(can_delete, bool) else None
-
-    @needs("can_search")
-    def format_names(self) -> set[str]:
-        """Return the formats of a hundred assets, because iconik has no list of formats.
-
-        Searches return formats, but iconik does not document that. Without them, the set is empty.
-        """
-        query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
-        criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
-        try:
-            found = self._rest.send("POST", SEARCH, query=query, json=criteria)
-            formats = [each for asset in found["objects"] for each in asset.get("formats") or ()]
-            return {str(each["name"]) for each in formats}
-        except (AccessDenied, IconikError, AttributeError, KeyError, TypeError):
-            return set()
 
     @needs()
     def current_user(self) -> User:
@@ -129,12 +109,4 @@ def _custom_action(row: Row) -> CustomAction:
         is_disabled=bool(row.get("disabled")),
         status=text_or_none(row, "status"),
         last_error=last_error,
-    )
-
-
-def connect(settings: Settings, token: Secret) -> AdminIconik:
-    """Return a client of iconik for an administrator, who may take time to answer questions."""
-    session, deadline = new_session(), Deadline(3600)
-    return AdminIconik(
-        Rest(session, settings, read_token=token.read, pace=Pace(), deadline=deadline)
     )
