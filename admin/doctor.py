@@ -246,7 +246,7 @@ CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] 
     ("masters", ("iconik",), check_masters),
     ("storage", ("iconik",), check_storage),
     ("deletion", ("masters", "storage"), check_deletion),
-    ("custom actions", ("iconik", "url", "bz-shared-secret"), check_actions),
+    ("actions", ("iconik", "url", "bz-shared-secret"), check_actions),
     ("function", ("url",), check_function),
     ("deployed secret", ("function", "bz-shared-secret"), check_deployed_secret),
     ("queue", ("settings",), check_queue),
@@ -292,16 +292,17 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
     Raises:
         AdministratorError: iconik has no such asset, or the storages do not allow a removal.
     """
-    ids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", asset.lower())
+    iconik, plan = installation.iconik, make_plan(installation.iconik, installation.settings)
+    place = asset.lower().rpartition("/asset/")[2]
+    ids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", place)
     if not ids:
         raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
-    iconik, plan = installation.iconik, make_plan(installation.iconik, installation.settings)
     try:
         title = iconik.asset_title(ids[0])
     except NotFound:
         raise AdministratorError(f"iconik has no asset {ids[0]}.") from None
     evidence = look(iconik, ids[0], plan)
-    yield f"Remove from {plan.storage.name} would now do this with {title}:"
+    yield f"Remove from {plan.storage.name} would now do this with {title or ids[0]}:"
     for file_set, why_keep in judge(evidence):
         masters = {each.storage_id for each in evidence.masters_of(file_set)}
         names = " or ".join(str(each.name) for each in plan.masters if each.id in masters)

@@ -172,7 +172,7 @@ def gcloud(command: str, project: str = "") -> str:
     )
     if result.returncode == 0:
         return result.stdout
-    message = " ".join(result.stderr.split())
+    message = " ".join(result.stderr.split()) or f"gcloud has failed: {result.returncode}."
     raise AdministratorError(
         next((remedy for words, remedy in REMEDIES.items() if words in message), message)
     )

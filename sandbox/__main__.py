@@ -15,6 +15,7 @@ import shlex
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -197,7 +198,7 @@ def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
         flush=True,
     )
     while True:
-        signal.pause()
+        time.sleep(0.5)  # pause() does not end if another thread takes the signal.
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
     """The commands that need no Google make the actions, and the doctor finds no fault."""
     output = run_blocks(SETUP, project, environ)
     assert output.count(": created.") == len(world.custom_actions) == 6
-    assert "0 failed" in output
+    assert "0 failures." in output
 
 
 @needs_gcloud
