@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
 import argparse
 import getpass
-import os
 import shutil
 import sys
 import textwrap
@@ -20,16 +19,13 @@ from collections.abc import Sequence
 from admin import __version__, custom_actions, files
 from admin.custom_actions import CONTEXTS, target
 from admin.deploy import deploy
-from admin.doctor import FAILURE, OK, WARNING, examine, explain_removal
+from admin.doctor import FAILURE, WARNING, examine, explain_removal
 from admin.gcloud import PAUSES, Gcloud
-from admin.iconik import CustomAction
 from admin.installation import Installation
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import find_storage
 from storage_plugin.report import count
-from storage_plugin.settings import OVERRIDES, is_function_url, read_query
-
-COLOURS = {OK: 32, WARNING: 33, FAILURE: 31}
+from storage_plugin.settings import OVERRIDES, read_query
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except PluginError as error:
-        print(_printable(error.detail or str(error)), file=sys.stderr)
+        print(_printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. To continue, run the same command again.", file=sys.stderr)
@@ -51,12 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     function = argparse.ArgumentParser(add_help=False)
     text = "the function's URL; default: FUNCTION_URL, or else the last deployment"
-    function.add_argument("--url", type=_url, help=text)
-    which = argparse.ArgumentParser(add_help=False, parents=[function])
-    which.add_argument("--contexts", type=_contexts, help=f"one or more of {','.join(CONTEXTS)}")
-    which.add_argument("--storage", help="the storage in the actions' URLs")
-    which.add_argument("--format", help="the formats in the actions' URLs")
-    which.add_argument("--path", help="the folder in the actions' URLs")
+    function.add_argument("--url", help=text)
 
     add = commands.add_parser("deploy", help="deploy the function and everything that it needs")
     text = "only print the commands of a first run"
@@ -71,34 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     actions = commands.add_parser("actions", help="custom actions in iconik's menus")
     commands = actions.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list the plugin's actions").set_defaults(run=_list)
-
+    text = "delete the actions that call the function"
+    add = commands.add_parser("delete", parents=[function], help=text)
+    add.set_defaults(run=_delete)
     text = "create the actions, or update those that differ"
-    add = commands.add_parser("create", parents=[which], help=text)
+    add = commands.add_parser("create", parents=[function], help=text)
+    add.set_defaults(run=_create)
+    add.add_argument("--contexts", default="ASSET,COLLECTION,BULK", help=f"of {','.join(CONTEXTS)}")
+    for name in OVERRIDES:
+        add.add_argument(f"--{name}", help=f"the {name} in the actions' URLs")
     add.add_argument("--label", help="the storage's name in the titles; default: LucidLink")
     add.add_argument("--everyone", action="store_true", help="let all users see new actions")
-    add.set_defaults(run=_create)
-
-    text = "delete the actions that call the function"
-    add = commands.add_parser("delete", parents=[which], help=text)
-    add.add_argument("--yes", action="store_true", help="do not ask")
-    add.set_defaults(run=_delete)
     return parser
-
-
-def _url(text: str) -> str:
-    url = text.rstrip("/")
-    if not is_function_url(url) or target(url).verb:
-        raise argparse.ArgumentTypeError(
-            "it must be the function's URL: https, and no /add or /remove"
-        )
-    return url
-
-
-def _contexts(text: str) -> list[str]:
-    contexts = text.split(",")
-    if not set(contexts) <= set(CONTEXTS):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(CONTEXTS)}")
-    return list(dict.fromkeys(contexts))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -110,92 +85,57 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = []
     for finding in examine(installation):
         findings.append(finding)
-        text = f"{finding.state:9}{finding.check}: {finding.text}"
-        _print(text, indent=9, colour=COLOURS[finding.state])
-    states = Counter(finding.state for finding in findings)
-    failed = dict.fromkeys(finding.check for finding in findings if finding.state == FAILURE)
-    faults = f"{count(states[WARNING], 'warning')}, {count(states[FAILURE], 'failure')}"
-    _print(f"{states[OK]} ok, {faults}." + (f" To fix: {', '.join(failed)}." if failed else ""))
+        _print("{:9}{}: {}".format(*finding))
+    states = Counter(state for state, *_ in findings)
+    _print(f"{count(states[WARNING], 'warning')}, {count(states[FAILURE], 'failure')}.")
+    if failed := dict.fromkeys(check for state, check, _ in findings if state == FAILURE):
+        _print(f"To fix: {', '.join(failed)}.")
     return int(bool(failed))
 
 
 def _create(options: argparse.Namespace) -> None:
-    installation, overrides = Installation(options.url), read_query(_overrides(options))
-    if "storage" in overrides:
-        find_storage(installation.storages, "--storage", overrides["storage"])
-    actions = custom_actions.wanted(
-        installation.url,
-        options.contexts or CONTEXTS[:3],
-        label=options.label,
-        query=overrides,
-        secret=installation.shared_secret.value,
-    )
+    contexts = dict.fromkeys(options.contexts.split(","))
+    if unknown := contexts.keys() - CONTEXTS:
+        raise AdministratorError(f"--contexts: choose from {','.join(CONTEXTS)}, not {unknown}.")
+    given = {name: getattr(options, name) for name in OVERRIDES}
+    query = read_query({name: [value] for name, value in given.items() if value is not None})
+    installation, label = Installation(options.url), options.label
+    iconik, url, secret = installation.iconik, installation.url, installation.secret
+    if "storage" in query:
+        find_storage(iconik.storages(), "--storage", query["storage"])
+    both = custom_actions.wanted(url, query, secret=secret, label=label)
+    actions = [{"context": context, **action} for context in contexts for action in both]
     extras: dict[str, object] = {"app_id": installation.settings.iconik_id}
-    if options.everyone:
-        extras["read_access_for_everyone"] = True
-    for sentence in custom_actions.create(installation.iconik, actions, extras):
+    extras |= {"read_access_for_everyone": True} if options.everyone else {}
+    for sentence in custom_actions.create(iconik, actions, extras):
         _print(sentence)
 
 
 def _list(_: argparse.Namespace) -> None:
     actions = Installation().iconik.custom_actions()
-    actions = [action for action in actions if target(action.url).verb]
-    _print_actions(actions)
-    if not actions:
+    ours = [action for action in actions if target(action.url).verb]
+    for action in ours:
+        state = "disabled" if action.is_disabled else action.status or "unknown"
+        _print(f"{action}, {state}: {action.url} {action.last_error}".rstrip())
+    if not ours:
         _print("iconik has no custom actions of the plugin: make actions creates them.")
 
 
 def _delete(options: argparse.Namespace) -> None:
     installation = Installation(options.url)
     url, iconik = installation.url, installation.iconik
-    contexts, query = options.contexts or CONTEXTS, _overrides(options)
-    doomed = custom_actions.matching(iconik.custom_actions(), url, contexts, query)
-    _print_actions(doomed)
-    if not doomed:
-        _print(f"No matching custom action calls {url}.")
-    elif options.yes or _agrees(f"Delete these {len(doomed)}? [y/N] "):
-        for action in doomed:
-            iconik.delete_custom_action(action)
-            _print(f"Deleted {action}.")
-    else:
-        _print("Nothing was deleted.")
+    for action in [each for each in iconik.custom_actions() if target(each.url).function == url]:
+        iconik.delete_custom_action(action)
+        _print(f"Deleted {action}, which called {action.url}.")
 
 
-def _overrides(options: argparse.Namespace) -> dict[str, list[str]]:
-    """Return the query of the actions' URLs that the options name."""
-    given = {name: getattr(options, name) for name in OVERRIDES}
-    return {name: [value] for name, value in given.items() if value is not None}
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(question).lower() in ("y", "yes")
-    except EOFError:  # There is nobody to ask.
-        return False
-
-
-def _print_actions(actions: Sequence[CustomAction]) -> None:
-    for action in actions:
-        state = "disabled" if action.is_disabled else action.status or "unknown"
-        _print(f"{action}, {state}: {action.url}")
-        if action.last_error:
-            _print(f"  Last error: {action.last_error}")
-
-
-def _print(text: str, indent: int = 0, colour: int = 0) -> None:
-    """Print a paragraph, whose first word a terminal shows in a colour."""
+def _print(text: str) -> None:
+    """Print a paragraph whose lines are indented, except the first one."""
     width = max(shutil.get_terminal_size((120, 24)).columns, 60)
-    text = textwrap.fill(
-        _printable(text),
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False
     )
-    if colour and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        state = text.split()[0]
-        text = text.replace(state, f"\033[{colour}m{state}\033[0m", 1)
-    print(text, flush=True)
+    print(wrapper.fill(_printable(text)), flush=True)
 
 
 def _printable(text: str) -> str:

@@ -25,7 +25,7 @@ _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
 class Target(NamedTuple):
-    """What an action calls: a function, with a verb and a query; empty: it is not the plugin's."""
+    """What an action calls: a function, a verb and a query; empty: it is not the plugin's."""
 
     function: str = ""
     verb: str = ""
@@ -44,63 +44,39 @@ def secret_of(action: CustomAction) -> str | None:
     return {name.lower(): value for name, value in action.headers.items()}.get(SECRET_HEADER)
 
 
-def wanted(
-    url: str, contexts: Sequence[str], *, label: str | None, query: Mapping[str, str], secret: str
-) -> list[Row]:
-    """Return the custom actions that a function needs, as iconik's API takes them.
+def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None) -> list[Row]:
+    """Return the two actions that a function needs in each context, as iconik's API takes them.
 
     Args:
         url: the function's URL.
-        contexts: the contexts to offer the actions in.
-        label: the storage's name in the titles; None: LucidLink and the overrides.
         query: the overrides, by query parameter.
         secret: the shared secret.
+        label: the storage's name in the titles; None: LucidLink and the overrides.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
     storage = label or f"LucidLink ({others})".removesuffix(" ()")
     return [
         {
-            "context": context,
             "title": title.replace(" {}", "", 1).format(storage),  # Without the objects.
             "url": f"{url}/{verb}{options}",
             "type": "POST",
             "headers": {SECRET_HEADER: secret},
         }
-        for context in contexts
         for verb, title in ACTIONS.items()
-    ]
-
-
-def matching(
-    actions: Sequence[CustomAction],
-    url: str,
-    contexts: Sequence[str],
-    query: Mapping[str, Sequence[str]],
-) -> list[CustomAction]:
-    """Return the actions in some contexts that call a function with at least this query."""
-    return [
-        action
-        for action in actions
-        if target(action.url).function == url
-        and action.context in contexts
-        and query.items() <= target(action.url).query.items()
     ]
 
 
 def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
     """Create custom actions, or update the existing ones; yield a sentence for each.
 
-    An existing action is recognized by its context, function, verb and query.
-
     Args:
         iconik: a client.
-        actions: the actions, as `wanted` returns them.
+        actions: the actions, each with its context.
         extras: fields for new actions only; `app_id` is the App.
 
     Raises:
-        AdministratorError: an action exists several times, or another one has its title. Nothing is
-            changed.
+        AdministratorError: it is not clear which action is which. Nothing is changed.
     """
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]
@@ -139,19 +115,15 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
 
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
-    """Return the existing action with the same target and context; None: there is none."""
-    name, called = f"{action['title']} ({action['context']})", target(action["url"])
+    """Return the existing action with the same context and target; None: there is none."""
+    called = target(action["url"])
     siblings = [other for other in existing if other.context == action["context"]]
     found = [other for other in siblings if target(other.url) == called]
-    if len(found) > 1:
+    rivals = [other for other in siblings if other.title == action["title"] and other not in found]
+    if rivals or len(found) > 1:
+        rows = "; ".join(f"{other} calls {other.url}" for other in (*found, *rivals))
         raise AdministratorError(
-            f"iconik has {len(found)} custom actions with the URL of {name}: delete all but one in "
-            "iconik's settings, and run this command again."
+            f"iconik has {rows}. Delete what is too much in iconik's settings, or choose another "
+            "title with --label."
         )
-    for other in siblings:
-        if other.title == action["title"] and other not in found:
-            raise AdministratorError(
-                f"iconik has another {name}, which calls {other.url}: delete it, or choose another "
-                "title with --label."
-            )
     return found[0] if found else None

@@ -1,25 +1,23 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from admin import files
 from admin.custom_actions import VISIBILITY, secret_of, target
-from admin.iconik import AdminIconik, CustomAction
+from admin.iconik import AdminIconik as Client
+from admin.iconik import CustomAction
 from admin.installation import Installation, ask, gcloud
-from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.errors import AdministratorError, NotFound, PluginError
+from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.evidence import look
-from storage_plugin.iconik import Iconik, Storage, roles_of
+from storage_plugin.iconik import Storage, roles_of
 from storage_plugin.plan import check_removal, find_storage, make_plan
 from storage_plugin.report import count
 from storage_plugin.rule import judge
 from storage_plugin.settings import ARCHIVE, MASTER, read_query
-from storage_plugin.webhook import ACTIONS, SECRET_HEADER
+from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
+OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 
 Findings = Iterator[tuple[str, str]]
 """States, each with a sentence. A check that cannot go on raises PluginError instead."""
@@ -31,21 +29,15 @@ def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
 
 
 ROLES = {
-    "Both": _roles(Iconik.storages),
-    "Add": _roles(Iconik.copy),
-    "Remove": _roles(Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set),
-    "Remove, with collections": _roles(Iconik.collection_contents),
-    "Remove, with saved searches": _roles(Iconik.saved_search_results),
-    "Remove, for the editor to see it": _roles(
-        BackgroundIconik.create_job, BackgroundIconik.job, BackgroundIconik.asset_title
-    ),
-    f"Remove, with {ARCHIVE}": _roles(
-        BackgroundIconik.transfers, BackgroundIconik.copy, BackgroundIconik.job
-    ),
+    "Both": _roles(Client.storages),
+    "Add": _roles(Client.copy),
+    "Remove": _roles(Client.file_sets, Client.formats, Client.files, Client.delete_file_set),
+    "Remove, with collections": _roles(Client.collection_contents),
+    "Remove, with saved searches": _roles(Client.saved_search_results),
+    "Remove, for the editor to see it": _roles(Client.create_job, Client.job, Client.asset_title),
+    f"Remove, with {ARCHIVE}": _roles(Client.transfers, Client.copy, Client.job),
     "Custom actions by command": _roles(
-        AdminIconik.custom_actions,
-        AdminIconik.create_custom_action,
-        AdminIconik.delete_custom_action,
+        Client.custom_actions, Client.create_custom_action, Client.delete_custom_action
     ),
 }
 """The roles that the token's user needs, by purpose."""
@@ -59,16 +51,8 @@ STRANGERS = {
 """Remedies, by the status of an answer that is not the plugin's."""
 
 
-class Finding(NamedTuple):
-    """What a check has found; `state`: ok, warning or failure."""
-
-    state: str
-    check: str
-    text: str
-
-
-def examine(installation: Installation) -> Iterator[Finding]:
-    """Carry out all checks, and yield each finding at once.
+def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
+    """Carry out all checks, and yield the state, check and sentence of each finding at once.
 
     A check that needs another one is skipped if that one was skipped or could not go on.
     """
@@ -77,10 +61,10 @@ def examine(installation: Installation) -> Iterator[Finding]:
         if passed.issuperset(needed):
             try:
                 for state, text in check(installation):
-                    yield Finding(state, name, text)
+                    yield state, name, text
                 passed.add(name)
             except PluginError as error:
-                yield Finding(FAILURE, name, str(error))
+                yield FAILURE, name, str(error)
 
 
 def check_settings(installation: Installation) -> Findings:
@@ -90,29 +74,34 @@ def check_settings(installation: Installation) -> Findings:
     settings = installation.settings
     yield OK, f"Complete. iconik is {settings.iconik_url}."
     if settings.storage_path == "/":
-        yield (
-            WARNING,
-            "STORAGE_PATH is '/': all copies go into one folder, where files of one name collide. "
-            "Set it to '' to keep the folders of the source.",
+        text = (
+            "STORAGE_PATH is '/': all copies meet in one folder, where files of one name collide."
         )
+        yield WARNING, f"{text} With '', they keep the folders of the source."
 
 
-def check_url(installation: Installation) -> Findings:
-    """Which function is it about?"""
-    yield OK, f"The function is at {installation.url}."
-    deployed = files.Deployment.read().url
-    if deployed not in ("", installation.url):
-        yield WARNING, f"The last deployment from this folder was to {deployed}."
-
-
-def check_shared_secret(installation: Installation) -> Findings:
+def check_secret(installation: Installation) -> Findings:
     """Can this machine read the secret that custom actions send?"""
-    yield OK, f"Read from {installation.shared_secret.source}."
+    yield OK, f"Readable. It has {len(installation.secret)} characters."
 
 
-def check_token(installation: Installation) -> Findings:
-    """Can this machine read the application token?"""
-    yield OK, f"Read from {installation.token.source}."
+def check_function(installation: Installation) -> Findings:
+    """Is the plugin at the URL, and has it the same secret?"""
+    url, deployed = installation.url, files.Deployment.read().url
+    if deployed not in ("", url):
+        yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
+    answer = ask("POST", f"{url}/remove")
+    given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
+    if given != (401, SECRET_HEADER):
+        remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
+        raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
+    yield OK, f"{url} refuses requests without the secret."
+    answer = ask("GET", url, {SECRET_HEADER: installation.secret.encode()})
+    other = (FAILURE, "It has another secret: was it deployed with a fixed version?")
+    yield {
+        405: (OK, "It has the same secret."),
+        503: (FAILURE, "It cannot read its secret: see its log."),
+    }.get(answer.status_code, other)
 
 
 def check_iconik(installation: Installation) -> Findings:
@@ -137,84 +126,70 @@ def check_roles(installation: Installation) -> Findings:
         yield OK, f"Enough for: {'; '.join(enough)}."
 
 
-def check_masters(installation: Installation) -> Findings:
-    """Is the storage with the masters there?"""
-    storages, name = installation.storages, installation.settings.master_storage_name
-    if not name:
-        names = ", ".join(str(each.name) for each in storages if each.method == "B2") or "none"
-        yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
-        return
-    master = find_storage(storages, MASTER, name)
-    yield judge_storage(master)
-    if master.method != "B2":
-        yield WARNING, f"{name} is not of type B2: are the masters there?"
-
-
-def check_storage(installation: Installation) -> Findings:
-    """Is the storage to copy to there, and does it have files of its own?"""
-    storages, name = installation.storages, installation.settings.storage_name
-    storage = find_storage(storages, "STORAGE_NAME", name)
-    yield judge_storage(storage)
-    for other in storages:
-        if other.id != storage.id and other.mount_point == storage.mount_point is not None:
-            yield (
-                WARNING,
-                f"{other.name} has the same mount point, {storage.mount_point}: deleting a file "
-                "from one deletes it from both.",
-            )
-
-
-def check_deletion(installation: Installation) -> Findings:
-    """May files be deleted from the storage?"""
-    plan = make_plan(installation.iconik, installation.settings)
+def check_storages(installation: Installation) -> Findings:
+    """Are the storages there, and may files be deleted from the one to copy to?"""
+    iconik, settings = installation.iconik, installation.settings
+    plan = make_plan(iconik, settings)
     check_removal(plan)
-    name, can_delete = plan.storage.name, installation.iconik.can_delete_on(plan.storage.id)
-    remedy = f"in iconik's settings of {name}, enable Delete."
+    storage, names = plan.storage, ", ".join(str(each.name) for each in plan.masters)
+    if not plan.master:
+        yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
+    elif plan.master.method != "B2":
+        yield WARNING, f"{names} is not of type B2: are the masters there?"
+    for each in (storage, *plan.masters):
+        remedy = "" if each.is_active else " Check its settings in iconik, and its gateway."
+        state = OK if each.is_active else FAILURE
+        yield state, f"{each.name} is {each.status}, of type {each.method}.{remedy}"
+    for other in iconik.storages():
+        if other.id != storage.id and other.mount_point == storage.mount_point is not None:
+            yield WARNING, f"{other.name} and {storage.name} are one place, {storage.mount_point}."
+    remedy = f"in iconik's settings of {storage.name}, enable Delete."
     yield {
-        True: (OK, f"iconik may delete files from {name}."),
-        False: (FAILURE, f"iconik may not delete files from {name}: {remedy}"),
-        None: (WARNING, f"iconik does not say whether it may delete files from {name}: {remedy}"),
-    }[can_delete]
+        True: (OK, f"iconik may delete files from {storage.name}."),
+        False: (FAILURE, f"iconik may not delete files from {storage.name}: {remedy}"),
+        None: (WARNING, f"iconik may perhaps not delete files from {storage.name}: {remedy}"),
+    }[iconik.can_delete_on(storage.id)]
 
 
 def check_actions(installation: Installation) -> Findings:
     """Does iconik have custom actions that call the function in the right way?"""
-    missing, sound = set(ACTIONS), 0
+    missing, sound, storages = set(ACTIONS), 0, installation.iconik.storages()
     for action in installation.iconik.custom_actions():
         called = target(action.url)
         if called.function == installation.url:
             missing.discard(called.verb)
-            fault = find_fault(action, installation)
-            sound += not fault
-            yield from [fault] if fault else []
-        elif called.verb and secret_of(action) == installation.shared_secret.value:
-            yield WARNING, f"{action} calls {called.function}, not this function."
+            if fault := find_fault(action, installation.secret, storages):
+                yield fault
+            else:
+                sound += 1
+        elif called.verb and secret_of(action) == installation.secret:
+            yield WARNING, f"{action} calls {called.function}, not {installation.url}."
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:
         yield OK, f"{count(sound, 'action')} of iconik's menus will work. {VISIBILITY}"
 
 
-def check_function(installation: Installation) -> Findings:
-    """Is the plugin at the URL, and does it keep strangers out?"""
-    url = installation.url
-    answer = ask("POST", f"{url}/remove")
-    given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
-    if given != (401, SECRET_HEADER):
-        remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
-        raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
-    yield OK, "It refuses requests without the secret."
-
-
-def check_deployed_secret(installation: Installation) -> Findings:
-    """Does the function have the secret that this machine has?"""
-    secret = installation.shared_secret.value.encode()
-    answer = ask("GET", installation.url, {SECRET_HEADER: secret})
-    other = (FAILURE, "The function has another secret: was it deployed with a fixed version?")
-    yield {
-        405: (OK, "The function has the same secret."),
-        503: (FAILURE, "The function cannot read its secret: see its log."),
-    }.get(answer.status_code, other)
+def find_fault(
+    action: CustomAction, secret: str, storages: Sequence[Storage]
+) -> tuple[str, str] | None:
+    """Return a finding about a custom action that calls the function; None: it will work."""
+    try:
+        query = read_query(target(action.url).query)
+        if "storage" in query:
+            find_storage(storages, "storage= in its URL", query["storage"])
+    except PluginError as error:
+        return FAILURE, f"{action}: {error}"
+    again = "run make actions again, with the same OPTIONS as before."
+    if action.type != "POST":
+        return FAILURE, f"{action} is of type {action.type}, and must be POST: {again}"
+    if secret_of(action) != secret:
+        return FAILURE, f"{action} sends another secret: {again}"
+    if action.is_disabled:
+        return WARNING, f"{action} is disabled: enable it in iconik if you need it."
+    if action.status == "FAILING":
+        return WARNING, f"{action} failed last time: {action.last_error} See the function's log."
+    return None
 
 
 def check_queue(installation: Installation) -> Findings:
@@ -227,59 +202,23 @@ def check_queue(installation: Installation) -> Findings:
     if row["state"] != "RUNNING":
         yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
     elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
-        yield (
-            WARNING,
-            "It delivers several tasks at once: run gcloud tasks queues update "
-            f"{place} --max-concurrent-dispatches=1.",
-        )
+        remedy = f"run gcloud tasks queues update {place} --max-concurrent-dispatches=1."
+        yield WARNING, f"It delivers several tasks at once: {remedy}"
     else:
         yield OK, "It is running."
 
 
 CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] = (
     ("settings", (), check_settings),
-    ("url", ("settings",), check_url),
-    ("bz-shared-secret", ("settings",), check_shared_secret),
-    ("iconik-token", ("settings",), check_token),
-    ("iconik", ("iconik-token",), check_iconik),
-    ("roles", ("iconik",), check_roles),
-    ("masters", ("iconik",), check_masters),
-    ("storage", ("iconik",), check_storage),
-    ("deletion", ("masters", "storage"), check_deletion),
-    ("actions", ("iconik", "url", "bz-shared-secret"), check_actions),
-    ("function", ("url",), check_function),
-    ("deployed secret", ("function", "bz-shared-secret"), check_deployed_secret),
+    ("secret", ("settings",), check_secret),
+    ("function", ("secret",), check_function),
     ("queue", ("settings",), check_queue),
+    ("iconik", ("settings",), check_iconik),
+    ("roles", ("iconik",), check_roles),
+    ("storages", ("iconik",), check_storages),
+    ("actions", ("iconik", "function"), check_actions),
 )
-"""Each check, with the checks that it needs."""
-
-
-def judge_storage(storage: Storage) -> tuple[str, str]:
-    """Return a finding about the state of a storage."""
-    text = f"{storage.name} is {storage.status}, of type {storage.method}."
-    if storage.is_active:
-        return OK, text
-    return FAILURE, f"{text} Check its settings in iconik, and whether its gateway runs."
-
-
-def find_fault(action: CustomAction, installation: Installation) -> tuple[str, str] | None:
-    """Return a finding about a custom action that calls the function; None: it will work."""
-    again = "run make actions again, with the same OPTIONS as before."
-    try:
-        query = read_query(target(action.url).query)
-        if "storage" in query:
-            find_storage(installation.storages, "storage= in its URL", query["storage"])
-    except PluginError as error:
-        return FAILURE, f"{action}: {error}"
-    if action.type != "POST":
-        return FAILURE, f"{action} is of type {action.type}, and must be POST: {again}"
-    if secret_of(action) != installation.shared_secret.value:
-        return FAILURE, f"{action} sends another secret: {again}"
-    if action.is_disabled:
-        return WARNING, f"{action} is disabled: enable it in iconik if you need it."
-    if action.status == "FAILING":
-        return WARNING, f"{action} failed last time: {action.last_error} See the function's log."
-    return None
+"""The checks by name, each with those that it needs."""
 
 
 def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
@@ -288,29 +227,19 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
     Args:
         installation: the plugin.
         asset: the id of the asset, or its URL in iconik.
-
-    Raises:
-        AdministratorError: iconik has no such asset, or the storages do not allow a removal.
     """
     iconik, plan = installation.iconik, make_plan(installation.iconik, installation.settings)
-    place = asset.lower().rpartition("/asset/")[2]
-    ids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", place)
-    if not ids:
+    asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
+    if not is_uuid(asset_id):
         raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
-    try:
-        title = iconik.asset_title(ids[0])
-    except NotFound:
-        raise AdministratorError(f"iconik has no asset {ids[0]}.") from None
-    evidence = look(iconik, ids[0], plan)
-    yield f"Remove from {plan.storage.name} would now do this with {title or ids[0]}:"
+    title, evidence = iconik.asset_title(asset_id), look(iconik, asset_id, plan)
+    yield f"Remove from {plan.storage.name} would now do this with {title or asset_id}:"
     for file_set, why_keep in judge(evidence):
-        masters = {each.storage_id for each in evidence.masters_of(file_set)}
-        names = " or ".join(str(each.name) for each in plan.masters if each.id in masters)
-        verdict = (
-            f"stays: {why_keep}" if why_keep else f"is deleted: a complete master is on {names}"
-        )
-        of, files = evidence.formats[file_set.format_id].name, evidence.files_of(file_set)
-        yield f"  {of}, {count(len(files), 'file')}: {verdict}."
+        master_ids = {each.storage_id for each in evidence.masters_of(file_set)}
+        masters = " or ".join(str(each.name) for each in plan.masters if each.id in master_ids)
+        verdict = f"stays: {why_keep}" if why_keep else f"is deleted: {masters} has all of it"
+        size = count(len(evidence.files_of(file_set)), "file")
+        yield f"  {evidence.formats[file_set.format_id].name}, {size}: {verdict}."
     if not evidence.doomed:
         yield f"  Nothing: it has no files of {', '.join(plan.format_names)} there."
     yield "Nothing has been deleted."

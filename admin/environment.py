@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 IS_GOOD = """
-import importlib.util, sys
-is_virtual = sys.prefix != sys.base_prefix
-sys.exit(not is_virtual or sys.version_info < (3, 10) or not importlib.util.find_spec("pip"))
+import sys, importlib.util
+has_pip, is_virtual = importlib.util.find_spec("pip"), sys.prefix != sys.base_prefix
+sys.exit(not (has_pip and is_virtual and sys.version_info >= (3, 10)))
 """
 """Succeeds in a virtual environment that has pip and a Python that is new enough."""
 
@@ -46,11 +46,9 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
 
 
 def _is_good(venv: Path) -> bool:
-    try:
-        command = [str(venv / "bin" / "python"), "-c", IS_GOOD]
-        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    except OSError:  # There is no Python.
-        return False
+    python = venv / "bin" / "python"
+    command = [str(python), "-c", IS_GOOD]
+    return python.exists() and subprocess.call(command, stderr=subprocess.DEVNULL) == 0
 
 
 def _create(python: str, venv: Path) -> None:
@@ -75,24 +73,24 @@ def _create(python: str, venv: Path) -> None:
 
 def _install(requirements: Path, venv: Path) -> None:
     print(f"Installing {requirements} into {venv}, once:", flush=True)
-    command = [str(venv / "bin" / "python"), "-m", "pip", "install"]
-    command += ["--disable-pip-version-check", "--requirement", str(requirements)]
-    environ = {**os.environ, **ONLY_HERE, "PYTHONUNBUFFERED": "1"}
-    rest = []
+    pip = [str(venv / "bin" / "python"), "-um", "pip", "--disable-pip-version-check"]
+    output = []
     with subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as pip:
-        for line in pip.stdout or ():
+        [*pip, "install", "--requirement", str(requirements)],
+        env={**os.environ, **ONLY_HERE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            output.append(line)
             if line.startswith("Collecting"):
                 print(" ", line.split()[1], flush=True)
             elif line.startswith("WARNING: Retrying"):  # It may take long.
                 print(line, end="", flush=True)
-            else:
-                rest.append(line)
-    if pip.returncode:
-        sys.exit(
-            f"{''.join(rest[-10:])}\npip failed. Remove the cause, and run the same command again."
-        )
+    if process.returncode:
+        advice = "pip failed. Remove the cause, and run the same command again."
+        sys.exit("".join([*output[-10:], "\n", advice]))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
-"""The plugin as it is installed: its settings, secrets and URL, and iconik as its token sees it."""
+"""The plugin as it is installed: its settings, secret and URL, and iconik as its token sees it."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from admin import files
+from admin.custom_actions import target
 from admin.iconik import AdminIconik
 from storage_plugin.errors import AdministratorError
-from storage_plugin.iconik import Storage
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
-from storage_plugin.settings import Settings
+from storage_plugin.settings import Settings, is_function_url
 from storage_plugin.wire import new_session
 
 PATIENCE = (10.0, 60.0)
@@ -32,13 +31,6 @@ REMEDIES = {
     "NOT_FOUND": "Google does not know it: run make deploy.",
 }
 """Remedies, by words in gcloud's message."""
-
-
-class Secret(NamedTuple):
-    """A secret, and where it was read from."""
-
-    value: str
-    source: str
 
 
 class Installation:
@@ -61,45 +53,34 @@ class Installation:
     @cached_property
     def url(self) -> str:
         """The function's URL, without a trailing slash."""
-        if url := self._url or self.settings.function_url or files.Deployment.read().url:
-            return url
-        raise AdministratorError(
-            "The function's URL is unknown: run make deploy, or add OPTIONS='--url URL'."
-        )
+        url = self._url or self.settings.function_url or files.Deployment.read().url
+        if not url:
+            remedy = "run make deploy, or add OPTIONS='--url URL'"
+            raise AdministratorError(f"The function's URL is unknown: {remedy}.")
+        if not is_function_url(url) or target(url).verb:
+            raise AdministratorError(
+                f"{url} is no URL of a function: use https, and no /add."
+            )
+        return url.rstrip("/")
 
     @cached_property
-    def shared_secret(self) -> Secret:
+    def secret(self) -> str:
         """The secret that custom actions send."""
-        return _read_secret(*SHARED_SECRET)
-
-    @cached_property
-    def token(self) -> Secret:
-        """The application token."""
-        return _read_secret(*ICONIK_TOKEN)
+        return read_secret(*SHARED_SECRET)
 
     @cached_property
     def iconik(self) -> AdminIconik:
         """A client of iconik, which has accepted the token."""
-        ask("GET", self.settings.iconik_url)
-        rest = Rest(
-            _session(self.settings.iconik_url),
-            self.settings,
-            read_token=lambda **_: self.token.value,
-            pace=Pace(),
-            deadline=Deadline(3600),
-        )
-        iconik = AdminIconik(rest)
+        url, token = self.settings.iconik_url, read_secret(*ICONIK_TOKEN)
+        ask("GET", url)
+        pace, deadline = Pace(), Deadline(3600)
+        session, read_token = new_admin_session(url), lambda **_: token
+        rest = Rest(session, self.settings, read_token=read_token, pace=pace, deadline=deadline)
         try:
-            iconik.current_user()
+            AdminIconik(rest).current_user()
         except AdministratorError as error:
-            remedy = STORE.format(ICONIK_TOKEN[0])
-            raise AdministratorError(f"{error} To store one, {remedy}") from None
-        return iconik
-
-    @cached_property
-    def storages(self) -> list[Storage]:
-        """The storages that the token's user sees."""
-        return self.iconik.storages()
+            raise AdministratorError(f"{error} Then {STORE.format(ICONIK_TOKEN[0])}") from None
+        return AdminIconik(rest)
 
 
 def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> requests.Response:
@@ -108,24 +89,24 @@ def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> re
     Raises:
         AdministratorError: nothing answers; the message names the host and the cause.
     """
-    session = _session(url)
+    session = new_admin_session(url)
     try:
         return session.request(
             method, url, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True
         )
     except (requests.RequestException, ValueError) as error:
+        proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
+        way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
         cause: BaseException = error
         while cause.__context__:
             cause = cause.__context__
-        proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
-        way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
-        why = type(cause).__name__
-        if isinstance(cause, OSError) and not isinstance(cause, requests.exceptions.InvalidHeader):
-            why = cause.strerror or str(cause).rstrip(".")  # InvalidHeader quotes the secret.
+        # Messages that are not the operating system's may quote a header.
+        is_system = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
+        why = str(cause) if is_system else type(cause).__name__
         raise AdministratorError(f"{url} cannot be reached{way}: {why}.") from None
 
 
-def _session(url: str) -> requests.Session:
+def new_admin_session(url: str) -> requests.Session:
     """Return a session for a host, with the proxy and the certificates of the environment."""
     session = new_session()
     session.trust_env = not url.startswith("http:")  # This machine itself needs no proxy.
@@ -133,28 +114,21 @@ def _session(url: str) -> requests.Session:
     return session
 
 
-def _read_secret(name: str, variable: str) -> Secret:
-    """Return a secret from its variable, or else from Secret Manager."""
-    if variable in os.environ:
-        secret = Secret(os.environ[variable].strip(), f"the variable {variable}")
-        remedy = f"unset {variable}, or set it to the secret"
-    else:
-        try:
-            value = gcloud(f"secrets versions access latest --secret={name}")
-        except AdministratorError as error:
-            raise AdministratorError(f"Not readable here. {error} Or set {variable}.") from None
-        secret, remedy = Secret(value.strip(), "Secret Manager"), STORE.format(name)
-    if not secret.value:
-        raise AdministratorError(f"The secret {name} from {secret.source} is empty: {remedy}")
-    return secret
+def read_secret(name: str, variable: str) -> str:
+    """Return a secret from a variable of the environment, or else from Secret Manager."""
+    try:
+        value = os.environ.get(variable) or gcloud(
+            f"secrets versions access latest --secret={name}"
+        )
+    except AdministratorError as error:
+        raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
+    if not value.strip():
+        raise AdministratorError(f"{name} is empty: {STORE.format(name)}")
+    return value.strip()
 
 
-def gcloud(command: str, project: str = "") -> str:
-    """Return what a command of gcloud prints.
-
-    Args:
-        command: the words after `gcloud`.
-        project: the id of a project; empty: that of the last deployment, or else gcloud's own.
+def gcloud(command: str) -> str:
+    """Return what a command of gcloud prints, by default in the project of the last deployment.
 
     Raises:
         AdministratorError: gcloud is missing or has failed.
@@ -164,15 +138,14 @@ def gcloud(command: str, project: str = "") -> str:
             "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or work in "
             "Cloud Shell, https://shell.cloud.google.com."
         )
-    environ = {**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    if project := project or files.Deployment.read().project:
+    environ = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    if project := files.Deployment.read().project:
         environ["CLOUDSDK_CORE_PROJECT"] = project
     result = subprocess.run(
         [program, *command.split()], capture_output=True, text=True, check=False, env=environ
     )
-    if result.returncode == 0:
-        return result.stdout
-    message = " ".join(result.stderr.split()) or f"gcloud has failed: {result.returncode}."
-    raise AdministratorError(
-        next((remedy for words, remedy in REMEDIES.items() if words in message), message)
-    )
+    message = " ".join(result.stderr.split())
+    if result.returncode:
+        remedies = [remedy for words, remedy in REMEDIES.items() if words in message]
+        raise AdministratorError(remedies[0] if remedies else f"gcloud says: {message}")
+    return result.stdout
