@@ -85,7 +85,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = []
     for finding in examine(installation):
         findings.append(finding)
-        _print("{:9}{}: {}".format(*finding))
+        _print("{:9}{}: {}".format(*finding), indent=9)
     states = Counter(state for state, *_ in findings)
     _print(f"{count(states[WARNING], 'warning')}, {count(states[FAILURE], 'failure')}.")
     if failed := dict.fromkeys(check for state, check, _ in findings if state == FAILURE):
@@ -129,11 +129,11 @@ def _delete(options: argparse.Namespace) -> None:
         _print(f"Deleted {action}, which called {action.url}.")
 
 
-def _print(text: str) -> None:
+def _print(text: str, indent: int = 2) -> None:
     """Print a paragraph whose lines are indented, except the first one."""
     width = max(shutil.get_terminal_size((120, 24)).columns, 60)
     wrapper = textwrap.TextWrapper(
-        width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False
+        width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
     print(wrapper.fill(_printable(text)), flush=True)
 

@@ -116,12 +116,12 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
     """Return the existing action with the same context and target; None: there is none."""
-    called = target(action["url"])
+    called, title = target(action["url"]), action["title"]
     siblings = [other for other in existing if other.context == action["context"]]
-    found = [other for other in siblings if target(other.url) == called]
-    rivals = [other for other in siblings if other.title == action["title"] and other not in found]
-    if rivals or len(found) > 1:
-        rows = "; ".join(f"{other} calls {other.url}" for other in (*found, *rivals))
+    alike = [other for other in siblings if target(other.url) == called or other.title == title]
+    found = [other for other in alike if target(other.url) == called]
+    if alike != found[:1]:
+        rows = "; ".join(f"{other} calls {other.url}" for other in alike)
         raise AdministratorError(
             f"iconik has {rows}. Delete what is too much in iconik's settings, or choose another "
             "title with --label."

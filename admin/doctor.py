@@ -8,7 +8,7 @@ from admin.custom_actions import VISIBILITY, secret_of, target
 from admin.iconik import AdminIconik as Client
 from admin.iconik import CustomAction
 from admin.installation import Installation, ask, gcloud
-from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.errors import AdministratorError, NotFound, PluginError
 from storage_plugin.evidence import look
 from storage_plugin.iconik import Storage, roles_of
 from storage_plugin.plan import check_removal, find_storage, make_plan
@@ -78,11 +78,6 @@ def check_settings(installation: Installation) -> Findings:
             "STORAGE_PATH is '/': all copies meet in one folder, where files of one name collide."
         )
         yield WARNING, f"{text} With '', they keep the folders of the source."
-
-
-def check_secret(installation: Installation) -> Findings:
-    """Can this machine read the secret that custom actions send?"""
-    yield OK, f"Readable. It has {len(installation.secret)} characters."
 
 
 def check_function(installation: Installation) -> Findings:
@@ -167,7 +162,7 @@ def check_actions(installation: Installation) -> Findings:
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:
-        yield OK, f"{count(sound, 'action')} of iconik's menus will work. {VISIBILITY}"
+        yield OK, f"{count(sound, 'action')} will work. {VISIBILITY}"
 
 
 def find_fault(
@@ -210,8 +205,7 @@ def check_queue(installation: Installation) -> Findings:
 
 CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] = (
     ("settings", (), check_settings),
-    ("secret", ("settings",), check_secret),
-    ("function", ("secret",), check_function),
+    ("function", ("settings",), check_function),
     ("queue", ("settings",), check_queue),
     ("iconik", ("settings",), check_iconik),
     ("roles", ("iconik",), check_roles),
@@ -232,7 +226,11 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
     asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
     if not is_uuid(asset_id):
         raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
-    title, evidence = iconik.asset_title(asset_id), look(iconik, asset_id, plan)
+    try:
+        title = iconik.asset_title(asset_id)
+    except NotFound:
+        raise AdministratorError(f"iconik has no asset {asset_id}.") from None
+    evidence = look(iconik, asset_id, plan)
     yield f"Remove from {plan.storage.name} would now do this with {title or asset_id}:"
     for file_set, why_keep in judge(evidence):
         master_ids = {each.storage_id for each in evidence.masters_of(file_set)}
