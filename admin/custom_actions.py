@@ -116,12 +116,11 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
     """Return the existing action with the same context and target; None: there is none."""
-    called, title = target(action["url"]), action["title"]
-    siblings = [other for other in existing if other.context == action["context"]]
-    alike = [other for other in siblings if target(other.url) == called or other.title == title]
-    found = [other for other in alike if target(other.url) == called]
-    if alike != found[:1]:
-        rows = "; ".join(f"{other} calls {other.url}" for other in alike)
+    context, called, title = action["context"], target(action["url"]), action["title"]
+    found = [each for each in existing if (each.context, target(each.url)) == (context, called)]
+    alike = [each for each in existing if (each.context, each.title) == (context, title)]
+    if others := [each for each in (*found[1:], *alike) if each not in found[:1]]:
+        rows = "; ".join(f"{each} calls {each.url}" for each in (*found[:1], *others))
         raise AdministratorError(
             f"iconik has {rows}. Delete what is too much in iconik's settings, or choose another "
             "title with --label."
