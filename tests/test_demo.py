@@ -14,7 +14,8 @@ import pytest
 from sandbox.function import ROOT
 
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-"""Proxies that do not answer."""
+PROXIES |= {"no_proxy": "", "NO_PROXY": ""}
+"""Proxies that do not answer, for all hosts."""
 
 
 @contextmanager
