@@ -1,10 +1,9 @@
-"""The administrator's commands: deploy the function, create custom actions, and find faults.
+"""The administrator's commands: check the settings, create custom actions, and find faults.
 
 They read the settings from .env.yaml, and from the environment, which takes precedence.
 """
 
 import argparse
-import getpass
 import json
 import os
 import shutil
@@ -14,11 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
-from admin import __version__, custom_actions, files
+from admin import __version__, custom_actions, files, gcloud
 from admin.custom_actions import CONTEXTS, target
-from admin.deploy import deploy
 from admin.doctor import FAILURE, OK, WARNING, Finding, examine
-from admin.gcloud import PAUSES, Gcloud
 from admin.iconik import CustomAction, connect
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, unavailable
@@ -57,11 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--storage", help="the storage in the actions' URLs")
     which.add_argument("--format", help="the formats in the actions' URLs")
 
-    add = commands.add_parser("deploy", help="deploy the function and everything that it needs")
-    add.add_argument(
-        "--dry-run", action="store_true", help="only print the commands of a first run"
-    )
-    add.set_defaults(run=_deploy)
+    add = commands.add_parser("settings", help="check .env.yaml, and print what is deployed")
+    add.add_argument("project", help="the id of the Google Cloud project")
+    add.add_argument("region", help="the function's region")
+    add.set_defaults(run=_settings)
 
     add = commands.add_parser("doctor", parents=[function], help="find faults and their remedies")
     add.add_argument("--json", action="store_true", help="print JSON")
@@ -101,25 +97,11 @@ def _contexts(text: str) -> list[str]:
     return list(dict.fromkeys(contexts))
 
 
-def _deploy(options: argparse.Namespace) -> None:
-    if options.dry_run:
-        _print("Nothing is run. These are the commands of a first run:")
-    url = deploy(Gcloud(_print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
-    if not options.dry_run:
-        _print(f"\nThe function is at {url} (saved in {files.DEPLOYMENT}).")
-        _print("Next: make actions creates the custom actions, and make doctor checks everything.")
-
-
-def _ask_token() -> str:
-    """Return the application token, typed without echo or read from standard input."""
-    is_terminal = sys.stdin.isatty()
-    prompt = "Paste the application token of iconik (it is not shown): "
-    token = (getpass.getpass(prompt) if is_terminal else sys.stdin.readline()).strip()
-    if not token:
-        raise AdministratorError(
-            "No token was entered: deploy again, and paste the token when asked."
-        )
-    return token
+def _settings(options: argparse.Namespace) -> None:
+    environment = files.environment(options.project, options.region)
+    for text in files.unknown_variables():
+        _print(f"Warning: {text}", sys.stderr)
+    print(environment, end="")
 
 
 def _create(options: argparse.Namespace) -> None:
@@ -242,12 +224,11 @@ def _secrets() -> tuple[Secret, Secret]:
 
 def _access(name: str) -> str:
     """Return the latest version of a secret, as gcloud reads it."""
-    gcloud = Gcloud(lambda _: None, files.Deployment.read().project)
+    command = f"secrets versions access latest --secret={name}"
     try:
-        return gcloud.run(f"secrets versions access latest --secret={name}")
+        return gcloud.ask(command, files.Deployment.read().project)
     except AdministratorError as error:
-        words = " ".join(str(error).split())
-        why = f"{name} cannot be read on this machine: {words} Or set {VARIABLES[name]}."
+        why = f"{name} cannot be read on this machine: {error} Or set {VARIABLES[name]}."
         raise unavailable(name, why) from None
 
 

@@ -1,13 +1,13 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
+import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import requests
 
-from admin import files
+from admin import files, gcloud
 from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
-from admin.gcloud import Gcloud
 from admin.iconik import AdminIconik, CustomAction, connect
 from storage_plugin.background.iconik import BackgroundIconik
 from storage_plugin.background.task import ATTEMPTS
@@ -236,13 +236,12 @@ def _examine_queue(name: str, function_url: str, url: str) -> Examination[None]:
     if function_url != url:
         yield Finding("queue", WARNING, f"FUNCTION_URL differs from {url}.")
     _, project, _, location, _, queue = name.split("/")
-    gcloud = Gcloud(lambda _: None, project)
+    command = f"tasks queues describe {queue} --location={location} --format=json"
     try:
-        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
+        row = json.loads(gcloud.ask(command, project))
     except AdministratorError as error:
-        words = " ".join(str(error).split())
-        state = FAILURE if "NOT_FOUND" in words else WARNING
-        yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
+        state = FAILURE if "NOT_FOUND" in str(error) else WARNING
+        yield Finding("queue", state, f"gcloud cannot describe {name}: {error}")
         return
     if row["state"] != "RUNNING":
         text = f"It is {row['state']}: run gcloud tasks queues resume {queue}."
