@@ -12,8 +12,8 @@ PYTEST = PYTHONWARNINGS=error PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-deploy: $(VENV)/admin ## Deploy the function and everything it needs at Google; OPTIONS=--dry-run only prints how.
-	@$(BIN)/python -m admin deploy $(OPTIONS)
+deploy: $(VENV)/admin ## Deploy the function and what it needs at Google; OPTIONS=--dry-run says what is missing.
+	@PYTHON=$(BIN)/python admin/deploy.sh $(OPTIONS)
 
 actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies' passes options.
 	@$(BIN)/python -m admin actions create $(OPTIONS)

@@ -1,4 +1,4 @@
-"""The administrator's commands: deploy the function, create custom actions, and find faults.
+"""The administrator's commands: check the settings, create custom actions, and find faults.
 
 They read the settings from .env.yaml, and from the environment, which takes precedence.
 """
@@ -9,7 +9,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback.
 
 import argparse
-import getpass
 import shutil
 import sys
 import textwrap
@@ -18,9 +17,7 @@ from collections.abc import Sequence
 
 from admin import __version__, custom_actions, files
 from admin.custom_actions import CONTEXTS, target
-from admin.deploy import deploy
 from admin.doctor import FAILURE, WARNING, examine, explain_removal
-from admin.gcloud import PAUSES, Gcloud
 from admin.installation import Installation
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.plan import find_storage
@@ -49,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     text = "the function's URL; default: FUNCTION_URL, or else the last deployment"
     function.add_argument("--url", help=text)
 
-    add = commands.add_parser("deploy", help="deploy the function and everything that it needs")
-    text = "only print the commands of a first run"
-    add.add_argument("--dry-run", action="store_true", help=text)
-    add.set_defaults(run=_deploy)
+    add = commands.add_parser("settings", help="check .env.yaml, and print what is deployed")
+    add.add_argument("project", help="the id of the Google Cloud project")
+    add.add_argument("region", help="the function's region")
+    add.set_defaults(run=_settings)
 
     add = commands.add_parser("doctor", parents=[function], help="find faults and their remedies")
     text = "only show what a removal of this asset would do: its id, or its URL in iconik"
@@ -74,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--label", help="the storage's name in the titles; default: LucidLink")
     add.add_argument("--everyone", action="store_true", help="let all users see new actions")
     return parser
+
+
+def _settings(options: argparse.Namespace) -> None:
+    environment = files.environment(options.project, options.region)
+    for text in files.unknown_variables():
+        print(_printable(f"Warning: {text}"), file=sys.stderr)
+    print(environment, end="")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -141,27 +145,6 @@ def _print(text: str, indent: int = 2) -> None:
 def _printable(text: str) -> str:
     """Return text that cannot control the terminal, whatever iconik's names contain."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _deploy(options: argparse.Namespace) -> None:
-    if options.dry_run:
-        print("Nothing is run. These are the commands of a first run:")
-    url = deploy(Gcloud(print, is_dry=options.dry_run, pauses=PAUSES), _ask_token)
-    if not options.dry_run:
-        print(f"\nThe function is at {url} (saved in {files.DEPLOYMENT}).")
-        print("Next: make actions creates the custom actions, and make doctor checks everything.")
-
-
-def _ask_token() -> str:
-    """Return the application token, typed without echo or read from standard input."""
-    is_terminal = sys.stdin.isatty()
-    prompt = "Paste the application token of iconik (it is not shown): "
-    token = (getpass.getpass(prompt) if is_terminal else sys.stdin.readline()).strip()
-    if not token:
-        raise AdministratorError(
-            "No token was entered: deploy again, and paste the token when asked."
-        )
-    return token
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from admin import files
+from admin import files, gcloud
 from admin.custom_actions import VISIBILITY, secret_of, target
 from admin.iconik import AdminIconik as Client
 from admin.iconik import CustomAction
-from admin.installation import Installation, ask, gcloud
+from admin.installation import Installation, ask
 from storage_plugin.errors import AdministratorError, NotFound, PluginError
 from storage_plugin.evidence import look
 from storage_plugin.iconik import Storage, roles_of
@@ -193,7 +193,9 @@ def check_queue(installation: Installation) -> Findings:
         return
     _, project, _, location, _, queue = name.split("/")
     place = f"{queue} --location={location} --project={project}"
-    row = json.loads(gcloud(f"tasks queues describe {place} --format=json"))
+    row = json.loads(
+        gcloud.ask(f"tasks queues describe {queue} --location={location} --format=json", project)
+    )
     if row["state"] != "RUNNING":
         yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
     elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:

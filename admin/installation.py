@@ -1,15 +1,13 @@
 """The plugin as it is installed: its settings, secret and URL, and iconik as its token sees it."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import cached_property
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
-from admin import files
+from admin import files, gcloud
 from admin.custom_actions import target
 from admin.iconik import AdminIconik
 from storage_plugin.errors import AdministratorError
@@ -24,13 +22,6 @@ PATIENCE = (10.0, 60.0)
 
 STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
 """How to store a new version of a secret."""
-
-REMEDIES = {
-    "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
-    "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
-    "NOT_FOUND": "Google does not know it: run make deploy.",
-}
-"""Remedies, by words in gcloud's message."""
 
 
 class Installation:
@@ -114,36 +105,11 @@ def new_admin_session(url: str) -> requests.Session:
 
 def read_secret(name: str, variable: str) -> str:
     """Return a secret from a variable of the environment, or else from Secret Manager."""
+    command = f"secrets versions access latest --secret={name}"
     try:
-        value = os.environ.get(variable) or gcloud(
-            f"secrets versions access latest --secret={name}"
-        )
+        value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
     except AdministratorError as error:
         raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
     if not value.strip():
         raise AdministratorError(f"{name} is empty: {STORE.format(name)}")
     return value.strip()
-
-
-def gcloud(command: str) -> str:
-    """Return what a command of gcloud prints, by default in the project of the last deployment.
-
-    Raises:
-        AdministratorError: gcloud is missing or has failed.
-    """
-    if not (program := shutil.which("gcloud")):
-        raise AdministratorError(
-            "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or work in "
-            "Cloud Shell, https://shell.cloud.google.com."
-        )
-    environ = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    if project := files.Deployment.read().project:
-        environ["CLOUDSDK_CORE_PROJECT"] = project
-    result = subprocess.run(
-        [program, *command.split()], capture_output=True, text=True, check=False, env=environ
-    )
-    message = " ".join(result.stderr.split())
-    if result.returncode:
-        remedies = [remedy for words, remedy in REMEDIES.items() if words in message]
-        raise AdministratorError(remedies[0] if remedies else f"gcloud says: {message}")
-    return result.stdout
