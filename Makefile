@@ -52,6 +52,7 @@ measure: $(VENV)/dev
 lint: $(VENV)/dev ## Check style, format, imports between modules, and the complexity of functions.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/shellcheck admin/deploy.sh
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/radon cc $(PRODUCT) --min C --show-complexity
 	@test -z "$$($(BIN)/radon cc $(PRODUCT) --min C)"

@@ -101,19 +101,13 @@ def _problems(root: yaml.MappingNode) -> Iterator[str]:
 
 
 def _problem(key: yaml.Node, value: yaml.Node) -> str:
-    name, text = key.value, value.value
+    name = key.value
     if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         return "it does not begin with the name of a variable"
     if value.tag != _STRING:
         return f"the value of {name} must be in quotes"
     if name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
         return f"{name} is a secret and belongs in Secret Manager"
-    if not text and name != "STORAGE_PATH":
-        return f"{name} is '': fill it in, or delete the line"
-    if text != text.strip():
-        return f"the value of {name} begins or ends with a space"
-    if name == "TASK_QUEUE" and not re.match(f"{AUTO}$|projects/", text):
-        return f"{name} must be {AUTO}, or like projects/P/locations/L/queues/Q"
     return ""
 
 
@@ -145,7 +139,7 @@ def environment(project: str, region: str) -> str:
     if not (variables := read_variables()):
         raise AdministratorError(MISSING)
     whole = complete(variables, project, region)
-    Settings.from_environment(whole)
+    _to_settings(whole)
     return yaml.safe_dump(whole, default_style="'", width=sys.maxsize)
 
 
@@ -161,8 +155,24 @@ def read_settings() -> Settings:
     elif variables.get("TASK_QUEUE") == AUTO:
         del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
-        return Settings.from_environment(ChainMap(dict(os.environ), variables))
+        return _to_settings(ChainMap(dict(os.environ), variables))
     except AdministratorError:
         if variables:
             raise
         raise AdministratorError(MISSING) from None
+
+
+def _to_settings(variables: Mapping[str, str]) -> Settings:
+    """Return the settings; name first what is easily overlooked."""
+    problems = []
+    for name in sorted(NAMES & variables.keys()):
+        value = variables[name]
+        if not value and name != "STORAGE_PATH":
+            problems.append(f"{name} is '': fill it in, or delete the line")
+        elif value != value.strip():
+            problems.append(f"{name} begins or ends with a space")
+        elif name == "TASK_QUEUE" and not value.startswith("projects/"):
+            problems.append(f"{name} must be {AUTO}, or like projects/P/locations/L/queues/Q")
+    if problems:
+        raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
+    return Settings.from_environment(variables)

@@ -19,6 +19,9 @@ from storage_plugin.settings import Settings
 from storage_plugin.webhook import Action, Selection
 from storage_plugin.wire import new_session
 from tests import contract
+from tests.real_gcloud import cloud, session_cloud
+
+__all__ = ["cloud", "session_cloud"]
 
 
 @pytest.fixture

@@ -71,10 +71,9 @@ def main(folder: Path) -> None:
         server.bind(path)
         server.listen(64)
         (folder / "client.py").write_text(CLIENT.format(path=path))
-        program = folder / "gcloud.new"
-        program.write_text(SHELL.format(python=sys.executable, folder=folder))
-        program.chmod(0o755)
-        program.rename(folder / "gcloud")
+        (folder / "gcloud").write_text(SHELL.format(python=sys.executable, folder=folder))
+        (folder / "gcloud").chmod(0o755)
+        print("gcloud is ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
             caller, _ = server.accept()

@@ -4,14 +4,12 @@ import functools
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sandbox.function import STARTS_WITHIN
 from sandbox.google_cloud import Project, Proxy, serve
 
 GCLOUD = shutil.which("gcloud")
@@ -19,6 +17,9 @@ GCLOUD = shutil.which("gcloud")
 needs_gcloud = pytest.mark.skipif(
     not GCLOUD, reason="gcloud is not installed: what Google gets is NOT tested"
 )
+
+READY = "gcloud is ready\n"
+"""What fast_gcloud.py prints when it serves commands."""
 
 SLEEP = '#!/bin/sh\necho "$1" >>"$0.seconds"\n'
 """A program that does not wait, but writes down the seconds that it should have waited."""
@@ -80,12 +81,12 @@ def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     python, environ = sdk()
     with serve(folder) as (proxy, google), (folder / "log").open("w") as log:
         command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
-        server = subprocess.Popen(command, env=environ | google, stdout=log, stderr=log)
-        deadline = time.monotonic() + STARTS_WITHIN
-        while not (folder / "gcloud").exists():
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        server = subprocess.Popen(
+            command, env=environ | google, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert server.stdout
+        with server.stdout as output:
+            assert READY in output, (folder / "log").read_text()
         yield Cloud(proxy, google | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
         server.kill()
         server.wait()

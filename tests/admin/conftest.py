@@ -13,9 +13,6 @@ from admin.files import DEPLOYMENT
 from sandbox.function import run_function
 from sandbox.site import Site
 from sandbox.world import World
-from tests.real_gcloud import cloud, session_cloud
-
-__all__ = ["cloud", "session_cloud"]
 
 SECRET = "shared-secret-for-tests"
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"

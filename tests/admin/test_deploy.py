@@ -22,9 +22,9 @@ from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import CLIP, Site
 from storage_plugin.webhook import SECRET_HEADER
 from tests.admin.conftest import Run, set_deployment
-from tests.real_gcloud import Cloud, needs_gcloud
+from tests.real_gcloud import Cloud
 
-pytestmark = [needs_gcloud, pytest.mark.xdist_group("gcloud")]
+pytestmark = pytest.mark.xdist_group("gcloud")
 
 PLACE = f"projects/{PROJECT}/locations/{REGION}"
 FUNCTION, QUEUE = f"{PLACE}/functions/iconik_handler", f"{PLACE}/queues/iconik"
@@ -105,7 +105,7 @@ def new_checkout(folder: Path, cloud: Cloud) -> Checkout:
 @pytest.fixture
 def checkout(cloud: Cloud, tmp_path: Path) -> Checkout:
     """Return a checkout that has not been deployed."""
-    return replace(new_checkout(tmp_path, cloud), shell="bash")
+    return replace(new_checkout(tmp_path, cloud), shell="bash")  # noqa: S604
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +258,7 @@ def test_from_clone_to_right_click(
             assert (status, secret in text, TOKEN in text) == (0, False, False), text
 
 
+@pytest.mark.xdist_group("interrupted")  # It takes as long as all others together.
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_interrupted(checkout: Checkout, deployed: Deployed, moment: str) -> None:
     """Runs that end at one request after the other add up to what a single run makes."""
