@@ -4,12 +4,11 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from heapq import heappop, heappush
 
 import pytest
 
 from storage_plugin.errors import OutOfTime
-from storage_plugin.iconik.pace import PLACES, WINDOW, Deadline, Pace, backoff
+from storage_plugin.iconik.pace import PLACES, Deadline, Pace, backoff
 from tests.conftest import Time
 
 
@@ -43,21 +42,6 @@ def test_work_from_the_queue_leaves_room_for_a_click(time: Time) -> None:
     for share in [0.8] * 900 + [1.0] * 100:
         pace.reserve(deadline, share)
     assert [wait > 0 for wait in waits] == [False] * 800 + [True] * 100 + [False] * 100
-
-
-def test_all_shares_together_stay_within_the_limit(time: Time) -> None:
-    """Requests count even if others were promised a later time before."""
-    waits: list[float] = []
-    pace, deadline, sent = Pace(time, waits.append), Deadline(1e6, time), []
-    threads = [(1000.0, share) for share in [0.8] * 16 + [1.0] * 16]
-    while len(sent) < 9000:
-        time.now, share = heappop(threads)
-        pace.reserve(deadline, share)
-        sent.append(time.now + waits[-1])
-        heappush(threads, (sent[-1] + 0.1, share))
-    sent.sort()
-    shortest = min(later - earlier for earlier, later in zip(sent, sent[1000:], strict=False))
-    assert shortest == pytest.approx(WINDOW)
 
 
 def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
