@@ -136,6 +136,7 @@ def test_an_uncertain_answer_is_resolved_by_looking(
     assert (copy in site.world.file_sets) == (settings is BIN or not works)
 
 
+@pytest.mark.undocumented
 def test_one_failure_does_not_concern_others(site: Site, iconik: Iconik) -> None:
     """An asset that iconik sends nonsense for, or lets nobody touch, fails; another goes."""
     nonsense, _ = site.asset([CLIP | {"type": 7, "original_name": None}])
