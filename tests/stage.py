@@ -306,6 +306,11 @@ class Stage:
             yield FUNCTION.test_client()
 
 
+def failing(*parts: str, fault: str = "500") -> Callable[[str, str], str]:
+    """Return what lets calls fail whose methods and paths contain all of these parts."""
+    return lambda method, path: fault if all(each in f"{method} {path}" for each in parts) else ""
+
+
 def written(seconds: float) -> str:
     """Return a time as iconik writes it."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()

@@ -5,7 +5,7 @@ import pytest
 from storage_plugin import rounds
 from storage_plugin.remove import time_limits
 from storage_plugin.settings import Settings
-from tests.stage import AWAY, HOUR, Stage
+from tests.stage import AWAY, HOUR, Stage, failing
 
 SLOW = 1.0
 """Seconds for a call with which a click cannot finish an asset."""
@@ -18,11 +18,6 @@ def stage_with_queue(**settings: str) -> Stage:
     stage = Stage(has_queue=True, **settings)
     stage.latency = SLOW
     return stage
-
-
-def failing(*parts: str, fault: str = "500"):
-    """Return what lets all calls fail whose method and path contain something."""
-    return lambda method, path: fault if all(part in f"{method} {path}" for part in parts) else ""
 
 
 def test_a_later_round_removes_from_the_storage_of_the_click() -> None:
