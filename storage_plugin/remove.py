@@ -192,7 +192,8 @@ def _remove_assets(
         except AdministratorError as error:
             is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)
-        job.show(next(finished), total)
+        if outcome.end is not End.LEFT:
+            job.show(next(finished), total)
         was_touched = asset_id in touched
         if outcome.end is End.ABSENT and (was_touched or round.retries):
             outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
