@@ -14,6 +14,9 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from tests import contract
+from tests.real_gcloud import cloud, session_cloud
+
+__all__ = ["cloud", "session_cloud"]
 
 
 @pytest.fixture
