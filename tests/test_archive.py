@@ -86,7 +86,7 @@ def test_what_the_name_of_a_format_does_not_distinguish_is_not_copied(stage: Sta
 @pytest.mark.parametrize(
     ("master", "changes", "reason"),
     [
-        ([CLIP | {"size": 1}], {}, "clip.mov has 1,000 bytes on LucidLink and 1 on B2"),
+        ([CLIP | {"size": 1}], {}, "clip.mov has 1,000 bytes and its master 1"),
         ([CLIP | {"status": "GROWING"}], {}, "clip.mov is still being written on B2 (GROWING)"),
         ([CLIP | {"status": "FAILED"}], {}, "clip.mov on B2 is FAILED"),
         ([CLIP], {"status": "DELETED"}, "iconik's record of ORIGINAL on B2 is DELETED"),
