@@ -294,8 +294,9 @@ def test_a_later_add_wins(queued: Stage) -> None:
     queued.deliver()
     assert queued.site.copies() == 1
     assert queued.world.file_sets_of(added, queued.site.lucidlink)
-    assert "Final cut: ORIGINAL on LucidLink was added again after the click" in (
-        queued.job["message"]
+    assert (
+        "Final cut: ORIGINAL on LucidLink was added again after the click"
+        in (queued.job["message"])
     )
 
 
