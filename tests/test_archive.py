@@ -1,5 +1,6 @@
 """Files that are only on LucidLink are copied to the masters' storage, and removed only then."""
 
+import itertools
 import json
 
 import pytest
@@ -187,7 +188,7 @@ def test_pauses_grow_to_an_hour_and_end_after_a_day(queued: Stage) -> None:
     while queued.tasks:
         queued.deliver(1)
         looks.append(queued.now)
-    pauses = [round((after - before) / MINUTE) for before, after in zip(looks, looks[1:])]
+    pauses = [round((after - before) / MINUTE) for before, after in itertools.pairwise(looks)]
     assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert looks[-1] - clicked == pytest.approx(24 * HOUR, abs=MINUTE)
     assert (queued.job["status"], queued.site.copies()) == ("FINISHED_WITH_WARNING", 1)

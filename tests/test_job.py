@@ -6,7 +6,7 @@ import re
 import pytest
 
 from sandbox.site import CLIP
-from tests.stage import EDITOR, HOUR, Stage, failing, nothing, written
+from tests.stage import EDITOR, HOUR, Stage, failing, written
 
 GROWING = CLIP | {"status": "GROWING"}
 IS_GROWING = "clip.mov is still being written on B2 (GROWING)"
@@ -123,7 +123,7 @@ def test_titles_that_iconik_has_sent_are_not_asked_for(stage: Stage) -> None:
 def test_long_lists_are_cut_and_the_log_is_whole(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An answer names three assets, a job ten, for whose titles the plugin asks, and the log all."""
+    """An answer names three assets, a job ten with their titles, and the log all."""
     kept = [stage.site.asset([CLIP], [GROWING])[0] for _ in range(13)]
     assert remove(stage).endswith("; and 10 more.")
     assert stage.job["message"].count(f"Clip: {IS_GROWING}") == 10

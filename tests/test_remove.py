@@ -1,10 +1,7 @@
 """REMOVE: the rounds of a removal, from the click to the end of its job."""
 
-from collections.abc import Callable
-
 import pytest
 
-from sandbox.site import CLIP
 from storage_plugin import rounds
 from storage_plugin.iconik.pace import Pace
 from storage_plugin.remove import time_limits
