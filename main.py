@@ -78,7 +78,7 @@ class LastResponse(flask.Response):
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve the response. gunicorn replaces the header Connection, but has a method for it."""
-        server = getattr(start_response, "__self__", None)
+        server: Any = getattr(start_response, "__self__", None)
         if hasattr(server, "force_close"):
             server.force_close()
         return super().__call__(environ, start_response)

@@ -21,20 +21,20 @@ ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
 """The two secrets: the name in Secret Manager, and the environment variable."""
 
 MAX_AGE, GRACE = 300.0, 3600.0
-"""Seconds for which a secret is used, and further ones while it cannot be read again."""
+"""Seconds for which a secret is used, and further seconds while it cannot be read again."""
 
 PAUSE, FAILURE_PAUSE = 10.0, 60.0
-"""Seconds until a known secret may be read once more, after an access and after a failed one."""
+"""Seconds for which a known secret is not read after an early access, and after a failed one."""
 
 SECONDS, MOMENT = 4.0, 1.0
-"""Seconds for a call to Google, and after a failed one until Secret Manager is called again."""
+"""Seconds for a call to Google, and after a failed one until the next call."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 REMEDIES = {
     "NOT_FOUND": "Create it in the project {}, with one version.",
-    "PERMISSION_DENIED": "Grant roles/secretmanager.secretAccessor on it to the account.",
-    "FAILED_PRECONDITION": "Its latest version is disabled or destroyed: enable or add one.",
+    "PERMISSION_DENIED": "Grant roles/secretmanager.secretAccessor to the account that reads it.",
+    "FAILED_PRECONDITION": "Its latest version is disabled or destroyed: enable it, or add one.",
 }
 """Remedies for lasting failures, by gRPC's status. https://grpc.io/docs/guides/status-codes/"""
 
@@ -78,8 +78,8 @@ class Secret:
         """Return the secret, without white space or a byte order mark around it.
 
         Args:
-            max_age: seconds after which a known secret is read again, at most every ten seconds;
-                0 if it was refused, or differs from a given one.
+            max_age: seconds after which a known secret is read again; 0 if somebody refused it, or
+                sent another one. Such an early access is made at most every ten seconds.
 
         Raises:
             SecretUnavailable: the secret cannot be read, or is empty.
@@ -93,16 +93,18 @@ class Secret:
         return self._value
 
     def _renew(self, max_age: float) -> None:
+        """Read the secret again if it is still too old; this thread holds the lock."""
         now = self._clock()
         age = now - self._read
         is_known = age <= MAX_AGE + GRACE
         if age <= max_age or (is_known and now < self._paused_until):
-            return  # Another thread has read it while this one waited, or did so just before.
-        self._paused_until = now + PAUSE if is_known else now
+            return
+        if max_age < MAX_AGE:
+            self._paused_until = now + PAUSE
         try:
             self._value, self._read = self._stripped(self._access(self.name)), now
         except SecretOutOfReach as error:
-            if not is_known:
+            if not is_known or max_age < MAX_AGE:
                 raise
             self._paused_until = now + FAILURE_PAUSE
             self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
@@ -120,8 +122,8 @@ class Secret:
 class SecretManager:
     """Google Secret Manager.
 
-    A request needs both secrets, and may wait for another request's access. So after a temporary
-    failure all accesses fail for a moment: no request waits twice while Google is away.
+    A request needs both secrets, and may have to wait for another request's access. So that no
+    request waits twice while Google is away, accesses fail for a moment after a temporary failure.
     """
 
     def __init__(self) -> None:

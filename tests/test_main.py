@@ -76,8 +76,13 @@ def test_a_rotated_secret_works_at_once(
     assert statuses(function, "third", "second") == [400, 401]
 
 
-def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, world: World) -> None:
+def test_a_rotated_token_works_at_once(
+    function: FlaskClient, vault: Vault, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A token that iconik refuses is read again within the same request."""
+    now = 0.0
+    token = Secret("iconik-token", "ICONIK_TOKEN", access=vault.access, clock=lambda: now)
+    monkeypatch.setattr(sys.modules["main"], "iconik_token", token)
     world.add_storage("LucidLink")
 
     def add() -> int:
@@ -86,8 +91,11 @@ def test_a_rotated_token_works_at_once(function: FlaskClient, vault: Vault, worl
 
     assert add() == 200
     vault["iconik-token"] = world.token = "second"
+    now = 1.0
     assert add() == 200
     world.token = "third"
+    now = 12.0
     assert add() == 500
     del vault["iconik-token"]
+    now = 23.0
     assert add() == 503

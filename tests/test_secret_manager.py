@@ -4,10 +4,12 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import google.auth
 import grpc
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import secretmanager
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
@@ -17,7 +19,13 @@ from google.oauth2.credentials import Credentials
 from sandbox.secrets import TOKEN, Answer, Secrets, connect, found, refused
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.secret_manager import Secret, SecretManager, SecretOutOfReach
+from storage_plugin.secret_manager import (
+    GoogleError,
+    Secret,
+    SecretManager,
+    SecretOutOfReach,
+    call_google,
+)
 from tests.conftest import Time
 
 NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
@@ -52,17 +60,10 @@ class Source:
             raise value
         return value
 
-    def read(self) -> str:
+    def read(self, max_age: float = 300) -> str:
         """Read the secret; return it, or what the administrator learns instead."""
         try:
-            return self.secret.read()
-        except SecretUnavailable as error:
-            return error.detail
-
-    def check(self) -> str:
-        """Read the secret as after a mismatch."""
-        try:
-            return self.secret.read(max_age=0)
+            return self.secret.read(max_age)
         except SecretUnavailable as error:
             return error.detail
 
@@ -90,28 +91,27 @@ def test_wrong_secrets_cause_few_accesses(
 ) -> None:
     """A new secret is valid at its first use, unless wrong ones have just caused an access."""
     source.read()
+    time.sleep(301)
+    source.read()
     source.value = "second"
     time.sleep(0.1)
-    assert source.check() == "second"
+    assert source.read(0) == "second"
     source.value = value
     for _ in range(99):
         time.sleep(0.1)
-        assert (source.check(), source.read()) == ("second", "second")
-    assert source.accesses == 2
+        assert (source.read(0), source.read()) == ("second", "second")
+    assert source.accesses == 3
     time.sleep(0.2)
-    assert (source.check(), source.accesses) == ("second" if value is AWAY else "first", 3)
+    assert (source.read(0), source.accesses) == (AWAY.detail if value is AWAY else "first", 4)
 
 
-@pytest.mark.parametrize("is_check", [True, False])
-def test_the_last_known_secret_serves_for_an_hour_more(
-    source: Source, time: Time, is_check: bool
-) -> None:
+def test_the_last_known_secret_serves_for_an_hour_more(source: Source, time: Time) -> None:
     """While Secret Manager is away, the known secret is valid, with one warning a minute."""
     source.read()
     source.value = AWAY
     time.sleep(301)
     for _ in range(3600):
-        assert (source.check() if is_check else source.read()) == "first"
+        assert source.read() == "first"
         time.sleep(1)
     assert source.accesses == 1 + 60
     warning = f"{UNREADABLE} The last known one is used for up to an hour. {AWAY.detail}"
@@ -121,13 +121,13 @@ def test_the_last_known_secret_serves_for_an_hour_more(
     assert source.read() == "back"
 
 
-@pytest.mark.parametrize("is_check", [True, False])
-def test_a_secret_that_is_gone_serves_no_longer(source: Source, time: Time, is_check: bool) -> None:
+@pytest.mark.parametrize("max_age", [0, 300])
+def test_a_secret_that_is_gone_serves_no_longer(source: Source, time: Time, max_age: float) -> None:
     """A missing, denied or disabled secret is refused at once, and while Secret Manager is away."""
     source.read()
     source.value = GONE
     time.sleep(301)
-    assert (source.check() if is_check else source.read()) == GONE.detail
+    assert source.read(max_age) == GONE.detail
     source.value = AWAY
     assert source.read() == AWAY.detail
     source.value = "back"
@@ -154,7 +154,7 @@ def test_a_secret_is_stripped(source: Source, monkeypatch: pytest.MonkeyPatch, s
     assert (source.read(), source.accesses) == ("a b", 1)
     source.value = "unused"
     monkeypatch.setenv(VARIABLE, stored)
-    assert (source.read(), source.check(), source.accesses) == ("a b", "a b", 1)
+    assert (source.read(), source.read(0), source.accesses) == ("a b", "a b", 1)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -166,8 +166,7 @@ def test_threads_share_one_access(source: Source, time: Time, is_known: bool) ->
     others_ask = threading.Event()
     source.value, source.meanwhile = "second", others_ask.wait
     with ThreadPoolExecutor(8) as pool:
-        read = source.check if is_known else source.read
-        reads = [pool.submit(read) for _ in range(8)]
+        reads = [pool.submit(source.read, 0 if is_known else 300) for _ in range(8)]
         others_ask.set()
     assert [each.result() for each in reads] == ["second"] * 8
     assert source.accesses == 1 + is_known
@@ -264,6 +263,21 @@ def test_a_request_waits_for_google_once(
         with pytest.raises(SecretOutOfReach):
             manager.access(name)
     assert secrets.accesses == [NAME] * 2
+
+
+def test_both_tries_have_one_limit(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second try has only the time that the first one has left."""
+    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=time))
+    limits = []
+
+    def call(seconds: float) -> None:
+        limits.append(seconds)
+        time.sleep(1.5)
+        raise ServiceUnavailable("away")
+
+    with pytest.raises(GoogleError, match=r"^UNAVAILABLE$"):
+        call_google(call)
+    assert limits == [4, 2.5]
 
 
 def test_without_a_project_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

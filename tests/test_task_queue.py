@@ -95,9 +95,10 @@ def google(key: Key) -> Iterator[requests_mock.Mocker]:
         yield google
 
 
-def test_a_delivery_is_recognized(google: requests_mock.Mocker, key: Key) -> None:
-    """The token that the queue's account sends to this function lets in."""
-    assert is_delivery(f"Bearer {key.token(URL)}", ENVIRON)
+@pytest.mark.parametrize("ahead", [0, 5])
+def test_a_delivery_is_recognized(google: requests_mock.Mocker, key: Key, ahead: int) -> None:
+    """A token of the queue's account for this function lets in; Google's clock may be ahead."""
+    assert is_delivery(f"Bearer {key.token(URL, iat=int(time.time()) + ahead)}", ENVIRON)
     assert google.last_request.timeout == 3
 
 
@@ -127,6 +128,7 @@ def test_a_token_that_google_did_not_make_now(
         ("", {"padding": "x" * 4096}),
         ("x.y.z", {}),
         (f"{NESTED}.e30.e30", {}),
+        ("e30.e30.e30", {}),
         ("e30.W10.e30", {}),
         ("\xff", {}),
     ],
@@ -160,3 +162,14 @@ def test_without_certificates_the_queue_must_wait(
     google.get(CERTIFICATES_URL, **answer)
     with pytest.raises(QueueUnavailable, match="certificates cannot be read"):
         is_delivery(f"Bearer {key.token(URL)}", ENVIRON)
+
+
+@pytest.mark.parametrize(
+    "text", ["<html>", "null", "[]", "{}", '{"key-1": "x"}', '{"key-1": null}']
+)
+def test_with_nonsense_for_certificates_nobody_is_let_in(
+    google: requests_mock.Mocker, key: Key, text: str
+) -> None:
+    """A delivery that cannot be verified is refused, so that it comes again later."""
+    google.get(CERTIFICATES_URL, text=text)
+    assert not is_delivery(f"Bearer {key.token(URL)}", ENVIRON)
