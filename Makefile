@@ -1,7 +1,6 @@
 # The commands of the project. `make` alone lists them.
-SHELL = bash
 PYTHON ?= python3
-VENV ?= .venv
+VENV = .venv
 BIN = $(VENV)/bin
 PRODUCT = main.py storage_plugin admin
 # Warnings are errors in the function's own process, too. Tests start many processes, so compiled
@@ -13,19 +12,19 @@ PYTEST = PYTHONWARNINGS=error PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-deploy: $(VENV)/admin ## Deploy the function and everything it needs at Google; OPTIONS=--dry-run only prints how.
-	@$(BIN)/python -m admin deploy $(OPTIONS)
+deploy: $(VENV)/admin ## Deploy the function and what it needs at Google; OPTIONS=--dry-run says what is missing.
+	@PYTHON=$(BIN)/python admin/deploy.sh $(OPTIONS)
 
 actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies' passes options.
 	@$(BIN)/python -m admin actions create $(OPTIONS)
 
-doctor: $(VENV)/admin ## Find faults, and their remedies.
-	@$(BIN)/python -m admin doctor $(OPTIONS)
+doctor: $(VENV)/admin ## Find faults, and their remedies; ASSET=ID shows what a removal of an asset would do.
+	@$(BIN)/python -m admin doctor $(if $(ASSET),--asset '$(ASSET)') $(OPTIONS)
 
 demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE=1 uses Cloud Tasks.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox demo
 
-run: $(VENV)/function ## Start the function and an iconik in memory, to try with curl; QUEUE=1 as above.
+run: $(VENV)/function ## Start the function and an iconik in memory, to try commands; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
 test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
@@ -53,6 +52,7 @@ measure: $(VENV)/dev
 lint: $(VENV)/dev ## Check style, format, imports between modules, and the complexity of functions.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/shellcheck admin/deploy.sh
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/radon cc $(PRODUCT) --min C --show-complexity
 	@test -z "$$($(BIN)/radon cc $(PRODUCT) --min C)"
@@ -82,21 +82,11 @@ lock: $(VENV)/dev ## Update the pins in all requirements files.
 clean: ## Remove the files that these commands have created here.
 	rm -rf .venv* .coverage* .demo.log .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache
 
-# Each command installs its requirements into one environment, once.
+# Each command has its requirements installed into one environment, once.
 $(VENV)/function: requirements.txt
 $(VENV)/admin: admin/requirements.txt
 $(VENV)/dev: requirements-dev.txt
-$(VENV)/function $(VENV)/admin $(VENV)/dev: $(VENV)/pyvenv.cfg
-	@echo "Installing $(filter %.txt,$^) into $(VENV), once:"
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check \
-	    --requirement $(filter %.txt,$^) | $(BIN)/python -uc "import sys; \
-	    [print(' ', line.split()[1]) for line in sys.stdin if line.startswith('Collecting')]"
-	@touch $@
-
-# An environment is created again if its Python is missing or too old.
-$(VENV)/pyvenv.cfg: FORCE
-	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 10))" 2>/dev/null || { \
-	    $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'The plugin needs Python 3.10 or newer, and $(PYTHON) is %d.%d: name a newer one, for example make PYTHON=python3.13 demo.' % sys.version_info[:2])" \
-	    && $(PYTHON) -m venv --clear $(VENV); }
+$(VENV)/function $(VENV)/admin $(VENV)/dev: FORCE
+	@$(PYTHON) admin/environment.py $(PYTHON) $@ $(filter %.txt,$^)
 
 FORCE:

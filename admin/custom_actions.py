@@ -8,41 +8,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from admin.iconik import AdminIconik, CustomAction
 from storage_plugin.errors import AdministratorError, IconikError
-from storage_plugin.storages import find_storage
-from storage_plugin.iconik.rows import Row
-from storage_plugin.webhook import ROUTE, SECRET_HEADER
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.rows import CustomAction, Row
+from storage_plugin.webhook import ACTIONS, ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
 """The contexts of iconik whose selections the plugin understands."""
 
-TITLES = {"add": "Add to", "remove": "Remove from"}
-"""The first words of an action's title."""
-
 VISIBILITY = (
-    "iconik may show new actions only to administrators. Give editors access to each action in "
-    "iconik, under Access Control, unless you created it with --everyone."
+    "iconik may show new actions only to administrators: give editors access to them in iconik, "
+    "under Access Control, or create them with make actions OPTIONS=--everyone."
 )
 
 _URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
 
 
 class Target(NamedTuple):
-    """The target of an action: the function, the verb, and the values of each query parameter.
+    """What an action calls: a function, a verb and a query; empty: it is not the plugin's."""
 
-    All are empty if the action does not call the plugin.
-    """
-
-    function: str
-    verb: str
-    query: Mapping[str, Sequence[str]]
+    function: str = ""
+    verb: str = ""
+    query: Mapping[str, Sequence[str]] = {}
 
 
 def target(url: str) -> Target:
-    """Return the target of a URL."""
+    """Return what a URL calls."""
     if not (match := _URL.fullmatch(url)):
-        return Target("", "", {})
+        return Target()
     return Target(match[1], match[2], parse_qs(match[3] or "", keep_blank_values=True))
 
 
@@ -51,80 +44,39 @@ def secret_of(action: CustomAction) -> str | None:
     return {name.lower(): value for name, value in action.headers.items()}.get(SECRET_HEADER)
 
 
-def check(iconik: AdminIconik, query: Mapping[str, str]) -> Iterator[str]:
-    """Compare the overrides of new actions with iconik, and yield a warning for each doubtful one.
-
-    Args:
-        iconik: a client.
-        query: the overrides, by query parameter.
-
-    Raises:
-        AdministratorError: the storage does not exist.
-    """
-    if "storage" in query:
-        find_storage(iconik.storages(), "--storage", query["storage"])
-    if "format" in query:
-        seen = iconik.format_names()
-        for name in {name.strip() for name in query["format"].split(",")} - seen:
-            known = f"has {', '.join(sorted(seen))}" if seen else "names no formats"
-            yield f"Warning: check the format {name}. iconik {known} in its latest assets."
-
-
-def wanted(
-    url: str, contexts: Sequence[str], *, label: str | None, query: Mapping[str, str], secret: str
-) -> list[Row]:
-    """Return the custom actions that a function needs, as iconik's API takes them.
+def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None) -> list[Row]:
+    """Return the two actions that a function needs in each context, as iconik's API takes them.
 
     Args:
         url: the function's URL.
-        contexts: the contexts to offer the actions in.
-        label: the storage's name in the titles; None: LucidLink and the overrides.
         query: the overrides, by query parameter.
         secret: the shared secret.
+        label: the storage's name in the titles; None: LucidLink and the overrides.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
     storage = label or f"LucidLink ({others})".removesuffix(" ()")
     return [
         {
-            "context": context,
-            "title": f"{verb} {storage}",
-            "url": f"{url}/{action}{options}",
+            "title": title.replace(" {}", "", 1).format(storage),  # Without the objects.
+            "url": f"{url}/{verb}{options}",
             "type": "POST",
             "headers": {SECRET_HEADER: secret},
         }
-        for context in contexts
-        for action, verb in TITLES.items()
+        for verb, title in ACTIONS.items()
     ]
 
 
-def matching(
-    actions: Sequence[CustomAction], url: str, contexts: Sequence[str], query: Mapping[str, str]
-) -> list[CustomAction]:
-    """Return the actions in some contexts that call a function with at least this query."""
-    return [
-        action
-        for action in actions
-        if target(action.url).function == url
-        and action.context in contexts
-        and {name: [value] for name, value in query.items()}.items()
-        <= target(action.url).query.items()
-    ]
-
-
-def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
+def create(iconik: Iconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
     """Create custom actions, or update the existing ones; yield a sentence for each.
-
-    An existing action is recognized by its context, function, verb and query.
 
     Args:
         iconik: a client.
-        actions: the actions, as `wanted` returns them.
+        actions: the actions, each with its context.
         extras: fields for new actions only; `app_id` is the App.
 
     Raises:
-        AdministratorError: an action exists several times, or another one has its title. Nothing is
-            changed.
+        AdministratorError: it is not clear which action is which. Nothing is changed.
     """
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]
@@ -135,7 +87,7 @@ def create(iconik: AdminIconik, actions: Sequence[Row], extras: Row) -> Iterator
         yield VISIBILITY
 
 
-def _update(iconik: AdminIconik, action: Row, other: CustomAction) -> str:
+def _update(iconik: Iconik, action: Row, other: CustomAction) -> str:
     """Update the fields of an action that differ, except other headers; return the result."""
     others = {key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER}
     whole = {**action, "headers": others | action["headers"]}
@@ -145,7 +97,7 @@ def _update(iconik: AdminIconik, action: Row, other: CustomAction) -> str:
     return "already up to date"
 
 
-def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
+def _create(iconik: Iconik, action: Row, extras: Row) -> str:
     """Create a custom action with its App, or without it if iconik fails; return the result.
 
     Public sources contradict each other about whether a new custom action may name an App. The
@@ -163,19 +115,14 @@ def _create(iconik: AdminIconik, action: Row, extras: Row) -> str:
 
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
-    """Return the existing action with the same target and context; None: there is none."""
-    name, called = f"{action['title']} ({action['context']})", target(action["url"])
-    siblings = [other for other in existing if other.context == action["context"]]
-    found = [other for other in siblings if target(other.url) == called]
-    if len(found) > 1:
+    """Return the existing action with the same context and target; None: there is none."""
+    context, called, title = action["context"], target(action["url"]), action["title"]
+    found = [each for each in existing if (each.context, target(each.url)) == (context, called)]
+    alike = [each for each in existing if (each.context, each.title) == (context, title)]
+    if others := [each for each in (*found[1:], *alike) if each not in found[:1]]:
+        rows = "; ".join(f"{each} calls {each.url}" for each in (*found[:1], *others))
         raise AdministratorError(
-            f"iconik has {len(found)} custom actions with the URL of {name}: delete all but one in "
-            "iconik's settings, and run this command again."
+            f"iconik has {rows}. Delete what is too much in iconik's settings, or choose another "
+            "title with --label."
         )
-    for other in siblings:
-        if other.title == action["title"] and other not in found:
-            raise AdministratorError(
-                f"iconik has another {name}, which calls {other.url}: delete it, or choose another "
-                "title with --label."
-            )
     return found[0] if found else None

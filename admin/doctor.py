@@ -1,29 +1,26 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
-import os
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+import json
+from collections.abc import Callable, Iterator, Sequence
 
-import requests
-
-from admin import files
-from admin.custom_actions import TITLES, VISIBILITY, secret_of, target
-from admin.gcloud import Gcloud
-from admin.iconik import AdminIconik, CustomAction, connect
-from storage_plugin.background.iconik import BackgroundIconik
-from storage_plugin.background.task import ATTEMPTS
-from storage_plugin.errors import AdministratorError, PluginError
+from admin import files, gcloud
+from admin.custom_actions import VISIBILITY, secret_of, target
+from admin.installation import Installation, ask
+from storage_plugin.errors import AdministratorError, NotFound, PluginError
 from storage_plugin.iconik.client import Iconik, roles_of
-from storage_plugin.iconik.rows import Storage
-from storage_plugin.storages import check_removal, find_storage, make_plan
-from storage_plugin.secret_manager import Secret
-from storage_plugin.settings import ARCHIVE, MASTER, Settings, read_query
-from storage_plugin.webhook import SECRET_HEADER
-from storage_plugin.iconik.wire import new_session
+from storage_plugin.iconik.rows import CustomAction, Storage
+from storage_plugin.removal.evidence import look
+from storage_plugin.removal.report import count
+from storage_plugin.removal.rule import Kind, judge, why_nothing
+from storage_plugin.removal.shared import Removal
+from storage_plugin.settings import ARCHIVE, MASTER, read_query
+from storage_plugin.storages import check_removal, find_storage, find_storages
+from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
+OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 
-T = TypeVar("T")
+Findings = Iterator[tuple[str, str]]
+"""States, each with a sentence. A check that cannot go on raises PluginError instead."""
 
 
 def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
@@ -37,16 +34,10 @@ ROLES = {
     "Remove": _roles(Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set),
     "Remove, with collections": _roles(Iconik.collection_contents),
     "Remove, with saved searches": _roles(Iconik.saved_search_results),
-    "Remove, for the editor to see it": _roles(
-        BackgroundIconik.create_job, BackgroundIconik.job, BackgroundIconik.asset_title
-    ),
-    f"Remove, with {ARCHIVE}": _roles(
-        BackgroundIconik.transfers, BackgroundIconik.copy, BackgroundIconik.job
-    ),
+    "Remove, for the editor to see it": _roles(Iconik.create_job, Iconik.job, Iconik.asset_title),
+    f"Remove, with {ARCHIVE}": _roles(Iconik.transfers, Iconik.copy, Iconik.job),
     "Custom actions by command": _roles(
-        AdminIconik.custom_actions,
-        AdminIconik.create_custom_action,
-        AdminIconik.delete_custom_action,
+        Iconik.custom_actions, Iconik.create_custom_action, Iconik.delete_custom_action
     ),
 }
 """The roles that the token's user needs, by purpose."""
@@ -54,230 +45,204 @@ ROLES = {
 VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
 
 STRANGERS = {
-    403: "Google lets nobody in: deploy again, and read the output of the last step.",
-    404: "There is no function at this URL: gcloud functions list shows the right one.",
+    403: "Google lets nobody in: run make deploy, and read the output of its last step.",
+    404: "No function is there: run gcloud functions list to see its URL.",
 }
-"""Remedies, by the status of an answer that is not from the plugin."""
-
-SECRETS = {
-    405: (OK, "The function uses the same secret."),
-    503: (FAILURE, "The function cannot read it: see the function's log."),
-}
-"""Verdicts, by the status of the answer to a GET with the secret."""
-
-PATIENCE = 60.0
-"""Seconds to wait for the function, which may have to start first."""
+"""Remedies, by the status of an answer that is not the plugin's."""
 
 
-class Finding(NamedTuple):
-    """The result of a check; `state`: ok, warning or failure."""
+def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
+    """Carry out all checks, and yield the state, check and sentence of each finding at once.
 
-    check: str
-    state: str
-    text: str
-
-
-Examination = Generator[Finding, None, T]
-"""Yields findings, and returns what later checks need."""
-
-
-def examine(url: str, shared_secret: Secret, token: Secret) -> Iterator[Finding]:
-    """Check everything, and yield each finding at once.
-
-    A check that depends on a failed one is skipped.
-
-    Args:
-        url: the function's URL, without a trailing slash; empty: the URL in the settings.
-        shared_secret: the secret that iconik sends to the function.
-        token: the application token.
+    A check that needs another one is skipped if that one was skipped or could not go on.
     """
-    settings = yield from _guarded("settings", _examine_settings())
-    secret = yield from _guarded(shared_secret.name, _examine_secret(shared_secret))
-    has_token = yield from _guarded(token.name, _examine_secret(token))
-    url = url or (settings.function_url if settings else "")
-    if settings and has_token:
-        yield from _guarded("iconik", _examine_iconik(settings, token, url=url, secret=secret))
-    yield from _examine_function(url, secret)
-    if settings and settings.task_queue:
-        yield from _examine_queue(settings.task_queue, settings.function_url, url)
+    passed = set[str]()
+    for name, needed, check in CHECKS:
+        if passed.issuperset(needed):
+            try:
+                for state, text in check(installation):
+                    yield state, name, text
+                passed.add(name)
+            except PluginError as error:
+                yield FAILURE, name, str(error)
 
 
-def _guarded(check: str, examination: Examination[T]) -> Examination[T | None]:
-    """Yield findings, and turn an error into a failure of the check; return its result, if any."""
-    try:
-        return (yield from examination)
-    except PluginError as error:
-        yield Finding(check, FAILURE, error.detail or str(error))
-        return None
-
-
-def _examine_settings() -> Examination[Settings]:
+def check_settings(installation: Installation) -> Findings:
+    """Are all settings there, and does anything read each of them?"""
     for text in files.unknown_variables():
-        yield Finding("settings", WARNING, text)
-    settings = files.read_settings()
-    yield Finding("settings", OK, f"Complete. iconik is {settings.iconik_url}.")
-    return settings
+        yield WARNING, text
+    settings = installation.settings
+    yield OK, f"Complete. iconik is {settings.iconik_url}."
+    if settings.storage_path == "/":
+        text = (
+            "STORAGE_PATH is '/': all copies meet in one folder, where files of one name collide."
+        )
+        yield WARNING, f"{text} With '', they keep the folders of the source."
 
 
-def _examine_secret(secret: Secret) -> Examination[str]:
-    value = secret.read()
-    is_set = secret.variable in os.environ
-    source = f"the variable {secret.variable}" if is_set else "Secret Manager"
-    yield Finding(secret.name, OK, f"Read from {source}.")
-    return value
+def check_function(installation: Installation) -> Findings:
+    """Is the plugin at the URL, and has it the same secret?"""
+    url, deployed = installation.url, files.Deployment.read().url
+    if deployed not in ("", url):
+        yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
+    answer = ask("POST", f"{url}/remove")
+    given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
+    if given != (401, SECRET_HEADER):
+        remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
+        raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
+    yield OK, f"{url} refuses requests without the secret."
+    answer = ask("GET", url, {SECRET_HEADER: installation.secret.encode()})
+    other = (FAILURE, "It has another secret: was it deployed with a fixed version?")
+    yield {
+        405: (OK, "It has the same secret."),
+        503: (FAILURE, "It cannot read its secret: see its log."),
+    }.get(answer.status_code, other)
 
 
-def _examine_iconik(
-    settings: Settings, token: Secret, *, url: str, secret: str | None
-) -> Examination[None]:
-    iconik = connect(settings, token)
-    user = iconik.current_user()
-    yield Finding("iconik", OK, f"The token is valid. It acts as {user.name}.")
+def check_iconik(installation: Installation) -> Findings:
+    """Does iconik answer, and accept the token?"""
+    user = installation.iconik.current_user()
+    yield OK, f"It accepts the token, which acts as {user.name}."
     if user.is_admin is False:
-        yield Finding("administrator", WARNING, "That user cannot create custom actions.")
-    yield from _guarded("roles", _examine_roles(iconik, settings))
-    storages = iconik.storages()
-    yield from _guarded("master storage", _examine_master(storages, settings))
-    yield from _guarded("storage", _examine_storage(iconik, storages, settings))
-    yield from _guarded(
-        "custom actions", _examine_actions(iconik, storages, url=url, secret=secret)
-    )
+        yield WARNING, f"{user.name} is no administrator, and cannot create custom actions."
 
 
-def _examine_roles(iconik: AdminIconik, settings: Settings) -> Examination[None]:
-    roles, enough = iconik.current_roles(), []
+def check_roles(installation: Installation) -> Findings:
+    """Does the token's user have the roles for each purpose?"""
+    given, enough = installation.iconik.current_roles(), []
     for purpose, needed in ROLES.items():
-        missing = ", ".join(role for role in needed if role not in roles)
+        missing = ", ".join(role for role in needed if role not in given)
         if not missing:
             enough.append(purpose)
-        elif ARCHIVE not in purpose or settings.archive_before_remove:
+        elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
             state = FAILURE if purpose in VITAL else WARNING
-            yield Finding(f"roles: {purpose}", state, f"The token's user needs {missing}.")
+            yield state, f"{purpose}: give the token's user {missing}."
     if enough:
-        yield Finding("roles", OK, f"Enough for: {'; '.join(enough)}.")
+        yield OK, f"Enough for: {'; '.join(enough)}."
 
 
-def _examine_master(storages: Sequence[Storage], settings: Settings) -> Examination[None]:
-    check = "master storage"
-    if not settings.master_storage_name:
-        names = ", ".join(str(each.name) for each in storages if each.method == "B2") or "none"
-        yield Finding(check, WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}.")
-        return
-    master = find_storage(storages, MASTER, settings.master_storage_name)
-    yield Finding(check, *_judge_storage(master))
-    if master.method != "B2":
-        yield Finding(check, WARNING, f"{master.name} is not of type B2: are the masters there?")
-
-
-def _examine_storage(
-    iconik: AdminIconik, storages: Sequence[Storage], settings: Settings
-) -> Examination[None]:
-    storage = find_storage(storages, "STORAGE_NAME", settings.storage_name)
-    if settings.master_storage_name in (None, *(each.name for each in storages)):
-        check_removal(make_plan(iconik, settings))
-    yield Finding("storage", *_judge_storage(storage))
-    for other in storages:
+def check_storages(installation: Installation) -> Findings:
+    """Are the storages there, and may files be deleted from the one to copy to?"""
+    iconik, settings = installation.iconik, installation.settings
+    listed = iconik.storages()
+    storage, master, masters = find_storages(listed, settings)
+    check_removal(find_storages(listed, settings), listed)
+    names = ", ".join(str(each.name) for each in masters)
+    if not master:
+        yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
+    elif master.method != "B2":
+        yield WARNING, f"{names} is not of type B2: are the masters there?"
+    for each in (storage, *masters):
+        remedy = "" if each.is_active else " Check its settings in iconik, and its gateway."
+        state = OK if each.is_active else FAILURE
+        yield state, f"{each.name} is {each.status}, of type {each.method}.{remedy}"
+    for other in listed:
         if other.id != storage.id and other.mount_point == storage.mount_point is not None:
-            text = (
-                f"{other.name} has the same mount point, {storage.mount_point}: deleting a file "
-                "from one deletes it from both."
-            )
-            yield Finding("storage", WARNING, text)
-    name = storage.name
-    state, text = {
-        True: (OK, "iconik may delete there."),
-        False: (FAILURE, f"Enable Delete in iconik's settings of {name}."),
-        None: (WARNING, f"Unknown. Check that Delete is enabled in iconik's settings of {name}."),
+            yield WARNING, f"{other.name} and {storage.name} are one place, {storage.mount_point}."
+    remedy = f"in iconik's settings of {storage.name}, enable Delete."
+    yield {
+        True: (OK, f"iconik may delete files from {storage.name}."),
+        False: (FAILURE, f"iconik may not delete files from {storage.name}: {remedy}"),
+        None: (WARNING, f"iconik may perhaps not delete files from {storage.name}: {remedy}"),
     }[iconik.can_delete_on(storage.id)]
-    yield Finding("deletion", state, text)
 
 
-def _examine_actions(
-    iconik: AdminIconik, storages: Sequence[Storage], *, url: str, secret: str | None
-) -> Examination[None]:
-    missing = set(TITLES)
-    for action in iconik.custom_actions():
-        called, own_secret = target(action.url), secret_of(action)
-        if called.function == url if url else called.verb and own_secret:
+def check_actions(installation: Installation) -> Findings:
+    """Does iconik have custom actions that call the function in the right way?"""
+    missing, sound, storages = set(ACTIONS), 0, installation.iconik.storages()
+    for action in installation.iconik.custom_actions():
+        called = target(action.url)
+        if called.function == installation.url:
             missing.discard(called.verb)
-            yield from _guarded(str(action), _judge_action(action, storages, secret))
-        elif called.verb and secret and own_secret == secret:
-            yield Finding(str(action), WARNING, f"It calls {called.function}, not this function.")
+            if fault := find_fault(action, installation.secret, storages):
+                yield fault
+            else:
+                sound += 1
+        elif called.verb and secret_of(action) == installation.secret:
+            yield WARNING, f"{action} calls {called.function}, not {installation.url}."
     if missing:
-        text = f"There is no action to {' or to '.join(sorted(missing))}: run actions create."
-        yield Finding("custom actions", FAILURE, text)
-    else:
-        yield Finding("visibility", WARNING, VISIBILITY)
+        yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
+    if sound:
+        yield OK, f"{count(sound, 'action')} will work. {VISIBILITY}"
 
 
-def _examine_function(url: str, secret: str | None) -> Examination[None]:
-    """Call the function without the secret and, if the plugin answers, also with the secret."""
-    if not url:
-        yield Finding("function", WARNING, "Not checked: deploy the function, or add --url.")
-        return
-    session = new_session()
-    # Do not read the bodies of the answers: any server may have sent them.
-    options: Any = {"timeout": PATIENCE, "allow_redirects": False, "stream": True}
+def find_fault(
+    action: CustomAction, secret: str, storages: Sequence[Storage]
+) -> tuple[str, str] | None:
+    """Return a finding about a custom action that calls the function; None: it will work."""
     try:
-        answer = session.post(f"{url}/remove", **options)
-        given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
-        if given != (401, SECRET_HEADER):
-            remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
-            yield Finding("function", FAILURE, f"{url} answers {answer.status_code}. {remedy}")
-            return
-        yield Finding("function", OK, f"{url} refuses requests without the secret.")
-        if secret:
-            answer = session.get(url, headers={SECRET_HEADER: secret.encode()}, **options)
-            other = (FAILURE, "The function uses another: was it deployed with a fixed version?")
-            yield Finding("deployed secret", *SECRETS.get(answer.status_code, other))
-    except (requests.RequestException, ValueError) as error:
-        text = f"{url} cannot be reached ({type(error).__name__}): check the URL."
-        yield Finding("function", FAILURE, text)
-
-
-def _examine_queue(name: str, function_url: str, url: str) -> Examination[None]:
-    """Check the queue's state with gcloud, and the URL to which it sends tasks."""
-    if function_url != url:
-        yield Finding("queue", WARNING, f"FUNCTION_URL differs from {url}.")
-    _, project, _, location, _, queue = name.split("/")
-    gcloud = Gcloud(lambda _: None, project)
-    try:
-        row = gcloud.read(f"tasks queues describe {queue} --location={location}")
-    except AdministratorError as error:
-        words = " ".join(str(error).split())
-        state = FAILURE if "NOT_FOUND" in words else WARNING
-        yield Finding("queue", state, f"gcloud cannot describe {name}: {words}")
-        return
-    if row["state"] != "RUNNING":
-        text = f"It is {row['state']}: run gcloud tasks queues resume {queue}."
-        yield Finding("queue", FAILURE, text)
-    elif row.get("retryConfig", {}).get("maxAttempts") != ATTEMPTS:
-        yield Finding("queue", WARNING, f"Set its --max-attempts to {ATTEMPTS}.")
-    else:
-        yield Finding("queue", OK, "It is running.")
-
-
-def _judge_storage(storage: Storage) -> tuple[str, str]:
-    text = f"{storage.name} is {storage.status}, of type {storage.method}."
-    if storage.status == "ACTIVE":
-        return OK, text
-    return FAILURE, f"{text} Check its settings in iconik, and whether its gateway runs."
-
-
-def _judge_action(
-    action: CustomAction, storages: Sequence[Storage], secret: str | None
-) -> Examination[None]:
-    query = read_query(target(action.url).query)
-    if "storage" in query:
-        find_storage(storages, "Its URL", query["storage"])
-    again = "run actions create again, with the same options as before."
-    state, text = OK, f"It calls {action.url}."
+        query = read_query(target(action.url).query)
+        if "storage" in query:
+            find_storage(storages, "storage= in its URL", query["storage"])
+    except PluginError as error:
+        return FAILURE, f"{action}: {error}"
+    again = "run make actions again, with the same OPTIONS as before."
     if action.type != "POST":
-        state, text = FAILURE, f"Its type is {action.type} and must be POST: {again}"
-    elif secret and secret_of(action) != secret:
-        state, text = FAILURE, f"Its header {SECRET_HEADER} has another secret: {again}"
-    elif action.is_disabled:
-        state, text = WARNING, "It is disabled in iconik: enable it there if you need it."
-    elif action.status == "FAILING":
-        state, text = WARNING, f"It failed last time: {action.last_error} See the function's log."
-    yield Finding(str(action), state, text)
+        return FAILURE, f"{action} is of type {action.type}, and must be POST: {again}"
+    if secret_of(action) != secret:
+        return FAILURE, f"{action} sends another secret: {again}"
+    if action.is_disabled:
+        return WARNING, f"{action} is disabled: enable it in iconik if you need it."
+    if action.status == "FAILING":
+        return WARNING, f"{action} failed last time: {action.last_error} See the function's log."
+    return None
+
+
+def check_queue(installation: Installation) -> Findings:
+    """Does the queue, if there is one, deliver tasks one by one?"""
+    if not (name := installation.settings.task_queue):
+        return
+    _, project, _, location, _, queue = name.split("/")
+    place = f"{queue} --location={location} --project={project}"
+    row = json.loads(
+        gcloud.ask(f"tasks queues describe {queue} --location={location} --format=json", project)
+    )
+    if row["state"] != "RUNNING":
+        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
+    elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
+        remedy = f"run gcloud tasks queues update {place} --max-concurrent-dispatches=1."
+        yield WARNING, f"It delivers several tasks at once: {remedy}"
+    else:
+        yield OK, "It is running."
+
+
+CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] = (
+    ("settings", (), check_settings),
+    ("function", ("settings",), check_function),
+    ("queue", ("settings",), check_queue),
+    ("iconik", ("settings",), check_iconik),
+    ("roles", ("iconik",), check_roles),
+    ("storages", ("iconik",), check_storages),
+    ("actions", ("iconik", "function"), check_actions),
+)
+"""The checks by name, each with those that it needs."""
+
+
+def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
+    """Yield what a removal of an asset would do now, and why. Nothing is deleted.
+
+    Args:
+        installation: the plugin.
+        asset: the id of the asset, or its URL in iconik.
+    """
+    asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
+    if not is_uuid(asset_id):
+        raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
+    removal = Removal(installation.iconik, installation.settings)
+    try:
+        title = installation.iconik.asset_title(asset_id)
+    except NotFound:
+        raise AdministratorError(f"iconik has no asset {asset_id}.") from None
+    evidence = look(removal, asset_id)
+    here = evidence.storage_name(evidence.storage.id)
+    yield f"Remove from {here} would now do this with {title or asset_id}:"
+    for file_set, verdict in judge(evidence):
+        there = {evidence.storage_name(each.storage_id) for each in evidence.masters_of(file_set)}
+        goes = f"is deleted: {' or '.join(sorted(there))} has all of it"
+        what = goes if verdict.kind is Kind.GOES else f"stays: {verdict.reason}"
+        size = count(len(evidence.files_of(file_set)), "file")
+        yield f"  {evidence.format_of(file_set)}, {size}: {what}."
+    if not evidence.doomed:
+        nothing = f"it has no files of {', '.join(evidence.format_names)}"
+        yield f"  Nothing: {'; '.join(why_nothing(evidence)) or nothing}."
+    yield "Nothing has been deleted."

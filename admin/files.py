@@ -6,11 +6,12 @@ https://cloud.google.com/functions/docs/configuring/env-var
 import json
 import os
 import re
+import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -23,31 +24,26 @@ SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
 AUTO = "auto"
 """The value of TASK_QUEUE that makes `make deploy` create the queue."""
 
-QUEUE, QUEUE_ACCOUNT = "iconik", "iconik-queue"
-
 OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
 """Variables that the plugin's log or its server reads, in addition to its settings."""
+
+MISSING = f"There are no settings here: copy {SETTINGS}.example to {SETTINGS}, and fill it in."
 
 _STRING = "tag:yaml.org,2002:str"
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """The last deployment from this folder.
+class Deployment(NamedTuple):
+    """The last deployment from this folder, which deploy.sh writes down.
 
     Attributes:
         project: the id of the Google Cloud project.
         region: the function's region.
         url: the function's URL, without a trailing slash.
-        digest: a digest of the code, the options and the environment.
-        updated: when Google last changed the function, in Google's format.
     """
 
-    project: str
-    region: str
-    url: str
-    digest: str
-    updated: str
+    project: str = ""
+    region: str = ""
+    url: str = ""
 
     @classmethod
     def read(cls) -> "Deployment":
@@ -57,25 +53,22 @@ class Deployment:
             AdministratorError: the file is damaged.
         """
         try:
-            return cls(**json.loads(DEPLOYMENT.read_text()))
+            row = json.loads(DEPLOYMENT.read_text())
+            return cls(row["project"], row["region"], row["url"])
         except FileNotFoundError:
-            return cls("", "", "", "", "")
-        except (OSError, TypeError, ValueError):
+            return cls()
+        except (OSError, KeyError, TypeError, ValueError):
             raise AdministratorError(
                 f"{DEPLOYMENT} is damaged: delete it, and deploy again."
             ) from None
-
-    def write(self) -> None:
-        """Save this deployment for other commands."""
-        DEPLOYMENT.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_variables() -> dict[str, str]:
     """Return the variables of .env.yaml; empty: the file does not exist.
 
     Raises:
-        AdministratorError: the file cannot be read, has lines that gcloud would refuse, or has
-            secrets; the message names each line.
+        AdministratorError: the file cannot be read, has lines that gcloud would refuse or that
+            are no settings, or has secrets; the message names each line.
     """
     try:
         root = yaml.compose(SETTINGS.read_text(), Loader=yaml.SafeLoader)
@@ -92,19 +85,30 @@ def read_variables() -> dict[str, str]:
     if not isinstance(root, yaml.MappingNode):
         raise AdministratorError(f"{SETTINGS} must have names and values: see {SETTINGS}.example.")
     if problems := list(_problems(root)):
-        raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
+        raise AdministratorError("\n  ".join([f"{SETTINGS} is wrong:", *problems]))
     return {key.value: value.value for key, value in root.value}
 
 
 def _problems(root: yaml.MappingNode) -> Iterator[str]:
+    lines = dict[str, int]()
     for key, value in root.value:
-        line = f"line {key.start_mark.line + 1}"
-        if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", key.value, re.ASCII):
-            yield f"{line} does not begin with the name of a variable"
-        elif value.tag != _STRING:
-            yield f"{line}: the value of {key.value} must be in quotes"
-        elif key.value in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
-            yield f"{line}: {key.value} is a secret and belongs in Secret Manager"
+        line = key.start_mark.line + 1
+        first = lines.setdefault(str(key.value), line)
+        if first != line:
+            yield f"line {line}: {key.value} is already in line {first}."
+        elif problem := _problem(key, value):
+            yield f"line {line}: {problem}."
+
+
+def _problem(key: yaml.Node, value: yaml.Node) -> str:
+    name = key.value
+    if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        return "it does not begin with the name of a variable"
+    if value.tag != _STRING:
+        return f"the value of {name} must be in quotes"
+    if name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
+        return f"{name} is a secret and belongs in Secret Manager"
+    return ""
 
 
 def unknown_variables() -> Iterator[str]:
@@ -119,20 +123,24 @@ def complete(variables: Mapping[str, str], project: str, region: str) -> dict[st
     """Return the function's whole environment: the variables, and those that deployment adds."""
     whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
     if variables.get("TASK_QUEUE") == AUTO:
-        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/{QUEUE}"
-        whole["TASK_SERVICE_ACCOUNT"] = email(QUEUE_ACCOUNT, project)
-        whole["FUNCTION_URL"] = variables.get("FUNCTION_URL") or function_url(project, region)
+        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/iconik"
+        whole["TASK_SERVICE_ACCOUNT"] = f"iconik-queue@{project}.iam.gserviceaccount.com"
+        url = f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
+        whole.setdefault("FUNCTION_URL", url)
     return whole
 
 
-def email(account: str, project: str) -> str:
-    """Return the e-mail address of a service account."""
-    return f"{account}@{project}.iam.gserviceaccount.com"
+def environment(project: str, region: str) -> str:
+    """Return the environment of a function in a project and a region, as YAML for gcloud.
 
-
-def function_url(project: str, region: str) -> str:
-    """Return the URL that the function will have."""
-    return f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
+    Raises:
+        AdministratorError: .env.yaml is missing or wrong; the message says what to do.
+    """
+    if not (variables := read_variables()):
+        raise AdministratorError(MISSING)
+    whole = complete(variables, project, region)
+    _to_settings(whole)
+    return yaml.safe_dump(whole, default_style="'", width=sys.maxsize)
 
 
 def read_settings() -> Settings:
@@ -147,7 +155,24 @@ def read_settings() -> Settings:
     elif variables.get("TASK_QUEUE") == AUTO:
         del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
-        return Settings.from_environment(ChainMap(dict(os.environ), variables))
-    except AdministratorError as error:
-        where = "" if SETTINGS.exists() else f" {Path.cwd()} has no {SETTINGS}."
-        raise AdministratorError(f"{error}{where}") from None
+        return _to_settings(ChainMap(dict(os.environ), variables))
+    except AdministratorError:
+        if variables:
+            raise
+        raise AdministratorError(MISSING) from None
+
+
+def _to_settings(variables: Mapping[str, str]) -> Settings:
+    """Return the settings; name first what is easily overlooked."""
+    problems = []
+    for name in sorted(NAMES & variables.keys()):
+        value = variables[name]
+        if not value and name != "STORAGE_PATH":
+            problems.append(f"{name} is '': fill it in, or delete the line")
+        elif value != value.strip():
+            problems.append(f"{name} begins or ends with a space")
+        elif name == "TASK_QUEUE" and not value.startswith("projects/"):
+            problems.append(f"{name} must be {AUTO}, or like projects/P/locations/L/queues/Q")
+    if problems:
+        raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
+    return Settings.from_environment(variables)

@@ -1,16 +1,22 @@
 """The demo: real custom-action payloads through the function as Google runs it.
 
 python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: keeps both running, to try with curl; QUEUE=1 as above.
+python -m sandbox run: keeps both running, to try with curl and with the administrator's commands.
 """
+
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback.
 
 import json
 import os
 import shlex
 import shutil
-import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -36,6 +42,7 @@ class Demo:
         self.world = world = World()
         self.b2 = world.add_storage(B2, "B2")
         self.lucidlink = world.add_storage(LUCIDLINK)
+        world.permissions[self.lucidlink] = {"delete_access": True}
         world.add_storage("LucidLink Archive")
         interview, drone, night = map(world.add_asset, ["Interview", "Drone shots", "Night shoot"])
         world.add_file_set(interview, self.b2, [_file("interview.mov", 42)])
@@ -80,6 +87,7 @@ def main(command: str) -> None:
             "ICONIK_ID": demo.world.app_id,
             "ICONIK_TOKEN": demo.world.token,
             "STORAGE_NAME": LUCIDLINK,
+            "STORAGE_PATH": "",
             "MASTER_STORAGE_NAME": B2,
             "BZ_SHARED_SECRET": SECRET,
         }
@@ -91,7 +99,7 @@ def main(command: str) -> None:
         if command == "run":
             if tasks:
                 threading.Thread(target=keep_delivering, args=(tasks,), daemon=True).start()
-            wait(demo, function, iconik_url)
+            wait(demo, settings | {"FUNCTION_URL": function.url}, function.log)
         else:
             show(demo, function, tasks)
 
@@ -170,27 +178,31 @@ def keep_delivering(tasks: Tasks) -> None:
         tasks.deliver()
 
 
-def wait(demo: Demo, function: Function, iconik_url: str) -> None:
+def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
     """Print commands to try, and wait for Ctrl-C or a signal."""
-    body = shlex.quote(json.dumps(demo.selection))
-    post = f"curl -w '\\n' -H 'x-bz-secret: {SECRET}' -d {body} {function.url}"
+    curl, body = "curl --noproxy '*' -w '\\n'", shlex.quote(json.dumps(demo.selection))
+    post = f"{curl} -H 'x-bz-secret: {SECRET}' -d {body} {settings['FUNCTION_URL']}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
-    asset = demo.selection["asset_ids"][0]
-    iconik = f"curl -w '\\n' {headers} {iconik_url}/API"
+    iconik = f"{curl} {headers} {settings['ICONIK_URL']}/API"
+    asset, night = demo.selection["asset_ids"][0], list(demo.world.assets)[-1]
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     print(
         f"\nAdd to LucidLink:\n  {post}/add"
         f"\nRemove from LucidLink:\n  {post}/remove"
         f"\nThe files of an asset:\n  {iconik}/files/v1/assets/{asset}/files/"
         f"\nThe jobs that an editor sees:\n  {iconik}/jobs/v1/jobs/"
-        f"\nThe function's log:\n  tail -f {function.log}"
+        f"\nThe function's log:\n  tail -f {log}"
+        f"\nThe administrator's commands, in another terminal:\n  export {variables}"
+        f"\n  make actions\n  make doctor\n  make doctor ASSET={night}"
         "\n\nCtrl-C ends it.",
         flush=True,
     )
     while True:
-        signal.pause()
+        time.sleep(0.5)  # pause() does not end if another thread takes the signal.
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         main(sys.argv[1])

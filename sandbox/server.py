@@ -138,7 +138,7 @@ def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
 def all_file_sets(asset_id: str) -> Row:
     rows = list(world.file_sets.of_asset[asset_id].values())
     if request.args.get("file_count") == "true":
-        rows = [{"file_count": len(world.files_in(row["id"])), **row} for row in rows]
+        rows = [{"file_count": world.count_files(row["id"]), **row} for row in rows]
     return cursor_page(known(rows or None))
 
 

@@ -164,6 +164,10 @@ class World:
         files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]].values()
         return [row for row in files if row["file_set_id"] == file_set_id]
 
+    def count_files(self, file_set_id: str) -> int:
+        """Return the number of files of a file set, without its folders."""
+        return sum(row["type"] != "DIRECTORY" for row in self.files_in(file_set_id))
+
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
         return [

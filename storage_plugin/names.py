@@ -1,9 +1,12 @@
 """Names of storages, folders and files: as disks compare them, and as people read them. No I/O."""
 
+import re
 import unicodedata
 
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, surrogates, and line and paragraph separators."""
+
+_ENDS, _SLASHES = re.compile(r"(?<![. ])[. ]+(?=/|\Z)"), re.compile("//+")
 
 
 def normal(name: str) -> str:
@@ -19,10 +22,8 @@ def place(path: str) -> str:
 
     https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
     """
-    if not path.isascii():
-        path = normal(normal(path).casefold())
-    parts = (part.rstrip(". ") for part in path.lower().replace("\\", "/").split("/"))
-    return "/".join(part for part in parts if part)
+    path = path.lower() if path.isascii() else normal(normal(path).casefold())
+    return _SLASHES.sub("/", _ENDS.sub("", path.replace("\\", "/"))).strip("/")
 
 
 def visible(text: str) -> str:

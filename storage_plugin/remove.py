@@ -23,7 +23,7 @@ from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import Found, find_assets
 from storage_plugin.removal.shared import Removal
-from storage_plugin.rounds import NOT_BEGUN, Round, split, write_task
+from storage_plugin.rounds import AWAITED, NOT_BEGUN, TOUCHED, Round, rest_of, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.task_queue import hand_over
 from storage_plugin.webhook import Selection
@@ -88,8 +88,11 @@ def remove(work: Work) -> str:
         QueueUnavailable: the queue takes no other round, so it must deliver this one again.
         PluginError: the click has failed, and the editor can see it.
     """
-    round = work.round
-    name = round.report.storage_name or work.settings.storage_name
+    # The next rounds keep to the storage and the formats of the click, whatever is deployed then.
+    name, formats = work.settings.storage_name, ",".join(work.settings.format_names)
+    round = work.round._replace(overrides={"storage": name, "format": formats})
+    work = work._replace(round=round)
+    name = round.report.storage_name or name
     job = Job(work.editor, round, storage_name=name, log=work.log)
     job.read()
     if job.has_ended:
@@ -124,8 +127,7 @@ def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
     """
     round, settings = work.round, work.settings
     clicked = None if round.is_click else round.clicked
-    awaited = round.action.selection.assets[-round.awaited :] if round.awaited else ()
-    removal = Removal(work.iconik, settings, clicked, frozenset(awaited))
+    removal = Removal(work.iconik, settings, clicked, round.marked(AWAITED))
     job.storage_name = name = removal.storages.storage.name or job.storage_name
     with ThreadPoolExecutor(1) as beside:
         if round.is_click:
@@ -135,25 +137,20 @@ def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
     outcomes = request_copies(work.iconik, outcomes, removal.storages)
     for outcome in outcomes:
         outcome.write_log(work.log)
-    done, left, selection, after = split(round, outcomes)
+    done, rest = rest_of(round, outcomes)
     unread = {"unknown": len(found.unknown), "missing": found.missing}
     reference = work.log.reference
     report = Report.of(outcomes, name, **unread, reference=reference)
     is_in_vain = any(isinstance(each.error, AdministratorError) for each in outcomes)
-    if is_in_vain or not selection.counts():
+    if is_in_vain or not rest.action.selection.counts():
         return report, None
-    has_progress = round.is_click or bool(done)
-    finished = Report.of(done, name, **({} if after else unread), reference=reference)
-    return report, round.following(
-        must_pause=not (has_progress and any(each.end is End.LEFT for each in left)),
-        action=round.action._replace(selection=selection),
-        overrides={
-            "storage": removal.storages.storage.id,
-            "format": ",".join(settings.format_names),
-        },
-        after=after,
-        touched=[each.asset_id for each in left if each.is_touched],
-        awaited=sum(each.end is End.WAITING for each in left),
+    has_requested = len(rest.marked(AWAITED)) > len(round.marked(AWAITED))
+    has_progress = round.is_click or done or has_requested
+    is_cut_short = any(each.end is End.LEFT for each in outcomes)
+    finished = Report.of(done, name, **({} if rest.after else unread), reference=reference)
+    return report, rest.following(
+        must_pause=not (has_progress and is_cut_short),
+        overrides={**round.overrides, "storage": removal.storages.storage.id},
         report=round.report + finished,
     )
 
@@ -183,11 +180,12 @@ def _remove_assets(
     iconik, round = work.iconik, work.round
     total, finished = round.report.total + len(titles), itertools.count(round.report.total + 1)
     end, is_in_vain = Deadline(work.seconds, iconik.now), Event()
+    touched = round.marked(TOUCHED)
 
     def remove_one(asset_id: str) -> Outcome:
         if job.halt:
             return Outcome(asset_id, End.LEFT)
-        if end.is_over or is_in_vain.is_set():
+        if end.is_over or iconik.deadline.is_over or is_in_vain.is_set():
             return Outcome(asset_id, End.LEFT, error=NOT_BEGUN)
         try:
             outcome = remove_asset(removal, asset_id, titles[asset_id])
@@ -195,7 +193,7 @@ def _remove_assets(
             is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)
         job.show(next(finished), total)
-        was_touched = asset_id in round.touched
+        was_touched = asset_id in touched
         if outcome.end is End.ABSENT and (was_touched or round.retries):
             outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
         return outcome._replace(is_touched=outcome.is_touched or was_touched)
@@ -230,7 +228,8 @@ def _end(work: Work, report: Report, job: Job) -> str:
 
     If the editor cannot see the result now, and there is a queue, another round tries again.
     """
-    job.read()  # The queue may deliver a round twice at the same time.
+    if not work.round.is_click:  # The queue may deliver a round twice at the same time.
+        job.read()
     if job.has_ended:
         return "OK: It had already ended."
     if not job.close(report) and _can_go_on(work):

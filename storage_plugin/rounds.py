@@ -15,6 +15,9 @@ NOT_BEGUN = OutOfTime(TIME_IS_UP)
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 """Seconds before a round if the one before could finish nothing. Each pause is twice as long."""
 
+AWAITED, TOUCHED = 1, 2
+"""Marks of an asset that is left: its copy was requested; it has lost files, or may have."""
+
 
 class Round(NamedTuple):
     """One round of a removal.
@@ -30,8 +33,7 @@ class Round(NamedTuple):
             their query parameter.
         job_id: the id of the job in iconik, or None if it is not known.
         after: in collections and saved searches, the assets with ids up to this are done.
-        touched: the assets that have lost files in an earlier round, or may have.
-        awaited: the number of assets whose copies were requested in an earlier round.
+        marks: a digit for each selected asset, the sum of its marks in earlier rounds.
         report: what became of the assets that are done.
         retries: the number of earlier deliveries of this round.
     """
@@ -45,8 +47,7 @@ class Round(NamedTuple):
     overrides: Mapping[str, str] = {}
     job_id: str | None = None
     after: str = ""
-    touched: Sequence[str] = ()
-    awaited: int = 0
+    marks: str = ""
     report: Report = Report("")
     retries: int = 0
 
@@ -60,32 +61,44 @@ class Round(NamedTuple):
         """The seconds of the latest pause."""
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.pauses - 1, 10))
 
+    def marked(self, mark: int) -> frozenset[str]:
+        """Return the selected assets with a mark."""
+        pairs = zip(self.action.selection.assets, self.marks)  # noqa: B905 - A click has no marks.
+        return frozenset(id for id, marks in pairs if int(marks) & mark)
+
     def following(self, *, must_pause: bool, **changes: Any) -> "Round":
         """Return the next round, after a pause or at once."""
         pauses = self.pauses + must_pause
         return self._replace(number=self.number + 1, pauses=pauses, **changes)
 
 
-def split(
-    round: Round, outcomes: Sequence[Outcome]
-) -> tuple[list[Outcome], list[Outcome], Selection, str]:
-    """Return what a round has done, what is left, the selection of the next round, and its `after`.
+def rest_of(round: Round, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], Round]:
+    """Return what became of the assets that are done, and the round with those that are left.
 
-    If too many assets are left for one task, the next round finds those again that did not begin.
+    If too many are left for one task, the next round finds those again that did not begin.
     """
+    awaited, named = round.marked(AWAITED), {*round.action.selection.assets}
     containers, after, seen = Selection(), "", list(outcomes)
     if sum(not each.is_done for each in outcomes) > MAX_IDS:
-        named = {*round.action.selection.assets}
         containers = round.action.selection._replace(assets=())
         begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
         after = max(begun - named, default=round.after)
         seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= after]
     most = MAX_IDS - sum(containers.counts().values())
     left = [each for each in seen if not each.is_done][:most]
-    left.sort(key=lambda each: each.end is End.WAITING)
-    ids = dict.fromkeys(each.asset_id for each in left)
-    done = [each for each in seen if each.asset_id not in ids]
-    return done, left, containers._replace(assets=tuple(ids)), after
+    marks = {
+        each.asset_id: AWAITED * (each.end is End.WAITING or each.asset_id in awaited)
+        + TOUCHED * each.is_touched
+        for each in left
+    }
+    ids = sorted(marks, key=lambda each: marks[each] & AWAITED)
+    selection = containers._replace(assets=tuple(ids))
+    rest = round._replace(
+        action=round.action._replace(selection=selection),
+        after=after,
+        marks="".join(str(marks[id]) for id in ids),
+    )
+    return [each for each in seen if each.asset_id not in marks], rest
 
 
 def write_task(round: Round) -> bytes:

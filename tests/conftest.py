@@ -14,6 +14,9 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.settings import Settings
 from tests import contract
+from tests.real_gcloud import cloud, session_cloud
+
+__all__ = ["cloud", "session_cloud"]
 
 
 @pytest.fixture
@@ -109,6 +112,7 @@ def new_rest(
     *,
     pace: Pace | None = None,
     deadline: Deadline | None = None,
+    share: float = 1.0,
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     return Rest(
@@ -117,6 +121,7 @@ def new_rest(
         read_token=token or (lambda **_: world.token),
         pace=pace or Pace(),
         deadline=deadline or Deadline(60),
+        share=share,
     )
 
 

@@ -303,15 +303,18 @@ def _saves(copy: Row, file: Row, has_bytes: bool) -> bool:
 
 def _is_needed(state: State, file_set_id: str, staying: Collection[str]) -> bool:
     """Whether something that stays has a file at a place of a file set, or in its folders."""
-    own = [row for row in state.files.values() if row["file_set_id"] == file_set_id]
-    files = {_place_of(row) for row in own if row["type"] != "DIRECTORY"}
+    storage_id = state.file_sets[file_set_id]["storage_id"]
+    own = _rows_of(state, state.file_sets[file_set_id])
+    files = {_place_of(row) for row in _files_on(state, storage_id) if row in own}
     folders = {_place_of(row) for row in own if row["type"] == "DIRECTORY"}
     unlisted = {row["file_set_id"] for row in state.files.values()} - state.file_sets.keys()
-    for row in _files_on(state, state.file_sets[file_set_id]["storage_id"]):
+    for row in _files_on(state, storage_id):
         other = state.file_sets.get(row["file_set_id"], {"status": None})
         if row["file_set_id"] in {*staying, *unlisted} and other["status"] != "DELETED":
             where = _place_of(row)
-            if where in files or any(f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders):
+            if where in files or any(
+                f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders
+            ):
                 return True
     return False
 
@@ -365,7 +368,7 @@ def state_of(world: World, asset_id: str) -> State:
     """Return what iconik would say of an asset now."""
     file_sets = world.file_sets.of_asset[asset_id]
     return State(
-        {id: {"file_count": len(world.files_in(id)), **row} for id, row in file_sets.items()},
+        {id: {"file_count": world.count_files(id), **row} for id, row in file_sets.items()},
         world.formats.of_asset[asset_id],
         {
             id: {"file_set_status": file_sets[row["file_set_id"]]["status"]}

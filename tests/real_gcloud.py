@@ -1,15 +1,16 @@
-"""The real gcloud, which parses commands though nobody is logged in."""
+"""The real gcloud, and a Google Cloud project in memory that it works with."""
 
-import json
+import functools
 import os
-import re
-import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from sandbox.google_cloud import Project, Proxy, serve
 
 GCLOUD = shutil.which("gcloud")
 
@@ -17,55 +18,82 @@ needs_gcloud = pytest.mark.skipif(
     not GCLOUD, reason="gcloud is not installed: what Google gets is NOT tested"
 )
 
-PARSE = """
-import json, sys
-from googlecloudsdk import gcloud_main
+READY = "gcloud is ready\n"
+"""What fast_gcloud.py prints when it serves commands."""
 
-gcloud = gcloud_main.CreateCLI([])
-for words in json.load(sys.stdin):
-    status = 0
-    try:
-        gcloud.Execute(words)
-    except SystemExit as end:
-        status = end.code
-    sys.stderr.write(f"ends with {status}@")
-    sys.stderr.flush()
-"""
-"""Runs commands in one process of gcloud's own Python: each by itself takes a second."""
+SLEEP = '#!/bin/sh\necho "$1" >>"$0.seconds"\n'
+"""A program that does not wait, but writes down the seconds that it should have waited."""
 
 
-def refused(lines: Sequence[str], folder: Path) -> list[str]:
-    """Return the commands that gcloud does not know, with its words.
-
-    Args:
-        lines: commands.
-        folder: where they run, with .env.yaml and the other files that they name.
-    """
-    environ = {
-        "CLOUDSDK_CONFIG": str(folder),
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+@functools.cache
+def sdk() -> tuple[str, dict[str, str]]:
+    """Return gcloud's own Python, and the environment in which it finds gcloud's modules."""
+    places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
+    root, python = subprocess.check_output([str(GCLOUD), "info", places], text=True).split()
+    return python, {
+        "PYTHONPATH": f"{root}/lib:{root}/lib/third_party",
         "PYTHONWARNINGS": "ignore",  # gcloud itself is not free of warnings.
     }
-    places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
-    root, python = subprocess.check_output(
-        [str(GCLOUD), "info", places], env=os.environ | environ, text=True
-    ).split()
-    text = re.sub(r"(--env-vars-file[= ])\S+", rf"\1{folder}/.env.yaml", "\n".join(lines))
-    commands = [shlex.split(line)[1:] for line in text.splitlines()]
-    result = subprocess.run(
-        [python, "-c", PARSE],
-        cwd=folder,
-        input=json.dumps(commands),
-        env=environ | {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ends = result.stderr.split("@")[:-1]
-    assert len(ends) == len(lines), result.stderr
-    # A command that gcloud knows fails only because nobody is logged in.
-    return [
-        f"{line}: {end}"
-        for line, end in zip(lines, ends, strict=True)
-        if "active account" not in end and not end.endswith("ends with 0")
-    ]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Google, and gcloud, which is logged in there.
+
+    Attributes:
+        proxy: between gcloud and the project.
+        environ: the environment in which gcloud finds Google.
+        folder: the programs that come first on the path, and what they have written.
+    """
+
+    proxy: Proxy
+    environ: dict[str, str]
+    folder: Path
+
+    @property
+    def project(self) -> Project:
+        """The project that gcloud works with."""
+        return self.proxy.project
+
+    def reset(self) -> None:
+        """Begin with a new project, in which nothing has happened."""
+        for name in ("calls", "sleep.seconds"):
+            (self.folder / name).write_text("")
+        self.proxy.project = Project(lambda: sum(self.pauses()))
+
+    def calls(self) -> str:
+        """Return the arguments and the environment of each command."""
+        return (self.folder / "calls").read_text()
+
+    def pauses(self) -> list[float]:
+        """Return the seconds that the programs have waited."""
+        return [float(line) for line in (self.folder / "sleep.seconds").read_text().split()]
+
+
+@pytest.fixture(scope="session")
+def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Load gcloud once for all commands, and serve a project."""
+    if not GCLOUD:
+        pytest.skip("gcloud is not installed: what Google gets is NOT tested")
+    folder = tmp_path_factory.mktemp("gcloud")
+    (folder / "sleep").write_text(SLEEP)
+    (folder / "sleep").chmod(0o755)
+    python, environ = sdk()
+    with serve(folder) as (proxy, google), (folder / "log").open("w") as log:
+        command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
+        server = subprocess.Popen(
+            command, env=environ | google, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert server.stdout
+        with server.stdout as output:
+            assert READY in output, (folder / "log").read_text()
+        yield Cloud(proxy, google | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def cloud(session_cloud: Cloud) -> Cloud:
+    """Return Google with a new project."""
+    session_cloud.reset()
+    return session_cloud

@@ -1,5 +1,6 @@
 """The client of iconik's endpoints, and their odd answers."""
 
+from time import tzset
 from typing import Any
 
 import pytest
@@ -80,11 +81,24 @@ def test_odd_sizes_are_unknown(iconik: Iconik, requests_mock: Mocker, size: obje
 
 
 @pytest.mark.parametrize("created", ["2022-04-29T00:22:10.316685", "2022-04-29T00:22:10.316685Z"])
-def test_times_are_in_utc(created: str) -> None:
-    """A time comes without a zone, or with one."""
+def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch, created: str) -> None:
+    """A time comes without a zone, or with one, and the zone of this machine does not matter."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
     row = {"id": ID, "date_created": created}
     assert rows.file_set(row).created == 1651191730.316685
     assert rows.file_set(row | {"date_created": "yesterday"}).created is None
+    monkeypatch.undo()
+    tzset()
+
+
+def test_transfers_may_name_their_destination(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A transfer to another storage does not count; one that names none does."""
+    names = [{"destination_storage_id": id} for id in (ID, ID.upper(), OTHER, None)]
+    found = [row | {"id": f"{ID[:-1]}{number}"} for number, row in enumerate(names)]
+    requests_mock.get(f"{STORAGES}{ID}/transfers_to/", json={"objects": found})
+    requests_mock.get(f"{STORAGES}{OTHER}/transfers_from/", json={"objects": found})
+    assert [each.destination_id for each in iconik.transfers([OTHER], ID)] == [ID, ID, None] * 2
 
 
 def test_ids_are_compared_in_lower_case(iconik: Iconik, requests_mock: Mocker) -> None:

@@ -57,7 +57,7 @@ def sandbox() -> Iterator[Sandbox]:
     """Return an iconik that one thread works on, so that each example can be repeated."""
     sandbox = Sandbox()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evidence, "side_by_side", sandbox.side_by_side)
+        patch.setattr(evidence, "side_by_side", worlds.as_if_parallel(sandbox.time))
         yield sandbox
 
 
@@ -284,4 +284,3 @@ def test_with_the_secret_nothing_crashes(
     assert "X-Google-Status" not in response.headers
     assert "\n" not in response.text
     assert site.masters() == 1
-

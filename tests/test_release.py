@@ -6,15 +6,27 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import requests
 
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
 from storage_plugin.settings import NAMES
-from tests.real_gcloud import needs_gcloud
+from storage_plugin.webhook import SECRET_HEADER
+from tests.real_gcloud import needs_gcloud, sdk
 
 SECRET = "shared-secret-for-tests"
+
+PACK = """
+import sys
+from googlecloudsdk.api_lib.cloudbuild import snapshot
+from googlecloudsdk.command_lib.functions import source_util
+
+source_util.CreateSourcesZipFile(sys.argv[1], ".")
+print("\\n".join(snapshot.Snapshot(".").files))
+"""
+"""What `gcloud functions deploy` and `gcloud run deploy --source` do with a folder."""
 
 
 def run(*command: str, folder: Path, **environ: str) -> str:
@@ -29,48 +41,58 @@ def run(*command: str, folder: Path, **environ: str) -> str:
     return result.stdout
 
 
+def pack(folder: Path, archive: Path) -> tuple[list[str], list[str]]:
+    """Have gcloud pack a folder; return the files of `functions deploy` and of `run deploy`."""
+    python, environ = sdk()
+    printed = run(python, "-S", "-c", PACK, str(archive.parent), folder=folder, **environ)
+    (archive.parent / "fun.zip").rename(archive)
+    packed = [name for name in ZipFile(archive).namelist() if not name.endswith("/")]
+    return sorted(packed), sorted(printed.split())
+
+
 @needs_gcloud
-def test_only_python_goes_to_google(tmp_path: Path) -> None:
-    """A key, a password or a cache that lies in a deployed folder stays at home."""
-    upload = shutil.copytree(ROOT / "storage_plugin", tmp_path / "storage_plugin").parent
-    shutil.copy(ROOT / ".gcloudignore", upload)
-    expected = {str(path.relative_to(upload)) for path in upload.rglob("*.py")}
-    for folder in ("storage_plugin", "storage_plugin/background", "."):
-        for name in ("secret.pem", ".env", "key.json", "notes.py.txt"):
-            (upload / folder / name).touch()
-    assert set(run("gcloud", "meta", "list-files-for-upload", folder=upload).split()) == expected
+def test_only_the_function_goes_to_google(tmp_path: Path) -> None:
+    """A key, a password or a cache that lies in a folder of the function stays at home."""
+    checkout = tmp_path / "checkout"
+    modules = [path.relative_to(ROOT) for path in (ROOT / "storage_plugin").rglob("*.py")]
+    function = [Path("main.py"), Path("requirements.txt"), *modules]
+    decoys = (".env", ".env.yaml", "key.pem", "key", "notes.py.txt", "__pycache__/x.py", "x/y.py")
+    for folder in {path.parent for path in function} | {Path("admin"), Path(".venv/lib")}:
+        for decoy in decoys:
+            (checkout / folder / decoy).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / folder / decoy).touch()
+    (checkout / "storage_plugin" / "requirements.txt").touch()
+    for path in (*function, Path(".gcloudignore")):
+        shutil.copy(ROOT / path, checkout / path)
+    expected = sorted(map(str, function))
+    assert pack(checkout, tmp_path / "archive.zip") == (expected, expected)
 
 
 @needs_gcloud
 def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str) -> None:
-    """The uploaded files alone, with their requirements alone, serve a custom action."""
-    files = run("gcloud", "meta", "list-files-for-upload", folder=ROOT).split()
-    modules = [str(path.relative_to(ROOT)) for path in (ROOT / "storage_plugin").rglob("*.py")]
-    assert sorted(files) == sorted(["main.py", "requirements.txt", *modules])
-
+    """The uploaded files alone, with their requirements alone, serve both custom actions."""
     upload, python = tmp_path / "upload", str(tmp_path / "venv" / "bin" / "python")
-    for file in files:
-        target = upload / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / file, target)
+    pack(ROOT, tmp_path / "archive.zip")
+    ZipFile(tmp_path / "archive.zip").extractall(upload)
     uv = str(Path(sys.executable).with_name("uv"))  # It installs much faster than pip.
     run(uv, "venv", "--python", sys.executable, str(tmp_path / "venv"), folder=tmp_path)
     for command in ("install --require-hashes --requirement requirements.txt", "check"):
         run(uv, "pip", *command.split(), folder=upload, VIRTUAL_ENV=str(tmp_path / "venv"))
     run(python, "-m", "compileall", "-f", "-q", ".", folder=upload)
 
-    asset_id, _ = site.asset([CLIP])
+    asset_id = site.world.add_asset("Clip")
+    site.world.add_file_set(asset_id, site.b2, [CLIP])
     secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
     settings = site.settings(iconik_url) | secrets
     with run_function(settings, upload, python=python) as function:
-        response = requests.post(
-            f"{function.url}/remove",
-            json={"asset_ids": [asset_id]},
-            headers={"x-bz-secret": SECRET},
-            timeout=60,
-        )
-    assert (response.status_code, response.text) == (200, "OK")
-    assert site.world.names_on(site.lucidlink) == []
+        for verb, copies in (("add", 1), ("remove", 0)):
+            answer = requests.post(
+                f"{function.url}/{verb}",
+                json={"asset_ids": [asset_id]},
+                headers={SECRET_HEADER: SECRET},
+                timeout=60,
+            )
+            assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
 
 
 def test_version() -> None:

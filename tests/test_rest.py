@@ -70,6 +70,19 @@ def test_no_request_outlasts_its_deadline(rest: Rest, requests_mock: Mocker, tim
     assert rest.calls == editor.calls == requests_mock.call_count
 
 
+def test_requests_use_up_only_their_share(time: Time, requests_mock: Mocker) -> None:
+    """Work that may use half of iconik's limit waits for more, but calls for the editor do not."""
+    requests_mock.get(PATH, **GOOD)
+    pace, deadline = Pace(time, time.sleep), Deadline(60, time)
+    rest = new_rest(URL, World(), pace=pace, deadline=deadline, share=0.5)
+    for _ in range(500):
+        pace.reserve(deadline)
+    rest.for_editor(deadline).get(PATH)
+    assert time.now == 1000
+    rest.get(PATH)
+    assert time.now > 1020
+
+
 def test_nothing_but_iconik_decides_on_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """The session keeps no cookies, and does not use the environment's proxy."""
     app, cookies = flask.Flask("cookies"), []
@@ -376,6 +389,7 @@ def test_an_answer_that_stops_is_given_up(head: bytes) -> None:
         with pytest.raises(OutOfTime):
             rest.get("/")
         is_over.set()
+        assert rest.calls == 1
 
 
 def test_an_answer_that_drips_is_given_up() -> None:

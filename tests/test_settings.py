@@ -63,7 +63,8 @@ def test_everything_can_be_set() -> None:
         ("ICONIK_ID", "two words"),
         ("ICONIK_ID", "line\nbreak"),
         ("ICONIK_ID", "ümlaut"),
-        ("STORAGE_NAME", " LucidLink"),
+        ("STORAGE_NAME", "Lucid\tLink"),
+        ("STORAGE_NAME", "Lucid\u2028Link"),
         ("FORMAT_NAME", "ORIGINAL,,"),
         ("STORAGE_PATH", "relative"),
         ("STORAGE_PATH", "/a/../b"),
@@ -87,6 +88,21 @@ def test_wrong_values_are_named(variable: str, value: str) -> None:
     """A value that cannot work is found before iconik is called."""
     with pytest.raises(AdministratorError, match=f"{variable} must be"):
         Settings.from_environment(REQUIRED | {variable: value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["編集室\u3000東京", "LucidLink\u00a0: montage", "\U0001f469\u200d\U0001f4bb", " x\u00a0"],
+)
+def test_names_may_contain_all_but_control_characters(name: str) -> None:
+    """Wide spaces, no-break spaces and joiners are parts of names, at their ends too."""
+    names = {"STORAGE_NAME": name, "MASTER_STORAGE_NAME": name, "STORAGE_PATH": f"/{name}"}
+    settings = Settings.from_environment(
+        REQUIRED | names | {"FORMAT_NAME": f"A, {name.strip(' ')}"}
+    )
+    assert (settings.storage_name, settings.master_storage_name) == (name, name)
+    assert (settings.storage_path, settings.format_names[1]) == (f"/{name}", name.strip(" "))
+    assert read_query({"storage": [name]}) == {"storage": name}
 
 
 ARCHIVING = REQUIRED | {"ARCHIVE_BEFORE_REMOVE": "true"}
@@ -122,6 +138,7 @@ def test_query_overrides() -> None:
     query = read_query({"storage": ["Other"], "format": ["A,B"], "path": ["/x"]})
     assert settings.override(query) == Settings("app-id", "Other", ("A", "B"), "/x")
     assert settings.override(read_query({})) == settings
+    assert read_query({"storage": ["x" * 255]})
 
 
 def test_an_empty_path_keeps_the_folders() -> None:
@@ -138,6 +155,7 @@ def test_an_empty_path_keeps_the_folders() -> None:
         ({"storage": ["x"], "delete_original": ["true"]}, "delete_original"),
         ({"storage": ["x", "y"]}, "storage"),
         ({"storage": [""]}, "storage"),
+        ({"storage": ["x" * 256]}, "storage"),
         ({"format": ["A,"]}, "format"),
         ({"path": ["x"]}, "path"),
         ({"path": ["/x\0"]}, "path"),

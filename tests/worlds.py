@@ -421,11 +421,12 @@ class Wire(BaseAdapter):
         super().__init__()
         self._world = world
         self._client = create_app(world).test_client(use_cookies=False)
+        self.time = Time()
         self.reset(None)
 
     def reset(self, scene: Scene | None) -> None:
         """Begin another scene."""
-        self.scene, self.time = scene, Time()
+        self.scene = scene
         self.log: list[Call] = []
         self.deletions = self.overtaken = self._deletions_sent = 0
         self._has_changed = False
@@ -510,6 +511,7 @@ class Sandbox:
     def __init__(self) -> None:
         self.world = World()
         self.wire = Wire(self.world)
+        self.time = self.wire.time
         self.session = new_session()
         self.session.mount(IN_PROCESS, self.wire)
 
@@ -537,12 +539,17 @@ class Sandbox:
                 outcomes.append(remove_asset(removal, asset_id))
         return outcomes
 
-    def side_by_side(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Do some work as if all of it began now, on one thread, so that it can be repeated."""
-        begun, ends, results = self.wire.time.now, list[float](), list[R]()
+
+def as_if_parallel(time: Time) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
+    """Return what does some work as if all of it began at once, on one thread, in any order."""
+
+    def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        begun, ends, results = time.now, list[float](), list[R]()
         for item in items:
-            self.wire.time.now = begun
+            time.now = begun
             results.append(work(item))
-            ends.append(self.wire.time.now)
-        self.wire.time.now = max(ends)
+            ends.append(time.now)
+        time.now = max(ends)
         return results
+
+    return side_by_side

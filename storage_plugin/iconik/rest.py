@@ -24,7 +24,6 @@ from storage_plugin.errors import (
     IconikTimeout,
     IconikUnavailable,
     NotFound,
-    OutOfTime,
     PluginError,
     Stale,
 )
@@ -211,7 +210,7 @@ class Rest:
             )
             found = _json_object(self._body(response, min(self._read, half)))
         except (OSError, HTTPError, ValueError) as error:  # A malformed Location is a ValueError.
-            raise self._failure(error, call, is_short=half < self._read) from None
+            raise self._failure(error, call) from None
         status = response.status_code
         if status == requests.codes.unauthorized:
             raise _TokenRefused(f"iconik refuses the application token for {call}: try again.")
@@ -245,13 +244,10 @@ class Rest:
                     raise TimeoutError
         return body
 
-    def _failure(self, error: Exception, call: str, *, is_short: bool) -> PluginError:
+    def _failure(self, error: Exception, call: str) -> IconikUnavailable:
         """Return the error for a request without a whole answer.
 
-        Args:
-            error: what happened. Its own message may quote a header, so only its name is used.
-            call: the request.
-            is_short: whether the remaining time has limited the time to answer.
+        The message of the original error may quote a header, so only its name is used.
         """
         cause = _cause(error)
         if isinstance(cause, (requests.ConnectTimeout, ConnectTimeoutError)):
@@ -260,8 +256,6 @@ class Rest:
                 "ICONIK_URL if that remains so."
             )
         if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
-            if is_short:
-                return OutOfTime(f"Not enough time is left for {call}.")
             return IconikTimeout(f"iconik did not answer {call} in time: try again.")
         return IconikUnavailable(
             f"The connection to {self._settings.iconik_url} broke during {call} "

@@ -157,7 +157,7 @@ class _Asset:
         else:
             plans = [Plan(verdict.reason) for _, verdict in kept]
         reasons = tuple(each.reason for each in plans)
-        if self._asked:
+        if self._asked & self._accepted:
             reasons += (f"iconik was asked to delete it from {here}, but still lists it",)
         if reasons:
             end = End.WAITING if any(each.is_waiting for each in plans) else End.STAYED

@@ -8,7 +8,6 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from storage_plugin.iconik.rows import File
 from storage_plugin.names import normal, visible
@@ -30,19 +29,6 @@ OF_NOTHING = ("d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601
 """The checksums of an empty file: MD5 and SHA-1."""
 
 
-class Pair(NamedTuple):
-    """A file set and a possible master: the format and the two storages, by name.
-
-    Attributes:
-        has_bytes: whether any file of the file set has bytes.
-    """
-
-    format: str
-    here: str
-    there: str
-    has_bytes: bool
-
-
 def needed(files: Sequence[File]) -> list[File]:
     """Return the files that need a master: no folders, and nothing that systems add."""
     real = [
@@ -55,16 +41,18 @@ def needed(files: Sequence[File]) -> list[File]:
     return [each for each in real if (each.folder, each.original_name) not in added]
 
 
-def first_difference(files: Sequence[File], copies: Sequence[File], pair: Pair) -> str | None:
+def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | None:
     """Return the first file without a copy of its own, as a reason; None: each file has one."""
-    spare = _by_name(copies)
-    for key, some in _by_name(files).items():
-        if file := _first_unpaired(some, spare.get(key, ()), pair):
+    wanted, spare = _by_name(files), _by_name(copies)
+    # A set of nothing but empty files may be one that nobody has written yet.
+    has_bytes = any(file.size for file in files)
+    for key, some in wanted.items():
+        if file := _first_unpaired(some, spare.get(key, ()), has_bytes):
             name = visible(file.original_name)
             if key not in spare:
-                return f"{pair.there} has no {name} of {pair.format}"
-            differences = [_difference(file, copy, pair) for copy in spare[key]]
-            fewer = f"{pair.there} has fewer files named {name} than {pair.here}"
+                return f"{name} has no master"
+            differences = [_difference(file, copy, has_bytes) for copy in spare[key]]
+            fewer = f"{name} has fewer masters than there are files of that name"
             return fewer if None in differences else differences[0]
     return None
 
@@ -85,7 +73,7 @@ def _by_name(files: Sequence[File]) -> Mapping[tuple[str, str | None], Sequence[
     return grouped
 
 
-def _first_unpaired(files: Sequence[File], copies: Sequence[File], pair: Pair) -> File | None:
+def _first_unpaired(files: Sequence[File], copies: Sequence[File], has_bytes: bool) -> File | None:
     """Return a file for which no copy is left; None: each file can have a copy of its own.
 
     A file may take the copy of another file that can have another one.
@@ -99,7 +87,7 @@ def _first_unpaired(files: Sequence[File], copies: Sequence[File], pair: Pair) -
         while seeking and copy is None:
             file = seeking.pop()
             for each in itertools.chain(free, owner):
-                if each not in wanted and _difference(files[file], copies[each], pair) is None:
+                if each not in wanted and _difference(files[file], copies[each], has_bytes) is None:
                     wanted[each] = file
                     if each in free:
                         copy = each
@@ -114,35 +102,42 @@ def _first_unpaired(files: Sequence[File], copies: Sequence[File], pair: Pair) -
     return None
 
 
-def _difference(file: File, copy: File, pair: Pair) -> str | None:
-    """Return how a file differs from its copy; None: nothing would be lost."""
+def _difference(file: File, copy: File, has_bytes: bool) -> str | None:
+    """Return how a file differs from its copy; None: nothing would be lost.
+
+    Args:
+        file: the file.
+        copy: the possible copy, its master.
+        has_bytes: whether any file of the file set has bytes.
+    """
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
-    if difference := _size_difference(file, copy, pair):
-        return difference
     name = visible(file.original_name)
+    if difference := _size_difference(file, copy, has_bytes):
+        return f"{name} {difference}"
     if _differ(file.checksum, copy.checksum):
-        return f"{name} has different checksums on {pair.here} and {pair.there}"
+        return f"{name} and its master have different checksums"
     if copy.status == "REDISCOVERED" and not _agree(file.checksum, copy.checksum):
-        return f"{name} on {pair.there} is REDISCOVERED, and no checksum shows that it is the same"
+        return f"the master of {name} is REDISCOVERED, and no checksum shows that it is the same"
     return None
 
 
-def _size_difference(file: File, copy: File, pair: Pair) -> str | None:
-    name, is_written = visible(file.original_name), file.status not in UNFINISHED
-    if is_written and file.size == copy.size == 0:
-        has_known_bytes = {file.checksum, copy.checksum} - {None, *OF_NOTHING}
-        if _agree(file.checksum, copy.checksum) or (pair.has_bytes and not has_known_bytes):
-            return None
-        return f"{name} is empty on {pair.here} and {pair.there}, which may be wrong"
+def _size_difference(file: File, copy: File, has_bytes: bool) -> str | None:
+    if file.size == copy.size == 0 and file.status not in UNFINISHED:
+        is_sure = _are_empty(file, copy, has_bytes)
+        return None if is_sure else "and its master are empty, which may be wrong"
     if not (file.size and copy.size):
-        return (
-            f"iconik does not know the size of {name} on {pair.there if file.size else pair.here}"
-        )
-    if file.size == copy.size or (file.size < copy.size and not is_written):
-        return None
-    sizes = f"{file.size:,} bytes on {pair.here} and {copy.size:,} on {pair.there}"
-    return f"{name} has {sizes}" if is_written else f"{name} ({file.status}) has {sizes}"
+        return "or its master has a size that iconik does not know"
+    sizes = f"has {file.size:,} bytes and its master {copy.size:,}"
+    if file.status in UNFINISHED:
+        return f"({file.status}) {sizes}" if file.size > copy.size else None
+    return sizes if file.size != copy.size else None
+
+
+def _are_empty(file: File, copy: File, has_bytes: bool) -> bool:
+    """Whether two files of size 0 are really empty: see `_difference`."""
+    are_said_empty = {file.checksum, copy.checksum}.issubset({None, *OF_NOTHING})
+    return _agree(file.checksum, copy.checksum) or (has_bytes and are_said_empty)
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -52,13 +52,11 @@ class Evidence(NamedTuple):
         Those whose format or storage iconik does not state are among them, so that the rule says
         why they stay. Those of which only the record is left in the recycle bin are not.
         """
-        spared = ("ARCHIVED", "DELETED") if self.to_bin else ("ARCHIVED",)
-        chosen = {each.id for each in self.formats.values() if each.name in self.format_names}
+        chosen = {id for id, each in self.formats.items() if each.name in self.format_names}
         return [
             each
             for each in self.present
-            if (each.format_id in chosen or each.format_id is None) and each.status not in spared
-            if each.status != "DELETED" or each.file_count or self.files_of(each)
+            if each.format_id in {*chosen, None} and not self._is_gone(each)
         ]
 
     def masters_of(self, file_set: FileSet) -> list[FileSet]:
@@ -78,6 +76,12 @@ class Evidence(NamedTuple):
         record = self.file_sets.get(file_set_id)
         return record is not None and record.status == "DELETED"
 
+    def _is_gone(self, file_set: FileSet) -> bool:
+        """Whether a file set is not on its storage any more, or only in the recycle bin."""
+        if file_set.status == "DELETED":
+            return self.to_bin or not (file_set.file_count or self.files_of(file_set))
+        return file_set.status == "ARCHIVED"
+
     def where(self, file_set: FileSet) -> str:
         """Return a file set in words: its format and its storage."""
         return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
@@ -91,6 +95,11 @@ class Evidence(NamedTuple):
     def master_names(self) -> str:
         """The names of the storages whose copies count as masters."""
         return " or ".join(map(self.storage_name, self.masters))
+
+    def owner(self, file_set_id: str) -> str:
+        """Return the format of a file set in words; iconik may not list the file set yet."""
+        file_set = self.file_sets.get(file_set_id)
+        return self.format_of(file_set) if file_set else "another file set"
 
     def storage_name(self, storage_id: str | None) -> str:
         """Return the name of one of the storages of the removal."""

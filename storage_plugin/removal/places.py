@@ -15,40 +15,32 @@ def of(file: File) -> str:
 
 
 def by_file_set(evidence: Evidence) -> dict[str, Set[str]]:
-    """Return the places on the storage of each file set that has something to lose, by its id.
+    """Return the places of the files on the storage, by the ids of their file sets."""
+    here = evidence.storage.id
+    return {id: {of(file) for file in _files_on(here, id, evidence)} for id in evidence.files}
+
+
+def need(
+    evidence: Evidence, doomed_id: str, owned: Mapping[str, Set[str]], going: Set[str]
+) -> str | None:
+    """Return why something that stays needs a doomed file set; None: nothing does.
 
     File sets in the recycle bin have nothing to lose.
-    """
-    here = evidence.storage.id
-    return {
-        id: {of(file) for file in _files_on(here, id, evidence)}
-        for id in evidence.files
-        if not evidence.is_in_bin(id)
-    }
-
-
-def need(evidence: Evidence, doomed_id: str, staying: Mapping[str, Set[str]]) -> str | None:
-    """Return who needs a file of a doomed file set, or one in its folders; None: nobody does.
 
     Args:
         evidence: the evidence.
         doomed_id: the file set. Its folders may be deleted with all that is in them.
-        staying: the places of the file sets that stay, by their ids.
+        owned: what `by_file_set` returns.
+        going: the ids of the file sets that may all be deleted.
     """
-    rows = evidence.files.get(doomed_id, ())
+    rows = evidence.files[doomed_id]
     folders = {of(row) for row in rows if row.type == "DIRECTORY"}
-    for id, places in staying.items():
-        if not places:
-            continue
-        lost = places & {of(row) for row in rows if row.type != "DIRECTORY"}
-        if folders:
-            lost |= {each for each in places if not folders.isdisjoint(_folders_of(each))}
-        if lost:
-            name = next(row.name for row in evidence.files[id] if of(row) in lost)
-            owner = evidence.file_sets.get(id)
-            whose = evidence.format_of(owner) if owner else "another file set"
-            here = evidence.storage_name(evidence.storage.id)
-            return f"{visible(name)} on {here} also belongs to {whose}, which stays"
+    for id in owned.keys() - going:
+        lost = owned[id] & owned[doomed_id] | _below(folders, owned[id])
+        if lost and not evidence.is_in_bin(id):
+            name = next(visible(row.name) for row in evidence.files[id] if of(row) in lost)
+            what, whose = evidence.owner(doomed_id), evidence.owner(id)
+            return f"deleting {what} could also delete {name} of {whose}, which stays"
     return None
 
 
@@ -80,7 +72,9 @@ def _files_on(storage_id: str, file_set_id: str, evidence: Evidence) -> Iterator
             yield file
 
 
-def _folders_of(path: str) -> Iterator[str]:
-    """Yield a place, and all folders that it lies in; the empty one is the storage itself."""
-    yield ""
-    yield from itertools.accumulate(path.split("/"), "{}/{}".format)
+def _below(folders: Set[str], places: Set[str]) -> Set[str]:
+    """Return the places that are, or lie in, one of some folders; an empty one is the storage."""
+    if not folders:
+        return set()
+    steps = {each: itertools.accumulate(each.split("/"), "{}/{}".format) for each in places}
+    return {each for each in places if not folders.isdisjoint(["", *steps[each]])}

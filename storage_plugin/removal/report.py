@@ -2,27 +2,21 @@
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
-from storage_plugin.errors import (
-    AdministratorError,
-    OutOfTime,
-    PluginError,
-)
+from storage_plugin.errors import AdministratorError, OutOfTime, PluginError
 from storage_plugin.logs import Log
 from storage_plugin.names import visible
 
 NAMED, NAMED_IN_ANSWER = 10, 3
 """The number of assets that a report names, and those that an answer names; the log names all."""
 
-REPEAT, REPEAT_LATER = "Repeat the action.", "Repeat the action when the copies are complete."
-
 
 class End(str, Enum):
-    """What became of an asset; the values are the names of the fields of `Report`."""
+    """What became of an asset."""
 
     REMOVED = "removed"
     ABSENT = "absent"
@@ -30,6 +24,13 @@ class End(str, Enum):
     WAITING = "waiting"
     FAILED = "failed"
     LEFT = "left"
+
+
+STEPS = {
+    End.LEFT: "Repeat the action.",
+    End.WAITING: "Repeat the action when the copies are complete.",
+}
+"""What an editor can do about assets that are not done."""
 
 
 class Outcome(NamedTuple):
@@ -82,44 +83,25 @@ class Note(NamedTuple):
     reason: str
 
 
-NUMBERS = (*(end.value for end in End), "file_sets", "unknown", "missing", "notable")
-"""The names of the fields of `Report` that are numbers."""
-
-
 @dataclass(frozen=True)
 class Report:
     """The result of a removal, or of one of its rounds. The reports of rounds can be added.
 
     Attributes:
         storage_name: the storage that files are removed from.
-        removed: the number of assets whose files are all deleted.
-        absent: those with nothing to remove.
-        stayed: those with file sets that stay.
-        waiting: those with file sets that stay until their copies are complete.
-        failed: those for which an error occurred.
-        left: those that were not begun or not finished.
-        file_sets: the number of deleted file sets.
-        unknown: the number of selected collections and saved searches that iconik does not know.
-        missing: the number of selected objects that iconik counts and does not list.
-        notes: the first assets that failed or stayed, or had nothing to remove for a reason.
-        notable: the number of all of those.
+        numbers: of assets, by the values of `End`; of deleted `file_sets`; of selected collections
+            and searches that are `unknown` to iconik; of selected objects that are `missing`,
+            because iconik counts and does not list them; and of `notable` assets.
+        notes: the first notable assets: they failed or stayed, or had nothing to remove for a
+            reason.
         next_steps: what the editor can do, as sentences.
         cause: the error that most needs action, in this round; None: there was none.
         is_incomplete: whether the cause prevented the whole round, so nobody knows all assets.
     """
 
     storage_name: str
-    removed: int = 0
-    absent: int = 0
-    stayed: int = 0
-    waiting: int = 0
-    failed: int = 0
-    left: int = 0
-    file_sets: int = 0
-    unknown: int = 0
-    missing: int = 0
+    numbers: Counter[str] = field(default_factory=Counter)
     notes: tuple[Note, ...] = ()
-    notable: int = 0
     next_steps: tuple[str, ...] = ()
     cause: PluginError | None = None
     is_incomplete: bool = False
@@ -127,8 +109,8 @@ class Report:
     @classmethod
     def of_error(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
         """Return the report on a round that an error prevented."""
-        step = f"{cause.for_editor(reference)}."
-        return cls(storage_name, next_steps=(step,), cause=cause, is_incomplete=True)
+        steps = (f"{cause.for_editor(reference)}.",)
+        return cls(storage_name, next_steps=steps, cause=cause, is_incomplete=True)
 
     @classmethod
     def of(
@@ -145,28 +127,21 @@ class Report:
         Args:
             outcomes: what became of the assets.
             storage_name: the storage that files are removed from.
-            unknown: see `Report`.
-            missing: see `Report`.
+            unknown: see `Report.numbers`.
+            missing: see `Report.numbers`.
             reference: the log's reference, by which the administrator finds an error.
         """
-        ends = Counter(each.end.value for each in outcomes)
-        failed = [each for each in outcomes if each.end is End.FAILED]
-        notable = failed + [each for each in outcomes if each.reasons]
-        errors = [each.error for each in failed if each.error]
-        steps = [f"{error.for_editor(reference)}." for error in errors]
-        steps += [REPEAT] if ends["left"] else []
-        steps += [REPEAT_LATER] if ends["waiting"] else []
-        left = [each.error for each in outcomes if each.end is End.LEFT and each.error]
+        notable = [each for each in outcomes if each.end is End.FAILED or each.reasons]
+        notable.sort(key=lambda each: each.end is not End.FAILED)
+        numbers = Counter(each.end.value for each in outcomes)
+        numbers.update(unknown=unknown, missing=missing, notable=len(notable))
+        numbers.update(file_sets=sum(each.removed for each in outcomes))
         return cls(
             storage_name,
-            **ends,
-            file_sets=sum(each.removed for each in outcomes),
-            unknown=unknown,
-            missing=missing,
-            notes=tuple(_note(each) for each in notable[:NAMED]),
-            notable=len(notable),
-            next_steps=tuple(dict.fromkeys(steps)),
-            cause=min([*errors, *left], key=_gravity, default=None),
+            numbers,
+            notes=tuple(map(_note, notable[:NAMED])),
+            next_steps=tuple(dict.fromkeys(_next_steps(outcomes, reference))),
+            cause=min(filter(None, (each.error for each in outcomes)), key=_gravity, default=None),
         )
 
     @classmethod
@@ -177,29 +152,28 @@ class Report:
             ValueError: it is something else.
         """
         try:
-            report = cls(**{**row, "notes": tuple(Note(*note) for note in row["notes"])})
-            report = replace(report, next_steps=tuple(row["next_steps"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError("It is no report.") from error
-        numbers = [getattr(report, name) for name in NUMBERS]
-        texts = [report.storage_name, *report.next_steps]
-        texts += [text for note in report.notes for text in note if text is not None]
-        if any(type(each) is not int or each < 0 for each in numbers):
-            raise ValueError("A number of a report is none.")
-        if report.cause or not all(isinstance(each, str) for each in texts):
-            raise ValueError("A text of a report is none.")
-        return report
+            return cls(
+                _text(row["storage_name"]),
+                Counter({_text(name): _number(row["numbers"][name]) for name in row["numbers"]}),
+                notes=tuple(
+                    Note(_text(asset_id), title and _text(title), _text(reason))
+                    for asset_id, title, reason in row["notes"]
+                ),
+                next_steps=tuple(map(_text, row["next_steps"])),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("It is no report.") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object, without the cause, which is of this round."""
-        names = ("storage_name", *NUMBERS, "notes", "next_steps")
+        names = ("storage_name", "numbers", "notes", "next_steps")
         return {name: getattr(self, name) for name in names}
 
     def __add__(self, other: "Report") -> "Report":
         """Return the report on the assets of this round and of a later one."""
         return replace(
             other,
-            **{name: getattr(self, name) + getattr(other, name) for name in NUMBERS},
+            numbers=self.numbers + other.numbers,
             notes=(self.notes + other.notes)[:NAMED],
             next_steps=tuple(dict.fromkeys(self.next_steps + other.next_steps)),
         )
@@ -207,12 +181,12 @@ class Report:
     @property
     def total(self) -> int:
         """The number of all assets."""
-        return sum(int(getattr(self, end.value)) for end in End)
+        return sum(self.numbers[end.value] for end in End)
 
     @property
     def finished(self) -> int:
         """The number of assets that are neither left nor waiting."""
-        return self.total - self.left - self.waiting
+        return self.total - self.numbers["left"] - self.numbers["waiting"]
 
     def status(self, *, halted: bool = False) -> str:
         """Return the result as a status of iconik's jobs.
@@ -220,24 +194,25 @@ class Report:
         Args:
             halted: whether an editor halted the removal.
         """
-        if halted and (self.left or self.waiting):
+        if halted and self.finished < self.total:
             return "ABORTED"
-        if self.failed or self.left or self.is_incomplete:
+        if self.numbers["failed"] or self.numbers["left"] or self.is_incomplete:
             return "FAILED"
-        is_idle = self.notable and not self.removed
-        is_partial = self.stayed or self.waiting or self.unknown or self.missing
+        is_idle = self.numbers["notable"] and not self.numbers["removed"]
+        is_partial = any(self.numbers[name] for name in ("stayed", "waiting", "unknown", "missing"))
         return "FINISHED_WITH_WARNING" if is_idle or is_partial else "FINISHED"
 
     def sentence(self) -> str:
         """Return the numbers, for editors."""
-        sentences = [self._numbers()] if self.total or not self.unknown else []
+        unknown, missing = self.numbers["unknown"], self.numbers["missing"]
+        sentences = [self._ends()] if self.total or not unknown else []
         if self.total and self.is_incomplete:
             sentences.append("The rest was not removed.")
-        if self.unknown:
+        if unknown:
             containers = "selected collections and saved searches"
-            sentences.append(f"iconik does not know {self.unknown:,} of the {containers}.")
-        if self.missing:
-            objects = count(self.missing, "selected object")
+            sentences.append(f"iconik does not know {unknown:,} of the {containers}.")
+        if missing:
+            objects = count(missing, "selected object")
             sentences.append(f"iconik does not list {objects} that it counts.")
         return " ".join(sentences)
 
@@ -262,10 +237,9 @@ class Report:
 
     def error(self) -> PluginError | None:
         """Return the error to answer with; None: all went well in this round."""
-        if self.cause is None:
-            return None
         error = copy.copy(self.cause)
-        error.args = (self.text(),)
+        if error:
+            error.args = (self.text(),)
         return error
 
     def answer(self) -> str:
@@ -275,32 +249,31 @@ class Report:
 
     def figures(self) -> dict[str, int]:
         """Return the numbers for the log."""
-        return {"assets": self.total, **{name: getattr(self, name) for name in NUMBERS}}
+        return {"assets": self.total, **self.numbers}
 
-    def _numbers(self) -> str:
-        name = visible(self.storage_name)
-        if not self.total and self.is_incomplete:
-            return f"Nothing was removed from {name}."
+    def _ends(self) -> str:
+        name, numbers = visible(self.storage_name), self.numbers
         if not self.total:
-            return "The selection contains no assets."
-        if self.absent == self.total:
-            what = "Nothing to remove" if self.notable else "Nothing"
-            return f"{what} was on {name}."
-        ends = {
-            f"removed from {name}": self.removed,
-            "stayed" if self.removed else f"stayed on {name}": self.stayed,
-            "waits for its copy" if self.waiting == 1 else "wait for their copies": self.waiting,
-            "failed": self.failed,
-            "not done yet": self.left,
-            "had nothing to remove": self.absent,
+            nothing = f"Nothing was removed from {name}."
+            return nothing if self.is_incomplete else "The selection contains no assets."
+        if numbers["absent"] == self.total:
+            return f"{'Nothing to remove' if numbers['notable'] else 'Nothing'} was on {name}."
+        words = {
+            "removed": f"removed from {name}",
+            "stayed": "stayed" if numbers["removed"] else f"stayed on {name}",
+            "waiting": "waits for its copy" if numbers["waiting"] == 1 else "wait for their copies",
+            "failed": "failed",
+            "left": "not done yet",
+            "absent": "had nothing to remove",
         }
-        parts = [f"{number:,} {end}" for end, number in ends.items() if number]
+        parts = [f"{numbers[end]:,} {words[end]}" for end in words if numbers[end]]
         first, _, rest = ", ".join(parts).partition(" ")
         return f"{first} of {count(self.total, 'asset')} {rest}."
 
     def _listing(self, shown: Sequence[str]) -> list[str]:
         """Return a sentence of the notes that are shown, and how many are not."""
-        more = [f"and {self.notable - len(shown):,} more"] if self.notable > len(shown) else []
+        others = self.numbers["notable"] - len(shown)
+        more = [f"and {others:,} more"] if others else []
         return [f"{'; '.join([*shown, *more])}."] if shown else []
 
 
@@ -313,6 +286,27 @@ def count(number: int, what: str) -> str:
 def _note(outcome: Outcome) -> Note:
     reasons = [*outcome.reasons, *(["it failed"] if outcome.end is End.FAILED else [])]
     return Note(outcome.asset_id, outcome.title, "; ".join(reasons))
+
+
+def _next_steps(outcomes: Sequence[Outcome], reference: str) -> Iterator[str]:
+    """Yield what an editor can do about assets that failed, are left or wait."""
+    for outcome in outcomes:
+        if outcome.end is End.FAILED and outcome.error:
+            yield f"{outcome.error.for_editor(reference)}."
+    ends = {outcome.end for outcome in outcomes}
+    yield from (step for end, step in STEPS.items() if end in ends)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError
+    return value
 
 
 def _gravity(error: PluginError) -> int:

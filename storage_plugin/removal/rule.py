@@ -4,17 +4,16 @@ A file set may go only if a storage for masters has a complete copy of it, and i
 needs its files. When in doubt, it stays. Editors read the reasons, so each reason is a sentence.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from typing import NamedTuple
 
-from storage_plugin.iconik.rows import FileSet
+from storage_plugin.iconik.rows import File, FileSet
 from storage_plugin.names import visible
 from storage_plugin.removal import places
 from storage_plugin.removal.comparison import (
     OF_NOTHING,
     UNFINISHED,
-    Pair,
     first_difference,
     needed,
 )
@@ -50,16 +49,10 @@ def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
     doomed = evidence.doomed
     doubtful = {id: places.doubtful(evidence, id) for id in evidence.masters}
     verdicts = {each.id: _verdict(each, evidence, doubtful) for each in doomed}
-    # What shares a place with a file set that stays must stay, too, and so on.
     owned = places.by_file_set(evidence)
-    while True:
-        going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
-        staying = {id: owned[id] for id in owned.keys() - going}
-        reasons = {id: places.need(evidence, id, staying) for id in going}
-        kept = {id: Verdict(Kind.STAYS, reason) for id, reason in reasons.items() if reason}
-        if not kept:
-            return [(each, verdicts[each.id]) for each in doomed]
-        verdicts |= kept
+    while needed_by_others := _needed_by_others(verdicts, evidence, owned):
+        verdicts |= needed_by_others
+    return [(each, verdicts[each.id]) for each in doomed]
 
 
 def is_whole(file_set: FileSet, evidence: Evidence) -> bool:
@@ -70,12 +63,11 @@ def is_whole(file_set: FileSet, evidence: Evidence) -> bool:
     """
     if file_set.status != "ACTIVE" or any(_obstacles(file_set, evidence)):
         return False
-    name = evidence.format_of(file_set)
-    alike = [each.id for each in evidence.formats.values() if each.name == name]
-    return [each.format_id for each in evidence.doomed if each.format_id in alike] == alike and all(
-        file.status == "CLOSED" and (file.size or file.checksum in OF_NOTHING)
-        for file in needed(evidence.files_of(file_set))
-    )
+    name = evidence.formats[str(file_set.format_id)].name
+    formats = [id for id, each in evidence.formats.items() if each.name == name]
+    file_sets = [each for each in evidence.doomed if each.format_id in formats]
+    files = needed(evidence.files_of(file_set))
+    return (len(formats), file_sets) == (1, [file_set]) and all(map(_is_written, files))
 
 
 def why_nothing(evidence: Evidence) -> list[str]:
@@ -91,6 +83,21 @@ def why_nothing(evidence: Evidence) -> list[str]:
         here = evidence.storage_name(evidence.storage.id)
         reasons.append(f"only {names} {verb} on {here}, which this action does not remove")
     return list(dict.fromkeys(reasons))
+
+
+def _needed_by_others(
+    verdicts: Mapping[str, Verdict], evidence: Evidence, owned: Mapping[str, Set[str]]
+) -> dict[str, Verdict]:
+    """Return new verdicts on file sets that may go by themselves, but others that stay need them.
+
+    Args:
+        verdicts: the verdicts so far.
+        evidence: the evidence.
+        owned: the places of the files on the storage, by the ids of their file sets.
+    """
+    going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
+    reasons = {id: places.need(evidence, id, owned, going) for id in going}
+    return {id: Verdict(Kind.STAYS, reason) for id, reason in reasons.items() if reason}
 
 
 def _verdict(
@@ -120,10 +127,8 @@ def _obstacles(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
     if file_set.storage_id is None:
         name = evidence.format_of(file_set)
         yield f"iconik does not say on which storage a file set of {name} is"
-    if evidence.clicked is not None:
-        created = evidence.clicked if file_set.created is None else file_set.created
-        if created >= evidence.clicked - CLOCKS:
-            yield f"{where} was added again after the click"
+    if _is_later(file_set.created, evidence.clicked):
+        yield f"{where} was added again after the click"
     if file_set.status not in REMOVABLE:
         yield f"iconik's record of {where} is {_state(file_set.status)}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
@@ -154,8 +159,14 @@ def _flaws(
         yield Verdict(Kind.NOT_YET, reason)
     if len(_versions(master, evidence) | _versions(doomed, evidence)) > 1:
         yield Verdict(Kind.STAYS, f"{where} is of another version")
-    files, copies = needed(evidence.files_of(doomed)), needed(evidence.files_of(master))
-    here, there = evidence.storage_name(doomed.storage_id), evidence.storage_name(master.storage_id)
+    copies = needed(evidence.files_of(master))
+    yield from _unfit(copies, evidence.storage_name(master.storage_id), doubtful)
+    if difference := first_difference(needed(evidence.files_of(doomed)), copies):
+        yield Verdict(Kind.STAYS, difference)
+
+
+def _unfit(copies: Sequence[File], there: str, doubtful: Collection[str]) -> Iterator[Verdict]:
+    """Yield which files of a master may not be there, or not whole; see `_flaws`."""
     for copy in copies:
         name = visible(copy.original_name)
         if copy.status in UNFINISHED:
@@ -164,12 +175,8 @@ def _flaws(
         elif copy.status not in ("CLOSED", "REDISCOVERED"):
             yield Verdict(Kind.STAYS, f"{name} on {there} is {_state(copy.status)}")
         elif doubtful and places.of(copy) in doubtful:
-            reason = f"{name} and another file have one place on {there}, so one of them is lost"
+            reason = f"{there} has one place for {name} and another file, so one may be missing"
             yield Verdict(Kind.STAYS, reason)
-    has_bytes = any(file.size for file in files)
-    pair = Pair(evidence.format_of(doomed), here, there, has_bytes)
-    if difference := first_difference(files, copies, pair):
-        yield Verdict(Kind.STAYS, difference)
 
 
 def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
@@ -207,6 +214,15 @@ def _versions(file_set: FileSet, evidence: Evidence) -> set[str]:
     named = {file.version_id for file in evidence.files_of(file_set)}
     named |= {file_set.version_id, evidence.formats[str(file_set.format_id)].version_id}
     return {each for each in named if each}
+
+
+def _is_written(file: File) -> bool:
+    return file.status == "CLOSED" and (bool(file.size) or file.checksum in OF_NOTHING)
+
+
+def _is_later(created: float | None, clicked: float | None) -> bool:
+    """Whether something may have been created after a click that the removal has waited since."""
+    return clicked is not None and (created is None or created >= clicked - CLOCKS)
 
 
 def _state(status: str | None) -> str:

@@ -34,21 +34,22 @@ def find_assets(iconik: Iconik, selection: Selection) -> Found:
     level = selection.objects()
     while level := [each for each in level if each[0] in CONTAINERS and each not in read]:
         read.update(level)
-        found = side_by_side(functools.partial(_contents, iconik), level)
-        unknown += [each for each, contents in zip(level, found, strict=True) if contents is None]
-        missing += sum(contents.missing for contents in found if contents)
-        items = [item for contents in found if contents for item in contents.items]
+        items = []
+        for contents, lacking in side_by_side(functools.partial(_contents, iconik), level):
+            items += contents.items
+            missing += contents.missing
+            unknown += lacking
         assets.update((item.id, item.title) for item in items if item.type == "assets")
         level = list(dict.fromkeys((item.type, item.id) for item in items))
     return Found(assets, unknown, missing)
 
 
-def _contents(iconik: Iconik, container: tuple[str, str]) -> Contents | None:
-    """Return what is in a collection or saved search; None: iconik does not know it."""
+def _contents(iconik: Iconik, container: tuple[str, str]) -> tuple[Contents, list[tuple[str, str]]]:
+    """Return what is in a collection or saved search, and the latter if iconik lacks it."""
     object_type, id = container
     try:
         if object_type == "saved_searches":
-            return iconik.saved_search_results(id)
-        return iconik.collection_contents(id)
+            return iconik.saved_search_results(id), []
+        return iconik.collection_contents(id), []
     except NotFound:
-        return None
+        return Contents([], 0), [container]

@@ -77,8 +77,9 @@ class Removal:
         self.clicked, self.awaited = clicked, awaited
         self.arriving = Shared(self._list_arriving, math.inf, iconik.now)
         self._listed = Shared(iconik.storages, SHARED, iconik.now)
-        self.storages = find_storages(self._listed.read()[1], settings)
-        self.masters()
+        _, listed = self._listed.read()
+        self.storages = find_storages(listed, settings)
+        check_removal(self.storages, listed)
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those whose copies count, by id.

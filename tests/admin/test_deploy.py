@@ -1,484 +1,474 @@
-"""Deploying, against a gcloud that changes a project in a file."""
+"""Deploying with the real gcloud, to a Google Cloud project in memory."""
 
-import io
 import json
 import os
 import pty
 import re
-import shlex
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+import requests
 
-from admin.deploy import APIS, deploy
-from admin.gcloud import PAUSES, Gcloud
-from sandbox.function import ROOT, reserved_port, run_function
-from sandbox.gcloud import BUILDER, new_state
-from sandbox.world import World
-from storage_plugin.errors import AdministratorError
-from tests.admin.conftest import URL, Cloud, Run, change_settings
-from tests.conftest import Time
+from admin.doctor import ATTEMPTS
+from sandbox.function import ROOT, run_function
+from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
+from sandbox.site import CLIP, Site
+from storage_plugin.webhook import SECRET_HEADER
+from tests.admin.conftest import Run, set_deployment
+from tests.real_gcloud import Cloud
 
+pytestmark = pytest.mark.xdist_group("gcloud")
+
+PLACE = f"projects/{PROJECT}/locations/{REGION}"
+FUNCTION, QUEUE = f"{PLACE}/functions/iconik_handler", f"{PLACE}/queues/iconik"
+SERVICE = f"projects/{PROJECT}/services/iconik-handler"
+PLUGIN, BUILD = (f"serviceAccount:iconik-{name}@{DOMAIN}" for name in ("plugin", "build"))
+URL = f"https://{REGION}-{PROJECT}.cloudfunctions.net/iconik_handler"
+SETTINGS = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
 TOKEN = "an-application-token"
-PLUGIN = "iconik-plugin@project.iam.gserviceaccount.com"
-QUEUE_ACCOUNT = "iconik-queue@project.iam.gserviceaccount.com"
 
-CHANGES = (
-    "services enable artifactregistry.googleapis.com",
-    "secrets create bz-shared-secret",
-    "secrets create iconik-token",
-    "iam service-accounts create iconik-plugin",
-    "secrets add-iam-policy-binding bz-shared-secret",
-    "secrets add-iam-policy-binding iconik-token",
-    "projects add-iam-policy-binding",
-    "services enable cloudtasks.googleapis.com",
-    "iam service-accounts create iconik-queue",
-    "tasks queues create",
-    "tasks queues add-iam-policy-binding",
-    "iam service-accounts add-iam-policy-binding",
-    "functions deploy",
-    "run services add-iam-policy-binding",
+STEPS = 16
+"""The number of steps of a first run with a queue."""
+
+AGAIN = "Run the same command again: it continues where it stopped."
+DENIED = "Permission 'x.y.z' denied on resource 'it'"
+CONCURRENT = "There were concurrent policy changes. Please retry the whole read-modify-write."
+UNREADY = (
+    f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts. Ensure "
+    "that the Cloud Functions service account has 'artifactregistry.repositories.list'."
 )
-"""The commands of a first run with a queue that change something."""
 
-REPAIRS = (
-    "secrets versions add bz-shared-secret",
-    "secrets versions add iconik-token",
-    "tasks queues update iconik",
-)
-"""The commands of later runs alone."""
 
-COMMAND = [sys.executable, "-m", "admin", "deploy"]
-DENIED = "PERMISSION_DENIED: The caller does not have permission"
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project, and whose Google Cloud it is deployed to.
 
-Deploys = Callable[[], tuple[int, str]]
+    Attributes:
+        folder: the copy.
+        cloud: Google Cloud.
+        shell: what runs the script.
+        python: what reads the settings.
+    """
+
+    folder: Path
+    cloud: Cloud
+    shell: str = "sh"
+    python: str = sys.executable
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a command."""
+        return self.cloud.environ | {"PYTHON": self.python, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def set(self, **settings: str) -> None:
+        """Write the settings."""
+        lines = [f"{name}: '{value}'\n" for name, value in settings.items()]
+        (self.folder / ".env.yaml").write_text("".join(lines))
+
+    def deploy(self, *options: str, token: str = TOKEN) -> tuple[int, list[str]]:
+        """Deploy; return the status and the lines of the output."""
+        result = subprocess.run(
+            [self.shell, "admin/deploy.sh", *options],
+            cwd=self.folder,
+            env=self.environ,
+            input=token,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = result.stdout + result.stderr
+        assert TOKEN not in output + self.cloud.calls()
+        return result.returncode, output.splitlines()
+
+
+Deployed = tuple[Checkout, Project, list[str]]
+
+
+def new_checkout(folder: Path, cloud: Cloud) -> Checkout:
+    """Return a copy of what a deployment needs, with settings for a queue."""
+    for name in ("admin", "storage_plugin"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("main.py", "requirements.txt", ".gcloudignore"):
+        shutil.copy(ROOT / name, folder)
+    checkout = Checkout(folder, cloud)
+    checkout.set(**SETTINGS, TASK_QUEUE="auto")
+    return checkout
 
 
 @pytest.fixture
-def deploys_by_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> Deploys:
-    """Return a function that deploys, with the token on standard input."""
+def checkout(cloud: Cloud, tmp_path: Path) -> Checkout:
+    """Return a checkout that has not been deployed."""
+    return replace(new_checkout(tmp_path, cloud), shell="bash")  # noqa: S604
 
-    def deploys() -> tuple[int, str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{TOKEN}\n"))
-        status, output = run("deploy")
-        assert TOKEN not in output
-        return status, output
 
-    return deploys
+@pytest.fixture(scope="module")
+def first_run(session_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """Deploy for the first time."""
+    session_cloud.reset()
+    checkout = new_checkout(tmp_path_factory.mktemp("checkout"), session_cloud)
+    status, output = checkout.deploy()
+    assert status == 0, output
+    return checkout, session_cloud.project, output
 
 
 @pytest.fixture
-def deploys(deploys_by_process: Deploys, quick: None) -> Deploys:
-    """Return a function that deploys, with gcloud in this process."""
-    return deploys_by_process
+def deployed(cloud: Cloud, first_run: Deployed) -> Deployed:
+    """Return a checkout that has been deployed, its project, and the output."""
+    checkout, project, output = first_run
+    cloud.proxy.project = project.copy()
+    return checkout, cloud.project, output
 
 
-def changes(calls: list[list[str]]) -> list[str]:
-    """Return the commands among all that change something."""
-    lines = [" ".join(call) for call in calls]
-    known = CHANGES + REPAIRS
-    return [change for line in lines for change in known if line.startswith(change)]
+def verbs(output: list[str]) -> list[str]:
+    """Return the first words of the lines that report a step."""
+    return [line.split()[0] for line in output if re.match(r"  \S", line)]
 
 
-def result(cloud: Cloud) -> dict[str, Any]:
-    """Return what there is, without how it came to be."""
-    state = cloud.state
-    for versions in state["secrets"].values():
-        assert [version["state"] for version in versions] == ["ENABLED"]
-    state["secrets"] = sorted(state["secrets"])
-    for function in state["functions"].values():
-        del function["count"], function["updateTime"]
-    for name in ("calls", "faults", "unheard"):
-        del state[name]
-    return state
+def is_change(request: str) -> bool:
+    """Whether a request may change something."""
+    return not re.match(r"GET |PUT storage|.*:(getIamPolicy|generateUploadUrl)$", request)
 
 
-def test_first_run(
-    cloud: Cloud, world: World, iconik_url: str, deploys_by_process: Deploys
-) -> None:
-    """One command creates everything that the function needs, and prints each step."""
-    status, output = deploys_by_process()
-    state = cloud.state
-    assert status == 0
-    assert output.splitlines()[-2].startswith(f"The function is at {URL} (")
-    assert "make actions" in output.splitlines()[-1]
-    printed = [shlex.split(line[2:]) for line in output.splitlines() if line.startswith("$ ")]
-    assert printed == [["gcloud", *call] for call in state["calls"]]
-    assert json.loads(Path(".deployment.json").read_text())["url"] == URL
-    shared_secret = state["secrets"]["bz-shared-secret"][0]["value"]
-    assert re.fullmatch("[0-9a-f]{64}", shared_secret)
-    assert shared_secret not in output
-    assert state["secrets"]["iconik-token"][0]["value"] == TOKEN
-    assert state["accounts"] == [PLUGIN]
-    granted = {
-        (resource, binding["role"], *binding["members"])
-        for resource, policy in state["policies"].items()
-        for binding in policy["bindings"]
+def refuse(pattern: str, code: int, message: str) -> Callable[[str], None]:
+    """Return what refuses the first request that matches a pattern."""
+    refused = list[str]()
+
+    def hook(request: str) -> None:
+        if re.search(pattern, request) and not refused:
+            refused.append(request)
+            raise Refusal(code, message)
+
+    return hook
+
+
+def test_first_run(deployed: Deployed) -> None:
+    """One command creates what the function needs, and nothing else."""
+    checkout, project, output = deployed
+    assert output[0] == f"This deploys to the project {PROJECT}, in the region {REGION}."
+    assert len([verb for verb in verbs(output) if verb != "ok"]) == STEPS
+    assert output[-2:] == [f"The function is at {URL}", "Next: make actions, then make doctor."]
+    reader = ("roles/secretmanager.secretAccessor", PLUGIN)
+    assert project.grants() == {
+        ("bz-shared-secret", *reader),
+        ("iconik-token", *reader),
+        (PROJECT, "roles/cloudbuild.builds.builder", BUILD),
+        ("iconik", "roles/cloudtasks.enqueuer", PLUGIN),
+        (f"iconik-queue@{DOMAIN}", "roles/iam.serviceAccountUser", PLUGIN),
+        ("iconik-handler", "roles/run.invoker", "allUsers"),
     }
-    reader = ("roles/secretmanager.secretAccessor", f"serviceAccount:{PLUGIN}")
-    assert granted == {
-        ("secrets bz-shared-secret", *reader),
-        ("secrets iconik-token", *reader),
-        ("projects project", "roles/cloudbuild.builds.builder", f"serviceAccount:{BUILDER}"),
-        ("run services iconik-handler", "roles/run.invoker", "allUsers"),
-    }
-    function = state["functions"]["iconik_handler"]
-    assert function["variables"] == {
-        "ICONIK_ID": world.app_id,
-        "ICONIK_URL": iconik_url,
-        "STORAGE_NAME": "LucidLink",
-        "MASTER_STORAGE_NAME": "B2",
-        "GOOGLE_CLOUD_PROJECT": "project",
+    assert project.secret("iconik-token") == TOKEN
+    assert re.fullmatch("[0-9a-f]{64}", project.secret("bz-shared-secret"))
+    assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
+    limits = {"maxAttempts": ATTEMPTS, "minBackoff": "30s", "maxBackoff": "300s"}
+    assert project.resources[QUEUE]["retryConfig"] == limits
+    deployment = {"project": PROJECT, "region": REGION, "url": URL}
+    assert json.loads((checkout.folder / ".deployment.json").read_text()) == deployment
+
+
+def test_the_function(deployed: Deployed) -> None:
+    """The function has the settings, two accounts, limits, and room for a task of half an hour."""
+    function = deployed[1].resources[FUNCTION]
+    service = function["serviceConfig"]
+    assert service.pop("environmentVariables") == {
+        **SETTINGS,
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
         "THREADS": "16",
+        "TASK_QUEUE": QUEUE,
+        "TASK_SERVICE_ACCOUNT": f"iconik-queue@{DOMAIN}",
+        "FUNCTION_URL": URL,
     }
-    assert function["options"] == {
-        "gen2": "",
-        "runtime": "python313",
-        "trigger-http": "",
-        "memory": "512Mi",
-        "cpu": "1",
-        "concurrency": "4",
-        "timeout": "60s",
-        "max-instances": "4",
-        "set-build-env-vars": "SOURCE_DATE_EPOCH=1",
-        "service-account": PLUGIN,
-        "region": "us-central1",
-        "source": str(ROOT),
-        "project": "project",
+    assert service == {
+        "availableCpu": "1",
+        "availableMemory": "512Mi",
+        "maxInstanceCount": 4,
+        "maxInstanceRequestConcurrency": 4,
+        "service": f"{PLACE}/services/iconik-handler",
+        "serviceAccountEmail": PLUGIN.partition(":")[2],
+        "timeoutSeconds": 1800,
     }
+    build = function["buildConfig"]
+    assert (
+        build["serviceAccount"] == f"projects/{PROJECT}/serviceAccounts/{BUILD.partition(':')[2]}"
+    )
+    assert build["environmentVariables"] == {"SOURCE_DATE_EPOCH": "1"}
+    assert build["runtime"] == "python313"
 
 
-def test_with_a_queue(cloud: Cloud, deploys: Deploys) -> None:
-    """TASK_QUEUE: auto creates the queue with its account; a second run changes nothing."""
-    change_settings(TASK_QUEUE="auto")
-    assert deploys()[0] == 0
-    state = cloud.state
-    assert changes(state["calls"]) == list(CHANGES)
-    name = "projects/project/locations/us-central1/queues/iconik"
-    assert state["queues"]["iconik"] == {
-        "name": name,
-        "state": "RUNNING",
-        "rateLimits": {"maxConcurrentDispatches": 1},
-        "retryConfig": {"maxAttempts": 20, "minBackoff": "30s", "maxBackoff": "300s"},
-    }
-    for resource, role in (
-        ("tasks queues iconik", "roles/cloudtasks.enqueuer"),
-        (f"iam service-accounts {QUEUE_ACCOUNT}", "roles/iam.serviceAccountUser"),
-    ):
-        bindings = state["policies"][resource]["bindings"]
-        assert bindings == [{"role": role, "members": [f"serviceAccount:{PLUGIN}"]}]
-    function = state["functions"]["iconik_handler"]
-    assert function["options"]["timeout"] == "1800s"
-    assert function["variables"]["TASK_QUEUE"] == name
-    assert function["variables"]["TASK_SERVICE_ACCOUNT"] == QUEUE_ACCOUNT
-    assert function["variables"]["FUNCTION_URL"] == URL
-
-    cloud.change(calls=[])
-    status, output = deploys()
-    assert (status, changes(cloud.state["calls"])) == (0, [])
-    assert cloud.state | {"calls": []} == state | {"calls": []}
-    assert "The function is up to date." in output
+def test_what_is_there_already(deployed: Deployed) -> None:
+    """A later run only deploys, without the token; a dry run says so, and changes nothing."""
+    checkout, project, _ = deployed
+    for options, expected in (["--dry-run"], []), ([], ["PATCH cloudfunctions", "POST run"]):
+        project.requests.clear()
+        status, output = checkout.deploy(*options, token="")
+        assert (status, [verb for verb in verbs(output) if verb != "ok"]) == (0, ["deploy", "open"])
+        made = [request.split("/")[0] for request in project.requests if is_change(request)]
+        assert made == expected
 
 
-def test_with_a_queue_of_ones_own(cloud: Cloud, deploys: Deploys) -> None:
-    """A queue that the settings name is left alone."""
-    queue = "projects/other/locations/us-central1/queues/own"
-    change_settings(TASK_QUEUE=queue, TASK_SERVICE_ACCOUNT=QUEUE_ACCOUNT, FUNCTION_URL=URL)
-    assert deploys()[0] == 0
-    function = cloud.state["functions"]["iconik_handler"]
-    assert (function["variables"]["TASK_QUEUE"], function["options"]["timeout"]) == (queue, "1800s")
-    assert (cloud.state["queues"], cloud.state["accounts"]) == ({}, [PLUGIN])
-
-
-@pytest.mark.parametrize(
-    ("differ", "expected"),
-    [
-        (lambda _: change_settings(STORAGE_PATH="/in"), "functions deploy"),
-        (lambda _: Path(".deployment.json").unlink(), "functions deploy"),
-        (lambda state: state["functions"].clear(), "functions deploy"),
-        (
-            lambda state: state["functions"]["iconik_handler"].update(updateTime="by others"),
-            "functions deploy",
-        ),
-        (
-            lambda state: state["policies"]["run services iconik-handler"].clear(),
-            "run services add-iam-policy-binding",
-        ),
-        (
-            lambda state: state["policies"]["secrets iconik-token"].clear(),
-            "secrets add-iam-policy-binding iconik-token",
-        ),
-        (lambda state: state["services"].pop(), "services enable cloudtasks.googleapis.com"),
-        (
-            lambda state: state["secrets"]["iconik-token"].clear(),
-            "secrets versions add iconik-token",
-        ),
-        (
-            lambda state: state["secrets"]["bz-shared-secret"][0].update(state="DISABLED"),
-            "secrets versions add bz-shared-secret",
-        ),
-        (
-            lambda state: state["queues"]["iconik"]["retryConfig"].update(maxAttempts=100),
-            "tasks queues update iconik",
-        ),
-    ],
-)
-def test_later_run_changes_what_differs(
-    cloud: Cloud, deploys: Deploys, differ: Callable[[dict[str, Any]], object], expected: str
-) -> None:
-    """A run repairs each difference, and changes nothing else."""
-    change_settings(TASK_QUEUE="auto")
-    deploys()
-    with cloud.edit() as state:
-        state["calls"] = []
-        differ(state)
-    assert deploys()[0] == 0
-    assert changes(cloud.state["calls"]) == [expected]
-
-
-def test_a_function_without_a_check_needs_no_binding(cloud: Cloud, deploys: Deploys) -> None:
-    """Where an organization forbids allUsers, the function may be open by its own setting."""
-    cloud.change(annotations={"run.googleapis.com/invoker-iam-disabled": "True"})
-    cloud.fail("run services add-iam-policy-binding", "must not be asked for")
-    assert deploys()[0] == 0
-
-
-def test_interrupted(cloud: Cloud, deploys: Deploys) -> None:
-    """Runs that each end right after a change add up to what one run makes."""
-    change_settings(TASK_QUEUE="auto")
-    for change in CHANGES:
-        cloud.fail(change, "the network is gone", "after")
-        assert deploys()[0] == 1
-        assert changes(cloud.state["calls"])[-1] == change
-    assert deploys()[0] == 0
-    resumed = result(cloud)
-
-    cloud.change(**new_state())
-    Path(".deployment.json").unlink()
-    assert deploys()[0] == 0
-    assert resumed == result(cloud)
-
-
-def test_ctrl_c(cloud: Cloud, run: Run) -> None:
-    """Ctrl-C while gcloud works ends with one sentence, and the next run goes on."""
-    cloud.fail("iam service-accounts create", "", "ctrl-c")
-    os.environ["PYTHONPATH"] = str(ROOT)
-    ended = subprocess.run(COMMAND, input=TOKEN, capture_output=True, text=True, check=False)
-    sentence = "\nInterrupted. Run the same command again to continue.\n"
-    assert (ended.returncode, ended.stderr) == (130, sentence)
-    subprocess.run(COMMAND, input=TOKEN, capture_output=True, text=True, check=True)
-
-
-@pytest.mark.parametrize("command", ["auth list", "services list", "functions list", *CHANGES])
-def test_denied(cloud: Cloud, deploys: Deploys, command: str) -> None:
-    """If gcloud refuses a command, its own words and a remedy are shown, and nothing follows."""
-    change_settings(TASK_QUEUE="auto")
-    cloud.fail(command, DENIED)
-    status, output = deploys()
-    assert status == 1
-    assert f"ERROR: (gcloud.{'.'.join(command.split()[:2])}" in output
-    assert DENIED in output
-    assert "an owner of the project" in output
-    assert " ".join(cloud.state["calls"][-1]).startswith(command)
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"account": ""}, "gcloud auth login"),
-        ({"project": ""}, "gcloud config set project PROJECT"),
-        ({"region": "mars"}, "one of europe-west1, us-central1"),
-        ({"billing": False}, "https://console.cloud.google.com/billing/linkedaccount?project="),
-    ],
-)
-def test_what_must_be_there_first(
-    cloud: Cloud, deploys: Deploys, changes: dict[str, object], text: str
-) -> None:
-    """Without a login, a project, a region or billing nothing is made, and the remedy is named."""
-    cloud.change(**changes)
-    status, output = deploys()
-    assert (status, text in output) == (1, True)
-    assert (cloud.state["secrets"], cloud.state["accounts"]) == ({}, [])
-
-
-def test_billing_was_closed(cloud: Cloud, deploys: Deploys) -> None:
-    """A project that has lost its billing account is an error before anything is deployed."""
-    deploys()
-    cloud.change(billing=False)
-    status, output = deploys()
-    assert (status, "has no billing account" in output) == (1, True)
-
-
-def test_billing_need_not_be_seen(cloud: Cloud, deploys: Deploys) -> None:
-    """Who may not look at the billing can deploy all the same."""
-    cloud.fail("billing projects describe", DENIED)
-    assert deploys()[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("command", "words", "remedy"),
-    [
-        (
-            "run services add-iam-policy-binding",
-            "FAILED_PRECONDITION: One or more users named in the policy do not belong to a "
-            "permitted customer.",
-            "--no-invoker-iam-check",
-        ),
-        ("functions deploy", "OperationError: code=3, message=Build failed", "log of the build"),
-        ("secrets create", "INTERNAL: something", "See the message of gcloud above."),
-    ],
-)
-def test_remedies(cloud: Cloud, deploys: Deploys, command: str, words: str, remedy: str) -> None:
-    """The remedy depends on the message of gcloud."""
-    cloud.fail(command, words)
-    status, output = deploys()
-    assert status == 1
-    assert output.index(words) < output.index(remedy)
-
-
-def test_without_gcloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said where gcloud comes from."""
-    monkeypatch.setenv("PATH", "/nonexistent")
-    status, output = run("deploy")
-    assert (status, "https://cloud.google.com/sdk/docs/install" in output) == (1, True)
-
-
-def deploy_patiently(time: Time) -> list[str]:
-    """Deploy, repeat what meets an account or service that is too new, and return the output."""
-    lines = list[str]()
-    deploy(Gcloud(lines.append, pauses=PAUSES, sleep=time.sleep), lambda: TOKEN)
-    return lines
-
-
-@pytest.mark.usefixtures("run", "quick")
-def test_news_take_a_while(cloud: Cloud, time: Time) -> None:
-    """A command that meets an unknown new account or service is repeated, after longer pauses."""
-    change_settings(TASK_QUEUE="auto")
-    cloud.change(lag=3)
-    began = time.now
-    assert len([line for line in deploy_patiently(time) if "Next attempt in" in line]) > 10
-    assert time.now - began >= sum(PAUSES[:3])
-    assert set(CHANGES) == set(changes(cloud.state["calls"]))
-
-
-@pytest.mark.usefixtures("run", "quick")
-def test_news_that_never_come(cloud: Cloud, time: Time) -> None:
-    """After a while it is given up, with gcloud's own words."""
-    cloud.change(services=[f"{name}.googleapis.com" for name in APIS], lag=99)
-    began = time.now
-    with pytest.raises(AdministratorError, match=f"Service account {PLUGIN} does not exist"):
-        deploy_patiently(time)
-    assert time.now - began == sum(PAUSES)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, "copy .env.yaml.example"),
-        ("# nothing\n", "copy .env.yaml.example"),
-        ("ICONIK_ID: 1\n", "line 1: the value of ICONIK_ID must be in quotes"),
-        ("ICONIK_TOKEN: 'x'\n", "line 1: ICONIK_TOKEN is a secret"),
-        ("ICONIK_ID: 'x'\n", "STORAGE_NAME is missing"),
-    ],
-)
-def test_settings_come_first(
-    cloud: Cloud, deploys: Deploys, text: str | None, expected: str
-) -> None:
-    """Wrong settings are an error before anything is created."""
-    Path(".env.yaml").unlink()
-    if text is not None:
-        Path(".env.yaml").write_text(text)
-    status, output = deploys()
-    assert (status, expected in output) == (1, True)
-    assert changes(cloud.state["calls"]) == []
-
-
-def test_only_the_file_is_deployed(cloud: Cloud, deploys: Deploys) -> None:
-    """Variables of the environment do not go to Google; those that nothing reads are named."""
-    os.environ["STORAGE_NAME"] = "Elsewhere"
-    change_settings(FORMAT_NAMES="ORIGINAL")
-    status, output = deploys()
-    warning = "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"
-    assert (status, warning in output) == (0, True)
-    variables = cloud.state["functions"]["iconik_handler"]["variables"]
-    assert (variables["STORAGE_NAME"], variables["FORMAT_NAMES"]) == ("LucidLink", "ORIGINAL")
-
-
-def test_no_token(cloud: Cloud, run: Run, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a token no secret is made of nothing; what was made before stays."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
-    status, output = run("deploy")
-    assert (status, "No token was entered" in output) == (1, True)
-    assert list(cloud.state["secrets"]) == ["bz-shared-secret"]
-
-
-def test_the_token_is_not_shown(cloud: Cloud, run: Run) -> None:
-    """At a terminal the token is asked for, and what is typed does not appear."""
-    os.environ["PYTHONPATH"] = str(ROOT)
-    process, terminal = pty.fork()
-    if not process:
-        os.execv(COMMAND[0], COMMAND)  # noqa: S606
-    screen = b""
-    while not screen.endswith(b"not shown): "):
-        screen += os.read(terminal, 1024)
-    os.write(terminal, f"{TOKEN}\n".encode())
-    with suppress(OSError):  # The other end is gone.
-        while chunk := os.read(terminal, 1024):
-            screen += chunk
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
-    assert TOKEN.encode() not in screen
-    assert cloud.state["secrets"]["iconik-token"][0]["value"] == TOKEN
-
-
-def test_dry_run(cloud: Cloud, run: Run) -> None:
-    """A dry run prints the commands of a first run and runs none, not even gcloud."""
-    change_settings(TASK_QUEUE="auto")
-    status, output = run("deploy", "--dry-run")
-    printed = [line[9:].split() for line in output.splitlines() if line.startswith("$ gcloud ")]
-    assert (status, changes(printed)) == (0, list(CHANGES))
-    assert cloud.state["calls"] == []
-    assert not Path(".deployment.json").exists()
-
-
-@pytest.fixture
-def reserved() -> Iterator[int]:
-    """Return the port of a function that is not deployed yet."""
-    with reserved_port() as port:
-        yield port
+def test_dry_run(checkout: Checkout) -> None:
+    """A dry run names all that is missing, asks for nothing, and changes nothing."""
+    status, output = checkout.deploy("--dry-run", token="")
+    assert (status, len(verbs(output)), "ok" in verbs(output)) == (0, STEPS, False)
+    assert [request for request in checkout.cloud.project.requests if is_change(request)] == []
+    assert not (checkout.folder / ".deployment.json").exists()
 
 
 def test_from_clone_to_right_click(
-    cloud: Cloud,
-    reserved: int,
-    world: World,
-    iconik_url: str,
-    deploys_by_process: Deploys,
-    run: Run,
-    monkeypatch: pytest.MonkeyPatch,
+    cloud: Cloud, site: Site, iconik_url: str, run: Run, tmp_path: Path
 ) -> None:
-    """After deploy and actions the doctor finds no fault, and reads the secrets as gcloud does."""
-    world.token = TOKEN
-    cloud.change(url=f"http://127.0.0.1:{reserved}")
-    assert deploys_by_process()[0] == 0
-    for name in ("BZ_SHARED_SECRET", "ICONIK_TOKEN"):
-        monkeypatch.delenv(name)
-    secrets = cloud.state["secrets"]
-    variables = {
-        **cloud.state["functions"]["iconik_handler"]["variables"],
-        "BZ_SHARED_SECRET": secrets["bz-shared-secret"][0]["value"],
-        "ICONIK_TOKEN": secrets["iconik-token"][0]["value"],
-    }
-    with run_function(variables, port=reserved) as function:
-        assert run("actions", "create")[0] == 0
-        assert {action["url"] for action in world.custom_actions.values()} == {
-            f"{function.url}/{verb}" for verb in ("add", "remove")
-        }
-        status, output = run("doctor")
-    assert (status, "0 failed" in output) == (0, True), output
-    assert output.count("Read from Secret Manager.") == 2
-    assert not any(str(secret[0]["value"]) in output for secret in secrets.values())
+    """What was uploaded serves both actions, even in an organization that forbids much."""
+    project = cloud.project
+    project.regions_only = project.members_only = True
+    checkout = new_checkout(tmp_path / "checkout", cloud)
+    checkout.set(**site.settings(iconik_url))
+    status, output = checkout.deploy()
+    assert (status, verbs(output)[-2:]) == (0, ["open", "open"])
+    annotations = project.resources[SERVICE]["metadata"]["annotations"]
+    assert annotations["run.googleapis.com/invoker-iam-disabled"] == "True"
+    assert [name for name in project.resources if "queue" in name] == []
+
+    project.source().extractall(tmp_path / "source")
+    config = project.resources[FUNCTION]["serviceConfig"]
+    assert config["timeoutSeconds"] == 60
+    secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
+    secrets = {"BZ_SHARED_SECRET": secret, "ICONIK_TOKEN": TOKEN}
+    asset_id = site.world.add_asset("Clip")
+    site.world.add_file_set(asset_id, site.b2, [CLIP])
+    with run_function(config["environmentVariables"] | secrets, tmp_path / "source") as function:
+        for verb, copies in (("add", 1), ("remove", 0)):
+            answer = requests.post(
+                f"{function.url}/{verb}",
+                headers={SECRET_HEADER: secret},
+                json={"asset_ids": [asset_id]},
+                timeout=60,
+            )
+            assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
+
+        set_deployment(function.url, PROJECT)
+        del os.environ["BZ_SHARED_SECRET"], os.environ["ICONIK_TOKEN"]  # gcloud reads them.
+        for command in (["actions", "create"], ["doctor"]):
+            status, text = run(*command)
+            assert (status, secret in text, TOKEN in text) == (0, False, False), text
+
+
+@pytest.mark.xdist_group("interrupted")  # It takes as long as all others together.
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_interrupted(checkout: Checkout, deployed: Deployed, moment: str) -> None:
+    """Runs that end at one request after the other add up to what a single run makes."""
+    checkout.cloud.reset()
+    project, seen = checkout.cloud.project, set[object]()
+
+    def interrupt(request: str) -> None:
+        state = (request, len(project.resources), len(project.grants()))
+        if is_change(request) and state not in seen:
+            seen.add(state)
+            raise Refusal(403, DENIED)
+
+    setattr(project, moment, interrupt)
+    while (result := checkout.deploy())[0]:
+        assert result[1][-2:] == [
+            "Ask an owner of the project to run this, or for the role.",
+            AGAIN,
+        ]
+    assert len(seen) >= STEPS
+    assert project.resources.keys() == deployed[1].resources.keys()
+    assert project.grants() == deployed[1].grants()
+
+
+def test_ctrl_c(checkout: Checkout) -> None:
+    """Ctrl-C while gcloud works ends with two sentences."""
+    process = subprocess.Popen(
+        [checkout.shell, "admin/deploy.sh"],
+        cwd=checkout.folder,
+        env=checkout.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def press(request: str) -> None:
+        if is_change(request):
+            os.killpg(process.pid, signal.SIGINT)
+
+    checkout.cloud.project.before = press
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (1, f"\nInterrupted.\n\n{AGAIN}\n")
+
+
+def test_news_take_a_while(checkout: Checkout) -> None:
+    """What not all of Google knows yet is repeated, after longer and longer pauses."""
+    checkout.cloud.project.lag = 50
+    status, output = checkout.deploy()
+    assert status == 0, output
+    sentence = "           Google needs a moment to know what is new. The next attempt is in 40 s."
+    assert output.count(sentence) == 3  # For an API, an account, and a role.
+    assert checkout.cloud.pauses() == [10, 20, 40] * 3
+
+
+def test_news_that_never_come(checkout: Checkout) -> None:
+    """After a while the script gives up, with gcloud's own words."""
+    checkout.cloud.project.lag = 1000
+    status, output = checkout.deploy()
+    assert (status, checkout.cloud.pauses()) == (1, [10, 20, 40, 60])
+    assert any("iam API has not been used in project" in line for line in output)
+
+
+def test_what_passes(checkout: Checkout) -> None:
+    """What comes right by itself is repeated after ten seconds."""
+    changed = refuse("cloudresourcemanager.*:setIamPolicy", 409, CONCURRENT)
+    unready = refuse("POST .*functions$", 403, UNREADY)
+    checkout.cloud.project.before = lambda request: (changed(request), unready(request))
+    status, output = checkout.deploy()
+    assert (status, checkout.cloud.pauses()) == (0, [10, 10]), output
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        (
+            "Billing account for project '1' is not found. Billing must be enabled.",
+            f"Link a billing account to the project {PROJECT}.",
+        ),
+        (
+            "Constraint constraints/gcp.resourceLocations violated",
+            "Choose a region with gcloud config set functions/region REGION.",
+        ),
+        (
+            "Operation denied by org policy: constraints/x.y",
+            "An administrator of your organization must allow this, or run it.",
+        ),
+        ("Build failed with status: FAILURE.", "See the log of the build."),
+        (DENIED, "Ask an owner of the project to run this, or for the role."),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_remedies(checkout: Checkout, method: str, message: str, remedy: str) -> None:
+    """If Google refuses something, its words and a remedy are shown, and nothing follows."""
+    project = checkout.cloud.project
+    project.before = refuse(f"{method} serviceusage", 400, message)
+    status, output = checkout.deploy()
+    assert (status, checkout.cloud.pauses(), project.apis) == (1, [], [])
+    assert any(message in line for line in output)
+    assert output[-2:] == [remedy, AGAIN]
+
+
+def test_only_a_person_can_decide(deployed: Deployed) -> None:
+    """If everyone is forbidden, with and without a member, the command to run is shown."""
+    checkout, project, _ = deployed
+    project.members_only = True
+    project.before = refuse("PUT .*-run/", 400, "constraints/run.managed.requireInvokerIam")
+    status, output = checkout.deploy()
+    assert (status, output[-4:]) == (
+        1,
+        [
+            "The command was: gcloud run services update iconik-handler "
+            f"--region={REGION} --project={PROJECT} --no-invoker-iam-check",
+            "",
+            "An administrator of your organization must allow this, or run it.",
+            AGAIN,
+        ],
+    )
+
+
+def test_repairs(deployed: Deployed) -> None:
+    """What others have changed is repaired. At a terminal, what is typed does not appear."""
+    checkout, project, _ = deployed
+    for name in ("bz-shared-secret", "iconik-token"):
+        project.resources[f"projects/{PROJECT}/secrets/{name}/versions/1"]["state"] = "DISABLED"
+    project.resources[QUEUE]["retryConfig"]["maxAttempts"] = 100
+    (binding,) = project.policies[f"projects/{PROJECT}"]["bindings"]
+    binding["condition"] = {"title": "never", "expression": "false"}
+    status, screen = deploy_at_terminal(checkout, f"{TOKEN}\n")
+    assert status == 0, screen
+    assert TOKEN not in screen + checkout.cloud.calls()
+    steps = [verb for verb in verbs(screen.splitlines()) if verb != "ok"]
+    assert steps == ["grant", "store", "Paste", "store", "update", "deploy", "open"]
+    assert project.secret("iconik-token") == TOKEN
+    assert project.resources[QUEUE]["retryConfig"]["maxAttempts"] == ATTEMPTS
+    bindings = project.policies[f"projects/{PROJECT}"]["bindings"]
+    assert [other for other in bindings if "condition" not in other] == [
+        {"role": "roles/cloudbuild.builds.builder", "members": [BUILD]}
+    ]
+
+
+def test_ctrl_c_instead_of_a_token(deployed: Deployed) -> None:
+    """Ctrl-C at the question ends the script, without a traceback."""
+    checkout, project, _ = deployed
+    project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"]["state"] = "DESTROYED"
+    status, screen = deploy_at_terminal(checkout, "\x03")
+    end = "\n".join(screen.replace("^C", "").splitlines()[-3:])
+    assert (status, end) == (1, f"Interrupted.\n\n{AGAIN}")
+
+
+def deploy_at_terminal(checkout: Checkout, answer: str) -> tuple[int, str]:
+    """Deploy at a terminal; return the status and what the screen shows.
+
+    Args:
+        answer: what is typed when the token is asked for.
+    """
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(checkout.folder)
+        os.execvpe(checkout.shell, [checkout.shell, "admin/deploy.sh"], checkout.environ)  # noqa: S606
+    screen = b""
+    with suppress(OSError):  # The other end is gone.
+        while chunk := os.read(terminal, 1024):
+            screen += chunk
+            if screen.endswith(b"not shown): "):
+                os.write(terminal, answer.encode())
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), screen.decode()
+
+
+def test_no_token(checkout: Checkout) -> None:
+    """Without a token no secret gets a value of nothing; what was made before stays."""
+    status, output = checkout.deploy(token="\n")
+    assert (status, output[-3:]) == (1, ["No token was entered.", "", AGAIN])
+    versions = [name for name in checkout.cloud.project.resources if "/versions/" in name]
+    assert versions == [f"projects/{PROJECT}/secrets/bz-shared-secret/versions/1"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("PATH", "tools", "https://cloud.google.com/sdk/docs/install"),
+        ("CLOUDSDK_CORE_PROJECT", None, "gcloud config set project PROJECT"),
+        ("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", None, "Run gcloud auth login."),
+    ],
+)
+def test_what_must_be_there_first(
+    checkout: Checkout, variable: str, value: str | None, text: str
+) -> None:
+    """Without gcloud, a project or a login the remedy is named."""
+    (checkout.folder / "tools").mkdir()
+    for tool in ("cat", "dirname", "mktemp", "rm"):
+        (checkout.folder / "tools" / tool).symlink_to(str(shutil.which(tool)))
+    environ = checkout.cloud.environ | {variable: value}
+    environ = {name: value for name, value in environ.items() if value is not None}
+    cloud = replace(checkout.cloud, environ=environ)
+    checkout = replace(checkout, cloud=cloud, shell=str(shutil.which("bash")))
+    status, output = checkout.deploy()
+    assert (status, text in "".join(output), output[-1]) == (1, True, AGAIN)
+
+
+def test_settings_come_first(checkout: Checkout) -> None:
+    """Wrong settings are an error before Google is asked; those that nothing reads are named."""
+    checkout.set(ICONIK_ID="x")
+    status, output = checkout.deploy()
+    assert (status, "STORAGE_NAME is missing" in "".join(output)) == (1, True)
+    assert checkout.cloud.project.requests == []
+    checkout.set(**SETTINGS, FORMAT_NAMES="ORIGINAL")
+    status, output = checkout.deploy("--dry-run")
+    assert (status, "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?" in output) == (
+        0,
+        True,
+    )
+    assert checkout.deploy("--dry")[0] == 1

@@ -1,351 +1,208 @@
 """The doctor, against an iconik in memory and the running function."""
 
-import json
+import base64
 import os
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
 
+from admin.files import MISSING
 from sandbox.function import run_function
+from sandbox.google_cloud import PROJECT
 from sandbox.server import serve
+from sandbox.site import CLIP, Site
 from sandbox.tasks import ACCOUNT, QUEUE
-from sandbox.world import World
-from tests.admin.conftest import OTHER, URL, Cloud, Run, change_settings, set_deployment
+from tests.admin.conftest import OTHER, URL, Run, change_settings, set_deployment
+from tests.real_gcloud import Cloud
 
-Examine = Callable[..., dict[str, tuple[str, str]]]
+
+class Findings(list[tuple[str, str, str]]):
+    """States, checks and texts. A finding is one of them if its text is part of one's."""
+
+    def __contains__(self, wanted: Any) -> bool:
+        return any(each[:2] == wanted[:2] and wanted[2] in each[2] for each in self)
+
+
+Examine = Callable[[], Findings]
 
 
 @pytest.fixture
 def examine(run: Run) -> Examine:
-    """Return a function that runs the doctor, and returns the last state and text of each check."""
+    """Return a function that runs the doctor, and returns the findings."""
+    os.environ["COLUMNS"] = "1000"
 
-    def examine(*options: str) -> dict[str, tuple[str, str]]:
-        status, output = run("doctor", "--json", *options)
-        findings = json.loads(output)
-        assert status == any(finding["state"] == "failure" for finding in findings)
-        return {finding["check"]: (finding["state"], finding["text"]) for finding in findings}
+    def examine() -> Findings:
+        status, output = run("doctor")
+        table, summary = re.split(r"^(?=\d)", output, maxsplit=1, flags=re.MULTILINE)
+        found = re.findall(r"^(\w+) +([\w -]+): (.*)$", table, re.MULTILINE)
+        failed = dict.fromkeys(check for state, check, _ in found if state == "FAILURE")
+        assert (len(found), status) == (table.count("\n"), bool(failed))
+        assert (f"\nTo fix: {', '.join(failed)}.\n" in summary) == bool(failed)
+        return Findings(found)
 
     return examine
 
 
-# How the doctor talks
+@pytest.fixture
+def sound(run: Run, function: str) -> None:
+    """Install everything as the README says."""
+    os.environ["FUNCTION_URL"] = function
+    change_settings(STORAGE_PATH="")
+    run("actions", "create")
 
 
-def test_doctor_is_content(world: World, run: Run, examine: Examine, function: str) -> None:
-    """After the README's steps every check is ok, except for the visibility."""
-    world.add_custom_action(OTHER)
-    run("actions", "create", "--url", function)
-    findings = examine("--url", function)
-    wrong = {check: found for check, found in findings.items() if found[0] != "ok"}
-    assert list(wrong) == ["visibility"]
-    assert "--everyone" in wrong["visibility"][1]
-    assert findings["iconik"][1] == "The token is valid. It acts as plugin@example.com."
-    assert findings["bz-shared-secret"][1] == "Read from the variable BZ_SHARED_SECRET."
-    assert findings["storage"][1] == "LucidLink is ACTIVE, of type FILE."
-    assert findings["master storage"][1] == "B2 is ACTIVE, of type B2."
-    assert findings["deletion"][1] == "iconik may delete there."
+@pytest.mark.usefixtures("sound")
+def test_doctor_is_content(site: Site, examine: Examine) -> None:
+    """After the README's steps, all is ok; the actions of others do not matter."""
+    site.world.add_custom_action(OTHER)
+    found = examine()
+    assert {state for state, _, _ in found} == {"ok"}
+    assert ("ok", "iconik", "It accepts the token, which acts as plugin@example.com.") in found
+    assert ("ok", "storages", "LucidLink is ACTIVE, of type FILE.") in found
+    assert ("ok", "actions", "6 actions will work.") in found
+    assert ("ok", "function", "It has the same secret.") in found
 
 
-def test_doctor_prints_a_table(
-    world: World, run: Run, function: str, monkeypatch: pytest.MonkeyPatch
+ARCHIVE = {"ARCHIVE_BEFORE_REMOVE": "true"}
+MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
+
+
+@pytest.mark.usefixtures("sound")
+@pytest.mark.parametrize(
+    ("where", "changes", "finding"),
+    [
+        ("settings", {"STORAGE_PATH": "/"}, "WARNING|settings|STORAGE_PATH is '/'"),
+        ("settings", {"COLOUR": "x"}, "WARNING|settings|Nothing reads COLOUR."),
+        ("settings", {"MASTER_STORAGE": "x"}, "WARNING|settings|mean MASTER_STORAGE_NAME?"),
+        ("settings", {"MASTER_STORAGE_NAME": None}, "WARNING|storages|of type B2 count: B2."),
+        ("settings", {"MASTER_STORAGE_NAME": "Other"}, "WARNING|storages|Other is not of type B2"),
+        ("settings", ARCHIVE, "FAILURE|roles|with ARCHIVE_BEFORE_REMOVE: give the token's user"),
+        ("environ", {"STORAGE_NAME": "X"}, "FAILURE|storages|sees no storages named X"),
+        ("environ", {"BZ_SHARED_SECRET": "x"}, "FAILURE|function|has another secret"),
+        ("environ", {"BZ_SHARED_SECRET": ""}, "FAILURE|function|Or set BZ_SHARED_SECRET."),
+        ("world", {"token": "x"}, "FAILURE|iconik|gcloud secrets versions add iconik-token"),
+        ("world", {"is_admin": False}, "WARNING|iconik|is no administrator"),
+        ("permission", {"delete_access": False}, "FAILURE|storages|enable Delete"),
+        ("world", {"permissions": {}}, "WARNING|storages|may perhaps not delete"),
+        ("world", {"custom_actions": {}}, "FAILURE|actions|or to remove: run make actions."),
+        ("world", {"roles": []}, "FAILURE|roles|Both: give the token's user can_read_storages."),
+        ("world", {"roles": []}, "WARNING|roles|to see it: give the token's user can_write_jobs"),
+        ("LucidLink", {"status": "FAILING"}, "FAILURE|storages|LucidLink is FAILING, of type FILE"),
+        ("LucidLink", {"method": "S3"}, "FAILURE|storages|only from storages of type FILE"),
+        ("Other", {"name": "LucidLink"}, "FAILURE|storages|2 storages named LucidLink"),
+        ("Other", MOUNTED, "WARNING|storages|Other and LucidLink are one place, /mnt/LucidLink"),
+        ("B2", {"name": "b2"}, "FAILURE|storages|sees no storages named B2"),
+        ("action", {"headers": {"X-Bz-Secret": "x"}}, "FAILURE|actions|another secret: run make"),
+        ("action", {"type": "OPEN"}, "FAILURE|actions|must be POST: run make actions"),
+        ("action", {"url": "{}?storage=X"}, "FAILURE|actions|no storages named X"),
+        ("action", {"url": "{}?storage="}, "FAILURE|actions|parameter storage must be"),
+        ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example"),
+        ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
+        ("action", {"status": "FAILING", "last_error": "E5"}, "WARNING|actions|last time: E5"),
+    ],
+)
+def test_doctor_finds(
+    site: Site, examine: Examine, where: str, changes: dict[str, Any], finding: str
 ) -> None:
-    """Sentences begin in one column, whatever the titles; failures come again at the end."""
-    monkeypatch.setenv("COLUMNS", "90")
-    run("actions", "create", "--url", function)
-    next(iter(world.custom_actions.values())).update(title="Add to " + "very " * 12, type="OPEN")
-    status, output = run("doctor", "--url", function)
-    table, _, end = output.partition("\nTo fix:\n")
-    for line in (table + end).splitlines():
-        assert len(line) <= 90
-        is_first = line.startswith(("ok ", "warning ", "failure "))
-        is_last = line.startswith("1 failed, 1 with a warning, ")
-        assert is_first or is_last or not line[:46].strip()
-    assert status == 1
-    assert table.count("and must be POST") == end.count("and must be POST") == 1
-    assert end.splitlines()[0].startswith("failure  Add to very very")
-    assert end.splitlines()[-1].endswith(" ok.")
+    """What is missing or wrong is found by its check, with the remedy."""
+    action = next(iter(site.world.custom_actions.values()))
+    if where == "settings":
+        site.world.roles.remove("can_read_transfers")  # Only an archive needs it.
+        change_settings(**changes)
+    elif where == "action":
+        action.update(changes | {"url": changes.get("url", "{}").format(action["url"])})
+    else:
+        places = {row["name"]: row for row in site.world.storages.values()}
+        places |= {"environ": os.environ, "world": vars(site.world)}
+        places |= {"permission": site.world.permissions[site.lucidlink]}
+        places[where].update(changes)
+    state, check, text = finding.split("|")
+    found = examine()
+    assert (state, check, text) in found
+    assert where != "action" or ("ok", check, "5 actions will work.") in found
 
 
 @pytest.mark.parametrize(
-    ("terminal", "variables", "is_coloured"),
-    [(True, {}, True), (True, {"NO_COLOR": "1"}, False), (False, {}, False)],
+    "command", ["doctor", "doctor --asset x", "actions create", "actions list"]
 )
-def test_doctor_has_colours_on_a_terminal(
-    run: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    terminal: bool,
-    variables: dict[str, str],
-    is_coloured: bool,
-) -> None:
-    """Only a terminal gets colours, and none if NO_COLOR is set."""
-    os.environ.update(variables)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    assert ("\033[32mok" in run("doctor")[1]) == is_coloured
-
-
-def test_doctor_says_at_once_what_it_finds(
-    run: Run, function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Findings appear one by one; Ctrl-C ends it with one sentence."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("admin.doctor.new_session", interrupt)
-    status, output = run("doctor", "--url", function)
-    assert status == 130
-    assert "ok       iconik " in output
-    assert output.endswith("\nInterrupted. Run the same command again to continue.\n")
-
-
-# Settings
-
-
-def test_doctor_without_settings(examine: Examine) -> None:
-    """Every setting that is missing is named at once; what can be checked still is."""
+def test_without_settings(run: Run, command: str) -> None:
+    """Where there is no .env.yaml, every command says the same, and nothing else."""
     Path(".env.yaml").unlink()
-    findings = examine()
-    state, text = findings["settings"]
-    assert (state, "ICONIK_ID" in text, "STORAGE_NAME" in text) == ("failure", True, True)
-    assert text.endswith(f" {Path.cwd()} has no .env.yaml.")
-    assert findings["iconik-token"][0] == "ok"
-    assert findings["function"] == ("warning", "Not checked: deploy the function, or add --url.")
+    status, output = run(*command.split())
+    assert (status, output.count(MISSING), output.count(": run ")) == (1, 1, 0)
 
 
-@pytest.mark.parametrize(
-    "text", ["ICONIK_URL: 1", "- x", "a: b: c", "1: x", "\0", "'A=B': x", "A: !!python/name:os.sep"]
-)
-def test_doctor_reads_yaml_as_gcloud_does(run: Run, examine: Examine, text: str) -> None:
-    """A file that gcloud would refuse is a failure, and a command says so too."""
-    Path(".env.yaml").write_text(text)
-    assert ".env.yaml" in examine()["settings"][1]
-    status, output = run("actions", "list")
-    assert (status, output.startswith(".env.yaml")) == (1, True)
+def test_doctor_knows_the_last_deployment(examine: Examine) -> None:
+    """FUNCTION_URL counts before the last deployment; without either, the remedy is named."""
+    assert ("FAILURE", "function", "run make deploy, or add OPTIONS='--url URL'.") in examine()
+    set_deployment(URL)
+    assert ("FAILURE", "function", URL) in examine()
+    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
+    assert ("WARNING", "function", f"from this folder was to {URL}, not") in examine()
 
 
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("MASTER_STORAGE", " Did you mean MASTER_STORAGE_NAME?"),
-        ("FORMAT_NAMES", " Did you mean FORMAT_NAME?"),
-        ("storage_name", " Did you mean STORAGE_NAME?"),
-        ("COLOUR", ""),
-    ],
-)
-def test_doctor_knows_the_variables(run: Run, name: str, advice: str) -> None:
-    """A variable that nothing reads is a warning with the nearest known name."""
-    change_settings(GOOGLE_CLOUD_PROJECT="project", THREADS="16", TASK_QUEUE="auto")
-    change_settings(**{name: "x"})
-    _, output = run("doctor", "--json")
-    texts = [row["text"] for row in json.loads(output) if row["state"] == "warning"]
-    assert texts[0] == f"Nothing reads {name}.{advice}"
-    assert "Nothing reads" not in "".join(texts[1:])
-
-
-def test_the_environment_wins(examine: Examine) -> None:
-    """A variable is taken before the file's."""
-    os.environ["STORAGE_NAME"] = "Elsewhere"
-    assert "Elsewhere" in examine()["storage"][1]
-
-
-# Secrets
-
-
-def test_secrets_that_gcloud_cannot_read(examine: Examine, cloud: Cloud) -> None:
-    """The remedies are those of this machine; the project is the one that was deployed to."""
+@pytest.mark.xdist_group("gcloud")
+def test_doctor_reads_secrets_with_gcloud(site: Site, examine: Examine, cloud: Cloud) -> None:
+    """What is missing, or is missing on this machine, is named with the command that helps."""
     del os.environ["ICONIK_TOKEN"]
-    set_deployment(project="other")
-    cloud.fail("secrets versions access", "PERMISSION_DENIED: Permission denied")
-    state, text = examine()["iconik-token"]
-    assert state == "failure"
-    assert "cannot be read on this machine: ERROR:" in text
-    assert text.endswith(" Permission denied Or set ICONIK_TOKEN.")
-    assert cloud.state["calls"][-1][-1] == "--project=other"
+    cloud.project.apis.append("secretmanager")
+    assert ("FAILURE", "iconik", "run make deploy. Or set ICONIK_TOKEN.") in examine()
+    version = cloud.project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"] = {}
+    for token, finding in (
+        ("", ("FAILURE", "iconik", "is empty: run printf %s 'SECRET' | gcloud secrets versions")),
+        (site.world.token, ("ok", "iconik", "It accepts the token")),
+    ):
+        version["payload"] = {"data": base64.b64encode(token.encode()).decode()}
+        assert finding in examine()
+    os.environ["CLOUDSDK_CONFIG"] = str(Path.cwd())
+    del os.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
+    assert ("FAILURE", "iconik", "run gcloud auth login. Or set ICONIK_TOKEN.") in examine()
+    os.environ.pop("CLOUDSDK_CORE_PROJECT", "")
+    assert ("FAILURE", "iconik", "run gcloud config set project PROJECT. Or set") in examine()
 
 
-# iconik
-
-
-@pytest.mark.parametrize(
-    ("check", "state", "text", "harm"),
-    [
-        ("iconik", "failure", "iconik-token", lambda world: setattr(world, "token", "new")),
-        ("administrator", "warning", "actions", lambda world: setattr(world, "is_admin", False)),
-        (
-            "deletion",
-            "failure",
-            "Enable Delete",
-            lambda world: next(iter(world.permissions.values())).update(delete_access=False),
-        ),
-        ("storage", "failure", "2 storages", lambda world: world.add_storage("LucidLink")),
-    ],
-)
-def test_doctor_finds_what_iconik_lacks(
-    world: World,
-    examine: Examine,
-    check: str,
-    state: str,
-    text: str,
-    harm: Callable[[World], object],
-) -> None:
-    """A wrong token, user or permission is a finding with its remedy."""
-    harm(world)
-    found = examine()[check]
-    assert (found[0], text in found[1]) == (state, True)
-
-
-@pytest.mark.parametrize("status", [403, 404])
-def test_doctor_cannot_tell_deletion(world: World, examine: Examine, status: int) -> None:
-    """Where iconik does not say whether it may delete, that is a warning."""
-
-    def refuse(_: str, path: str) -> None:
-        if path.endswith("/verifications/permissions/"):
-            flask.abort(status)
-
-    world.quirks.on_call = refuse
-    findings = examine()
-    assert (findings["deletion"][0], findings["storage"][0]) == ("warning", "ok")
-
-
-@pytest.mark.parametrize(
-    ("role", "purpose", "state"),
-    [
-        ("can_delete_files", "Remove", "failure"),
-        ("can_write_jobs", "Remove, for the editor to see it", "warning"),
-        ("can_write_transfers", "Add", "failure"),
-        ("can_read_transfers", "Remove, with ARCHIVE_BEFORE_REMOVE", "failure"),
-    ],
-)
-def test_doctor_finds_missing_roles(
-    world: World, examine: Examine, role: str, purpose: str, state: str
-) -> None:
-    """A role that is missing is named for each purpose."""
-    os.environ["ARCHIVE_BEFORE_REMOVE"] = "true"
-    world.roles = [each for each in world.roles if each != role]
-    assert examine()[f"roles: {purpose}"] == (state, f"The token's user needs {role}.")
-
-
-def test_doctor_without_roles(world: World, examine: Examine) -> None:
-    """A user without any role can do nothing; what is switched off needs no roles."""
-    world.roles = []
-    findings = examine()
-    assert "can_read_storages" in findings["roles: Both"][1]
-    assert not {"roles", "roles: Remove, with ARCHIVE_BEFORE_REMOVE"} & findings.keys()
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "check", "text"),
-    [
-        ("LucidLink", {"status": "FAILING"}, "storage", "LucidLink is FAILING, of type FILE."),
-        ("LucidLink", {"method": "B2"}, "storage", "only from storages of type FILE"),
-        ("LucidLink", {"name": "Filespace"}, "storage", "STORAGE_NAME: the token's user sees no "),
-        ("B2", {"name": "b2"}, "master storage", "MASTER_STORAGE_NAME: the token's user sees no "),
-    ],
-)
-def test_doctor_finds_wrong_storages(
-    world: World, examine: Examine, name: str, changes: dict[str, str], check: str, text: str
-) -> None:
-    """A storage of another type, state or name is a failure that says so."""
-    next(row for row in world.storages.values() if row["name"] == name).update(changes)
-    found = examine()[check]
-    assert (found[0], text in found[1]) == ("failure", True)
-
-
-@pytest.mark.parametrize(
-    ("master", "warning"),
-    [
-        (None, "Set MASTER_STORAGE_NAME, or all storages of type B2 count: B2."),
-        ("Nearline", "Nearline is not of type B2: are the masters there?"),
-    ],
-)
-def test_doctor_wonders_about_the_masters(
-    world: World, examine: Examine, master: str | None, warning: str
-) -> None:
-    """A masters' storage that is not set, or is not on B2, is possible but rarely meant."""
-    world.add_storage("Nearline")
-    change_settings(MASTER_STORAGE_NAME=master)
-    assert examine()["master storage"] == ("warning", warning)
-
-
-def test_doctor_finds_a_shared_mount_point(world: World, examine: Examine) -> None:
-    """Two storages with one mount point are a warning."""
-    world.add_storage("Dailies", settings={"mount_point": "/mnt/LucidLink"})
-    state, text = examine()["storage"]
-    assert state == "warning"
-    assert text.startswith("Dailies has the same mount point, /mnt/LucidLink")
-
-
-# Custom actions
-
-
+@pytest.mark.xdist_group("gcloud")
 @pytest.mark.parametrize(
     ("changes", "state", "text"),
     [
-        ({"headers": {"X-Bz-Secret": "old"}}, "failure", "another secret"),
-        ({"type": "OPEN"}, "failure", "must be POST"),
-        ({"url": f"{URL}/add?storage=Dailies"}, "failure", "no storages named Dailies"),
-        ({"url": f"{URL}/add?storage="}, "failure", "storage"),
-        ({"disabled": True}, "warning", "disabled"),
-        ({"status": "FAILING", "last_error": "timed out"}, "warning", "timed out"),
-        ({"url": "https://old.example/add"}, "warning", "calls https://old.example"),
+        (None, "FAILURE", "run make deploy."),
+        ({}, "ok", "It is running."),
+        ({"state": "PAUSED"}, "FAILURE", "run gcloud tasks queues resume iconik --location=us-"),
+        ({"rateLimits": {}}, "WARNING", "run gcloud tasks queues update iconik --location=us-"),
     ],
 )
-def test_doctor_finds_wrong_actions(
-    world: World, run: Run, examine: Examine, changes: dict[str, object], state: str, text: str
+def test_doctor_looks_at_the_queue(
+    examine: Examine, cloud: Cloud, changes: dict[str, object] | None, state: str, text: str
 ) -> None:
-    """An action that will not work is named, with the reason."""
-    run("actions", "create", "--url", URL)
-    next(iter(world.custom_actions.values())).update(changes)
-    findings = examine("--url", URL)
-    assert findings["Add to LucidLink (ASSET)"][0] == state
-    assert text in findings["Add to LucidLink (ASSET)"][1]
-    assert findings["Remove from LucidLink (ASSET)"][0] == "ok"
+    """A queue that is missing, paused, or delivers several tasks at once is found."""
+    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT)
+    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
+    cloud.project.apis.append("cloudtasks")
+    if changes is not None:
+        usual = {"state": "RUNNING", "rateLimits": {"maxConcurrentDispatches": 1}}
+        cloud.project.resources[QUEUE] = {"name": QUEUE} | usual | changes
+    assert (state, "queue", text) in examine()
 
 
-def test_doctor_finds_missing_actions(run: Run, examine: Examine) -> None:
-    """Actions of other functions do not count."""
-    run("actions", "create", "--url", URL + "2")
-    state, text = examine("--url", URL)["custom actions"]
-    assert (state, "actions create" in text) == ("failure", True)
-
-
-# The function
-
-
-@pytest.mark.parametrize(
-    ("secret", "read", "compared"), [("another", "ok", "failure"), ("", "failure", None)]
-)
-def test_doctor_knows_the_deployed_secret(
-    examine: Examine, function: str, secret: str, read: str, compared: str | None
-) -> None:
-    """Whatever the secret is here, the doctor checks that the function keeps strangers out."""
-    os.environ["BZ_SHARED_SECRET"] = secret
-    findings = examine("--url", function)
-    assert findings["bz-shared-secret"][0] == read
-    assert findings["function"] == ("ok", f"{function} refuses requests without the secret.")
-    assert findings.get("deployed secret", [None])[0] == compared
-
-
-def test_doctor_knows_a_function_without_its_secret(examine: Examine) -> None:
+def test_doctor_finds_a_function_without_its_secret(examine: Examine) -> None:
     """A function that cannot read its secret is not taken for one with another secret."""
     with run_function({"BZ_SHARED_SECRET": ""}) as function:
-        findings = examine("--url", function.url)
-    assert findings["function"][0] == "ok"
-    assert findings["deployed secret"][0] == "failure"
-    assert "cannot read it" in findings["deployed secret"][1]
+        os.environ["FUNCTION_URL"] = function.url
+        assert ("FAILURE", "function", "It cannot read its secret") in examine()
 
 
 @pytest.mark.parametrize(
     ("status", "headers", "text"),
     [
-        (401, {}, "Check the URL, and see"),
-        (200, {"WWW-Authenticate": "x-bz-secret"}, "Check the URL, and see"),
+        (401, {}, "answers 401. Check the URL"),
+        (200, {"WWW-Authenticate": "x-bz-secret"}, "answers 200. Check the URL"),
         (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}, "answers 307"),
-        (403, {}, "deploy again"),
-        (404, {}, "gcloud functions list"),
+        (403, {}, "run make deploy"),
+        (404, {}, "run gcloud functions list"),
     ],
 )
 def test_doctor_knows_who_answers(
@@ -359,73 +216,57 @@ def test_doctor_knows_who_answers(
         asked.append((flask.request.path, flask.request.headers.get("x-bz-secret")))
         return "", status, headers
 
-    with serve(stranger) as url:
-        findings = examine("--url", url)
+    with serve(stranger) as os.environ["FUNCTION_URL"]:
+        assert ("FAILURE", "function", text) in examine()
     assert asked == [("/remove", None)]
-    assert findings["function"][0] == "failure"
-    assert text in findings["function"][1]
-    assert "deployed secret" not in findings
 
 
-# The queue
+def test_doctor_names_host_and_cause(examine: Examine) -> None:
+    """Where nothing answers, the host, the proxy without its password, and the cause are named."""
+    os.environ["https_proxy"] = "http://user:password@127.0.0.1:9"
+    os.environ.update(FUNCTION_URL=URL, ICONIK_URL="http://127.0.0.1:9")
+    why = "cannot be reached through the proxy 127.0.0.1:9: [Errno 111] Connection refused."
+    assert ("FAILURE", "function", f"{URL}/remove {why}") in examine()
+    why = "http://127.0.0.1:9 cannot be reached: [Errno 111] Connection refused."
+    assert ("FAILURE", "iconik", why) in examine()
 
 
-def use_queue(function_url: str) -> None:
-    """Have the settings name a queue."""
-    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT, FUNCTION_URL=function_url)
+def test_doctor_folds_lines(run: Run) -> None:
+    """Long findings continue below their beginning."""
+    os.environ["COLUMNS"] = "70"
+    lines = run("doctor")[1].splitlines()
+    assert max(map(len, lines)) <= 70
+    assert any(line.startswith(" " * 9) for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("changes", "state", "text"),
-    [
-        (None, "failure", "NOT_FOUND"),
-        ({}, "ok", "It is running."),
-        ({"retryConfig": {"maxAttempts": 100}}, "warning", "to 20"),
-        ({"state": "PAUSED"}, "failure", "gcloud tasks queues resume iconik"),
-    ],
-)
-def test_doctor_looks_at_the_queue(
-    examine: Examine,
-    cloud: Cloud,
-    function: str,
-    changes: dict[str, object] | None,
-    state: str,
-    text: str,
-) -> None:
-    """A queue that is missing, paused or has another limit of attempts is found."""
-    use_queue(function)
-    queue = {"name": QUEUE, "state": "RUNNING", "retryConfig": {"maxAttempts": 20}}
-    queues = {} if changes is None else {"iconik": queue | changes}
-    cloud.change(services=["cloudtasks.googleapis.com"], queues=queues)
-    findings = examine()
-    assert findings["queue"][0] == state
-    assert text in findings["queue"][1]
-    assert findings["function"][0] == "ok"
-    assert cloud.state["calls"][-1][-1] == "--project=project"
+def test_doctor_is_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found appears at once, and Ctrl-C is one sentence."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("admin.installation.new_session", interrupt)
+    status, output = run("doctor")
+    assert (status, output.startswith("ok       settings: Complete.")) == (130, True)
+    assert output.endswith("\nInterrupted. To continue, run the same command again.\n")
 
 
-def test_doctor_may_not_look_at_the_queue(examine: Examine) -> None:
-    """Without gcloud there is only a warning: the function has its own access."""
-    use_queue(URL)
-    os.environ["PATH"] = "/nonexistent"
-    state, text = examine()["queue"]
-    assert (state, "gcloud is not installed" in text) == ("warning", True)
-
-
-def test_doctor_compares_function_url(run: Run, function: str) -> None:
-    """The queue's tasks would go elsewhere; what the command names is looked at."""
-    use_queue(URL)
-    output = run("doctor", "--json", "--url", function)[1]
-    assert f'"FUNCTION_URL differs from {function}."' in output
-    assert f'"{function} refuses requests without the secret."' in output
-
-
-def test_doctor_knows_the_queue_that_was_deployed(
-    examine: Examine, cloud: Cloud, function: str
-) -> None:
-    """With TASK_QUEUE: auto the queue is the one of the deployment."""
-    change_settings(TASK_QUEUE="auto", FUNCTION_URL=function)
-    assert "queue" not in examine()
-    set_deployment(function)
-    cloud.change(services=["cloudtasks.googleapis.com"])
-    assert "projects/p/locations/r/queues/iconik" in examine()["queue"][1]
+def test_a_removal_is_explained(site: Site, run: Run) -> None:
+    """Each file set is named with what would become of it, and nothing is deleted."""
+    asset, _ = site.asset([CLIP], title="Interview")
+    growing, _ = site.asset([CLIP], master=[CLIP | {"status": "GROWING"}])
+    for text in (asset, f"https://app.iconik.io/asset/{asset.upper()}"):
+        assert run("doctor", "--asset", text) == (
+            0,
+            "Remove from LucidLink would now do this with Interview:\n"
+            "  ORIGINAL, 1 file: is deleted: B2 has all of it.\n"
+            "Nothing has been deleted.\n",
+        )
+    output = run("doctor", "--asset", growing)[1]
+    assert "  ORIGINAL, 1 file: stays: its master clip.mov is GROWING.\n" in output
+    output = run("doctor", "--asset", site.master())[1]
+    assert "  Nothing: it has no files of ORIGINAL there.\n" in output
+    assert site.copies() == 2
+    for nothing in ("interview", "11f0aaaa-0000-4000-8000-00000000000a"):
+        status, output = run("doctor", "--asset", nothing)
+        assert (status, nothing in output) == (1, True)

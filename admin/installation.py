@@ -1,0 +1,114 @@
+"""The plugin as it is installed: its settings, secret and URL, and iconik as its token sees it."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+
+from admin import files, gcloud
+from admin.custom_actions import target
+from storage_plugin.errors import AdministratorError
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.iconik.rest import Rest, new_session
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
+from storage_plugin.settings import Settings, is_function_url
+
+PATIENCE = (10.0, 60.0)
+"""Seconds to wait for a connection, and for an answer, because the function may have to start."""
+
+STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
+"""How to store a new version of a secret."""
+
+
+class Installation:
+    """Everything that the commands look at. Each part is read when it is first needed.
+
+    A part that is missing or wrong raises AdministratorError with the remedy.
+
+    Args:
+        url: the function's URL; None: FUNCTION_URL counts, or else the last deployment.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self._url = url
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings from .env.yaml, and from the environment, which takes precedence."""
+        return files.read_settings()
+
+    @cached_property
+    def url(self) -> str:
+        """The function's URL, without a trailing slash."""
+        url = self._url or self.settings.function_url or files.Deployment.read().url
+        if not url:
+            remedy = "run make deploy, or add OPTIONS='--url URL'"
+            raise AdministratorError(f"The function's URL is unknown: {remedy}.")
+        if not is_function_url(url) or target(url).verb:
+            raise AdministratorError(f"{url} is no URL of a function: use https, and no /add.")
+        return url.rstrip("/")
+
+    @cached_property
+    def secret(self) -> str:
+        """The secret that custom actions send."""
+        return read_secret(*SHARED_SECRET)
+
+    @cached_property
+    def iconik(self) -> Iconik:
+        """A client of iconik, which has accepted the token."""
+        url, token = self.settings.iconik_url, read_secret(*ICONIK_TOKEN)
+        ask("GET", url)
+        pace, deadline = Pace(), Deadline(3600)
+        session, read_token = new_admin_session(url), lambda **_: token
+        rest = Rest(session, self.settings, read_token=read_token, pace=pace, deadline=deadline)
+        try:
+            Iconik(rest).current_user()
+        except AdministratorError as error:
+            raise AdministratorError(f"{error} Then {STORE.format(ICONIK_TOKEN[0])}") from None
+        return Iconik(rest)
+
+
+def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> requests.Response:
+    """Send a request without a body, and return the answer without reading its body.
+
+    Raises:
+        AdministratorError: nothing answers; the message names the host and the cause.
+    """
+    session = new_admin_session(url)
+    try:
+        return session.request(
+            method, url, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True
+        )
+    except (requests.RequestException, ValueError) as error:
+        proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
+        way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+        cause: BaseException = error
+        while cause.__context__:
+            cause = cause.__context__
+        # Messages that are not the operating system's may quote a header.
+        is_system = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
+        why = str(cause) if is_system else type(cause).__name__
+        raise AdministratorError(f"{url} cannot be reached{way}: {why}.") from None
+
+
+def new_admin_session(url: str) -> requests.Session:
+    """Return a session for a host, with the proxy and the certificates of the environment."""
+    session = new_session()
+    session.trust_env = not url.startswith("http:")  # This machine itself needs no proxy.
+    session.auth = lambda request: request  # Otherwise, requests sends what .netrc has.
+    return session
+
+
+def read_secret(name: str, variable: str) -> str:
+    """Return a secret from a variable of the environment, or else from Secret Manager."""
+    command = f"secrets versions access latest --secret={name}"
+    try:
+        value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
+    except AdministratorError as error:
+        raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
+    if not value.strip():
+        raise AdministratorError(f"{name} is empty: {STORE.format(name)}")
+    return value.strip()

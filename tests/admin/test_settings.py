@@ -1,0 +1,68 @@
+"""What .env.yaml must be like, and the environment that a deployment makes of it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from admin.files import MISSING
+from tests.admin.conftest import Run, change_settings
+
+
+def test_the_environment(run: Run) -> None:
+    """The settings are completed with what only a deployment knows."""
+    change_settings(TASK_QUEUE="auto", STORAGE_PATH="", STORAGE_NAME="It''s é: #1")
+    status, output = run("settings", "p", "r")
+    written = yaml.safe_load(Path(".env.yaml").read_text())
+    assert (status, written["STORAGE_NAME"]) == (0, "It's é: #1")
+    assert yaml.safe_load(output) == written | {
+        "GOOGLE_CLOUD_PROJECT": "p",
+        "THREADS": "16",
+        "TASK_QUEUE": "projects/p/locations/r/queues/iconik",
+        "TASK_SERVICE_ACCOUNT": "iconik-queue@p.iam.gserviceaccount.com",
+        "FUNCTION_URL": "https://r-p.cloudfunctions.net/iconik_handler",
+    }
+
+
+def test_what_is_set_stays(run: Run) -> None:
+    """A queue of one's own, and what a deployment would set, are left alone."""
+    own = {
+        "GOOGLE_CLOUD_PROJECT": "other",
+        "THREADS": "8",
+        "TASK_QUEUE": "projects/other/locations/l/queues/own",
+        "TASK_SERVICE_ACCOUNT": "queue@other.iam.gserviceaccount.com",
+        "FUNCTION_URL": "https://function.example.com",
+    }
+    change_settings(**own)
+    status, output = run("settings", "p", "r")
+    assert (status, yaml.safe_load(output)) == (0, yaml.safe_load(Path(".env.yaml").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("STORAGE_NAME: 'Other'", "line 5: STORAGE_NAME is already in line 3."),
+        ("THREADS: 8", "line 5: the value of THREADS must be in quotes."),
+        ("ICONIK_TOKEN: 'x'", "line 5: ICONIK_TOKEN is a secret and belongs in Secret Manager."),
+        ("USE_RECYCLE_BIN: ''", "USE_RECYCLE_BIN is '': fill it in, or delete the line."),
+        ("FORMAT_NAME: 'PROXY '", "FORMAT_NAME begins or ends with a space."),
+        ("TASK_QUEUE: 'true'", "TASK_QUEUE must be auto, or like projects/P/locations/L/queues/Q."),
+        ("TASK_QUEUE: 'projects/p'", "TASK_QUEUE must be like"),
+        ("FORMAT_NAMES: 'x'", "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"),
+    ],
+)
+def test_what_is_wrong(run: Run, line: str, text: str) -> None:
+    """What Google would refuse, or the function could not use, is named."""
+    with Path(".env.yaml").open("a") as file:
+        file.write(f"{line}\n")
+    status, output = run("settings", "p", "r")
+    assert (status, text in output) == (int("Warning" not in text), True)
+
+
+@pytest.mark.parametrize("text", [None, "", "# Nothing.\n"])
+def test_no_settings(run: Run, text: str | None) -> None:
+    """Without settings it is said how to begin."""
+    Path(".env.yaml").unlink()
+    if text is not None:
+        Path(".env.yaml").write_text(text)
+    assert run("settings", "p", "r") == (1, f"{MISSING}\n")

@@ -1,0 +1,320 @@
+"""The function in process, for tests: an iconik and a queue in memory, and a clock of its own.
+
+One thread does the work of all, so the calls to iconik come in one order.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+from urllib.parse import urlencode
+
+import functions_framework
+import requests
+from flask.testing import FlaskClient
+from urllib3 import HTTPResponse
+from werkzeug.test import TestResponse
+
+from sandbox.server import create_app
+from sandbox.site import Site, payload
+from sandbox.tasks import ACCOUNT, QUEUE
+from sandbox.world import Row, World
+from storage_plugin import remove, task_queue
+from storage_plugin.errors import QueueUnavailable
+from storage_plugin.iconik import client, pace
+from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin.settings import Settings
+
+FUNCTION = functions_framework.create_app(
+    "iconik_handler", str(Path(__file__).parent.parent / "main.py")
+)
+main = sys.modules["main"]
+
+ICONIK_URL = "https://iconik.test"
+EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
+HOUR = 3600.0
+
+DONE = ("500, but done", "no answer", "time-out", "half an answer")
+FAULTS = (*DONE, "429", "500", "404", "403", "401", "HTML", "kill")
+"""What can go wrong with a call to iconik: after it is done, or before."""
+
+AWAY, LOST = "the queue is away", "the queue's answer is lost"
+"""What can go wrong when a task is handed over."""
+
+
+class Killed(BaseException):
+    """The instance is killed."""
+
+
+class Serial:
+    """Stands in for a pool of threads: it does everything at once, in order."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> "Serial":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        """Do some work."""
+        future: Future[Any] = Future()
+        future.set_result(work())
+        return future
+
+    map = map
+
+
+class Task(NamedTuple):
+    """A task in the queue."""
+
+    due: float
+    name: str
+    path: str
+    body: bytes
+    retries: int = 0
+
+
+def nothing(*_: str) -> str:
+    """Let nothing happen."""
+    return ""
+
+
+class Stage:
+    """The function, an iconik, and a queue that delivers when it is told to.
+
+    Args:
+        has_queue: whether the function has a queue.
+        settings: the function's settings that are not as usual.
+
+    Attributes:
+        now: the time, in seconds since 1970.
+        latency: the seconds that each call to iconik takes.
+        on_call: returns what happens to a call to iconik, by its method and path.
+        on_task: returns what happens when a task is handed over.
+        calls: the calls to iconik.
+        tasks: the tasks that the queue has not delivered.
+        deliveries: the number of deliveries.
+        output: the log of the last request.
+    """
+
+    def __init__(self, *, has_queue: bool = False, **settings: str) -> None:
+        self.now, self.latency = 1_800_000_000.0, 0.1
+        self.world = World()
+        self.world.now = lambda: written(self.now)  # type: ignore[method-assign]
+        self.site = Site(self.world)
+        self.world.quirks.copies_take_time = True
+        self.on_call: Callable[[str, str], str] = nothing
+        self.on_task: Callable[[], str] = nothing
+        self.calls: list[str] = []
+        self.tasks: list[Task] = []
+        self.deliveries = 0
+        self._names: set[str] = set()
+        self.environ = self.site.settings(ICONIK_URL) | {
+            "ICONIK_TOKEN": self.world.token,
+            "BZ_SHARED_SECRET": "secret",
+        }
+        if has_queue:
+            self.environ |= {
+                "TASK_QUEUE": QUEUE,
+                "TASK_SERVICE_ACCOUNT": ACCOUNT,
+                "FUNCTION_URL": "https://function.test",
+                "CLOUD_RUN_TIMEOUT_SECONDS": "1800",
+            }
+        self.environ |= settings
+        self._iconik = create_app(self.world)
+        self._random = random.Random(0)  # noqa: S311 - Equal stages play equally.
+
+    # The editor
+
+    def click(self, path: str = "/remove", **selection: object) -> TestResponse:
+        """Post a custom action as iconik does. What was there before the first one is old."""
+        self.now += 0.0 if self.calls else HOUR
+        body = json.dumps(payload(**{"user_id": EDITOR, **selection})).encode()
+        return self.post(path, body, {"x-bz-secret": "secret"})
+
+    @property
+    def jobs(self) -> list[Row]:
+        """The jobs of the plugin."""
+        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
+
+    @property
+    def job(self) -> Row:
+        """The only one of them."""
+        (job,) = self.jobs
+        return job
+
+    @property
+    def notes(self) -> list[Row]:
+        """The notifications."""
+        return list(self.world.notifications.values())
+
+    def add(self, asset_id: str) -> None:
+        """Have a master copied to LucidLink."""
+        body = {"object_type": "assets", "object_ids": [asset_id], "format_name": "ORIGINAL"}
+        self.world.copy(self.site.lucidlink, body | {"preferred_original_storage_id": self.site.b2})
+
+    # iconik
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: dict[str, str] | None,
+        json: Row | None,
+        headers: dict[str, str],
+        timeout: tuple[float, float],
+        **_: object,
+    ) -> requests.Response:
+        """Answer a call to iconik, in the place of a session of requests."""
+        path = url.removeprefix(ICONIK_URL)
+        self.calls.append(f"{method} {path}")
+        self.now += self.latency
+        fault = self.on_call(method, path)
+        if self.latency > timeout[1]:
+            fault = fault or "time-out"
+        if not fault or fault in DONE:
+            status, data = self._serve(method, path, params, json, headers)
+        if not fault:
+            return _answer(status, data)
+        if fault == "kill":
+            raise Killed
+        if fault == "no answer":
+            raise requests.ConnectionError
+        if fault == "time-out":
+            self.now += timeout[1]
+            raise requests.ReadTimeout
+        if fault == "half an answer":
+            return _answer(status, data[: len(data) // 2], length=len(data))
+        if fault == "HTML":
+            return _answer(200, b"<html></html>")
+        return _answer(int(fault[:3]), b'{"errors": ["fault"]}')
+
+    def close(self) -> None:
+        """Close all connections to iconik, of which there are none."""
+
+    def _serve(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        content: Row | None,
+        headers: dict[str, str],
+    ) -> tuple[int, bytes]:
+        """Have the sandbox answer a call; flask's own test client takes three times as long."""
+        body = b"" if content is None else json.dumps(content).encode()
+        environ = {
+            "REQUEST_METHOD": method,
+            "SERVER_NAME": "iconik.test",
+            "SERVER_PORT": "443",
+            "PATH_INFO": path,
+            "QUERY_STRING": urlencode(query or {}),
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.url_scheme": "https",
+            "wsgi.input": BytesIO(body),
+            **{f"HTTP_{name.upper().replace('-', '_')}": headers[name] for name in headers},
+        }
+        statuses: list[str] = []
+        chunks = self._iconik(environ, lambda status, *_: statuses.append(status))
+        return int(statuses[0][:3]), b"".join(chunks)
+
+    # The queue
+
+    def hand_over(
+        self, _: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0
+    ) -> None:
+        """Take a task, once by its name."""
+        fault = self.on_task()
+        if fault != AWAY and name not in self._names:
+            self._names.add(name)
+            self.tasks.append(Task(self.now + delay, name, path, body))
+        if fault:
+            raise QueueUnavailable(fault)
+
+    def deliver(self, most: int = 1000) -> int:
+        """Deliver tasks, also those that come meanwhile, and return how many there were."""
+        number = 0
+        while self.tasks and number < most:
+            number += 1
+            self.tasks.sort()
+            task = self.tasks.pop(0)
+            self.now = max(self.now, task.due)
+            self.deliver_one(task)
+        return number
+
+    def deliver_one(self, task: Task) -> None:
+        """Deliver a task, and put it into the queue again if the answer is no success."""
+        self.deliveries += 1
+        headers = {
+            "Authorization": "queue",
+            "X-CloudTasks-TaskRetryCount": str(task.retries),
+        }
+        try:
+            is_done = 200 <= self.post(task.path, task.body, headers).status_code < 300
+        except Killed:
+            is_done = False
+        if not is_done and task.retries < 19:
+            due = self.now + min(300.0, 30.0 * 2**task.retries)
+            self.tasks.append(task._replace(due=due, retries=task.retries + 1))
+
+    # The function
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> TestResponse:
+        """Post to a new instance of the function."""
+        with self._instance() as function:
+            return function.post(path, data=body, headers=headers)
+
+    @contextmanager
+    def _instance(self) -> Iterator[FlaskClient]:
+        """Start an instance of the function on this stage's clock."""
+
+        def clock() -> float:
+            return self.now
+
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        def deadline(seconds: float, clock: Callable[[], float] = clock) -> Deadline:
+            return Deadline(seconds, clock)
+
+        with ExitStack() as stack:
+            for target, name, value in [
+                (main, "session", self),
+                (main, "pace", Pace(clock, sleep)),
+                (main, "Deadline", deadline),
+                (main.time, "time", clock),
+                (main.os, "environ", self.environ),
+                (client, "ThreadPoolExecutor", Serial),
+                (remove, "ThreadPoolExecutor", Serial),
+                (remove, "random", self._random),
+                (pace, "random", self._random),
+                (remove, "hand_over", self.hand_over),
+                (task_queue, "is_delivery", lambda header, _: header == "queue"),
+            ]:
+                stack.enter_context(patch.object(target, name, value))
+            yield FUNCTION.test_client()
+
+
+def written(seconds: float) -> str:
+    """Return a time as iconik writes it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
+
+
+def _answer(status: int, data: bytes, length: int | None = None) -> requests.Response:
+    """Return an answer, of which less may arrive than its length."""
+    response = requests.Response()
+    response.status_code = status
+    headers = {"Content-Length": str(len(data) if length is None else length)}
+    response.raw = HTTPResponse(BytesIO(data), headers=headers, preload_content=False)
+    return response

@@ -1,0 +1,182 @@
+"""The environment of make's commands: right whatever happened before, and the only one changed."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pip
+import pytest
+
+from sandbox.function import ROOT
+
+BASE = sys._base_executable  # type: ignore[attr-defined] # A Python that is no environment.
+
+PYTHON = """#!/bin/sh
+case "$*" in *"-m venv"*) ;; *) exec {base} "$@";; esac
+for venv; do :; done
+echo made >> $venv.log
+{base} "$@" --without-pip
+if [ -e $venv.interrupt-venv ]; then rm $venv.interrupt-venv $venv/pyvenv.cfg; kill -INT 0; fi
+cp -r {pip} $venv/lib/python*/site-packages
+"""
+"""A Python whose environments get their pip from a folder. A file interrupts it half-way."""
+
+PIP = """
+import os, pathlib, signal, sys
+assert sys.prefix != sys.base_prefix
+with open(f"{sys.prefix}.log", "a") as log: print("installed", file=log)
+interrupt = pathlib.Path(f"{sys.prefix}.interrupt-pip")
+if interrupt.exists():
+    interrupt.unlink()
+    os.killpg(0, signal.SIGINT)
+"""
+"""A pip that installs nothing. A file interrupts it."""
+
+OLD = """#!/bin/sh
+shift
+exec {python} -c "import sys; sys.version = '3.9'; sys.version_info = (3, 9); {code}" "$@"
+"""
+"""A Python that says that it is an old one."""
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """Return the path of an environment that does not exist, and a Python to make it beside it."""
+    fake = tmp_path / "fake" / "pip"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").touch()
+    (fake / "__main__.py").write_text(PIP)
+    put(tmp_path / "python3", PYTHON.format(base=BASE, pip=fake))
+    return tmp_path / "venv"
+
+
+def put(path: Path, script: str) -> None:
+    """Put an executable at a path."""
+    path.unlink(missing_ok=True)
+    path.write_text(script)
+    path.chmod(0o755)
+
+
+def start(venv: Path) -> "subprocess.Popen[str]":
+    """Have make install into an environment, without the options of a make that runs this test."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.Popen(
+        [str(shutil.which("make")), f"{venv}/dev", f"VENV={venv}", f"PYTHON={venv.parent}/python3"],
+        cwd=ROOT,
+        env=environ | {"PIP_REQUIRE_VIRTUALENV": "1"},  # Whatever is tested spoils nobody's Python.
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def make(venv: Path) -> tuple[int, str, list[str]]:
+    """Run make, and return its status, its output, and what was done."""
+    log = Path(f"{venv}.log")
+    log.write_text("")
+    process = start(venv)
+    output, _ = process.communicate()
+    return process.returncode, output, log.read_text().split()
+
+
+def age(venv: Path) -> None:
+    """Have an environment's Python be too old."""
+    python = venv / "bin" / "python"
+    put(python, OLD.format(python=f"{python}3", code="exec(sys.argv[1])"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "done"),
+    [
+        (lambda _: None, []),
+        (lambda venv: os.utime(venv / "dev", (0, 0)), ["installed"]),
+        (lambda venv: (venv / "dev").unlink(), ["installed"]),
+        (shutil.rmtree, ["made", "installed"]),
+        (lambda venv: (venv / "pyvenv.cfg").unlink(), ["made", "installed"]),
+        (lambda venv: (venv / "bin" / "python").unlink(), ["made", "installed"]),
+        (lambda venv: shutil.rmtree(*venv.glob("lib/*/site-packages/pip")), ["made", "installed"]),
+        (age, ["made", "installed"]),
+    ],
+    ids=[
+        "good",
+        "old",
+        "lacking",
+        "missing",
+        "not virtual",
+        "no Python",
+        "no pip",
+        "an old Python",
+    ],
+)
+def test_only_what_is_not_good_is_made_again(
+    venv: Path, spoil: Callable[[Path], None], done: list[str]
+) -> None:
+    """Nothing is installed with a Python that is old, has no pip, or is the user's own."""
+    assert make(venv)[2] == ["made", "installed"]
+    spoil(venv)
+    assert make(venv)[::2] == (0, done)
+
+
+@pytest.mark.parametrize("step", ["venv", "pip"])
+def test_an_interrupted_environment_is_made_again(venv: Path, step: str) -> None:
+    """Ctrl-C is one sentence, and the next command begins with a new environment."""
+    Path(f"{venv}.interrupt-{step}").touch()
+    output = make(venv)[1]
+    assert "\nInterrupted. To continue, run the same command again.\n" in output
+    assert "Traceback" not in output
+    assert make(venv)[::2] == (0, ["made", "installed"])
+
+
+def test_two_at_once_take_turns(venv: Path) -> None:
+    """A command says that it waits for another one, and uses what that one has made."""
+    make(venv)
+    aside = venv.rename(venv.with_name("aside"))
+    with Path(f"{venv}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = start(venv)
+        assert process.stdout
+        assert process.stdout.readline().startswith("Another command is installing into ")
+        aside.rename(venv)
+    assert process.communicate()[0] == ""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (
+            OLD.format(python=BASE, code="exec(open('admin/environment.py').read())"),
+            "is 3.9: name a newer",
+        ),
+        (f"#!/bin/sh\n[ $1 != -m ] && exec {BASE} $@", "run sudo apt install python3-venv."),
+    ],
+    ids=["an old Python", "a Python that makes no environments"],
+)
+def test_a_python_that_does_not_do_is_named(venv: Path, script: str, sentence: str) -> None:
+    """One sentence says what is needed, before anything is made."""
+    put(venv.parent / "python3", script)
+    status, output, done = make(venv)
+    assert (status, sentence in output, done, venv.exists()) == (2, True, [], False)
+
+
+def test_pip_installs_only_into_the_environment(venv: Path, tmp_path: Path) -> None:
+    """The real pip does so, too, whatever its own variables say."""
+    put(tmp_path / "python3", PYTHON.format(base=BASE, pip=Path(pip.__file__).parent))
+    with zipfile.ZipFile(tmp_path / "tiny-1-py3-none-any.whl", "w") as wheel:
+        metadata = {"METADATA": "Name: tiny\nVersion: 1\n", "WHEEL": "Wheel-Version: 1.0\n"}
+        for name, text in {**metadata, "RECORD": ""}.items():
+            wheel.writestr(f"tiny-1.dist-info/{name}", text)
+        wheel.writestr("tiny.py", "")
+    (tmp_path / "requirements.txt").write_text(f"{tmp_path}/tiny-1-py3-none-any.whl\n")
+    elsewhere = {"PIP_TARGET": f"{tmp_path}/x", "PIP_PREFIX": f"{tmp_path}/x", "PIP_USER": "1"}
+    script = ROOT / "admin" / "environment.py"
+    command = [BASE, script, tmp_path / "python3", venv / "dev", "requirements.txt"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | elsewhere, check=True)
+    subprocess.run([venv / "bin" / "python", "-c", "import tiny"], check=True)
+    assert not (tmp_path / "x").exists()
