@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from admin.doctor import ATTEMPTS
+ATTEMPTS = 20
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import CLIP, Site
