@@ -31,7 +31,9 @@ def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
 ROLES = {
     "Both": _roles(Iconik.storages),
     "Add": _roles(Iconik.copy),
-    "Remove": _roles(Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set),
+    "Remove": _roles(
+        Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set, Iconik.transfers
+    ),
     "Remove, with collections": _roles(Iconik.collection_contents),
     "Remove, with saved searches": _roles(Iconik.saved_search_results),
     "Remove, for the editor to see it": _roles(Iconik.create_job, Iconik.job, Iconik.asset_title),
