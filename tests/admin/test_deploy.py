@@ -178,7 +178,7 @@ def test_first_run(deployed: Deployed) -> None:
     assert project.secret("iconik-token") == TOKEN
     assert re.fullmatch("[0-9a-f]{64}", project.secret("bz-shared-secret"))
     assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
-    limits = {"maxAttempts": ATTEMPTS, "minBackoff": "30s", "maxBackoff": "300s"}
+    limits = {"maxAttempts": 20, "minBackoff": "30s", "maxBackoff": "300s"}
     assert project.resources[QUEUE]["retryConfig"] == limits
     deployment = {"project": PROJECT, "region": REGION, "url": URL}
     assert json.loads((checkout.folder / ".deployment.json").read_text()) == deployment
@@ -408,7 +408,7 @@ def test_repairs(deployed: Deployed) -> None:
     steps = [verb for verb in verbs(screen.splitlines()) if verb != "ok"]
     assert steps == ["grant", "store", "Paste", "store", "update", "deploy", "open"]
     assert project.secret("iconik-token") == TOKEN
-    assert project.resources[QUEUE]["retryConfig"]["maxAttempts"] == ATTEMPTS
+    assert project.resources[QUEUE]["retryConfig"]["maxAttempts"] == 20
     bindings = project.policies[f"projects/{PROJECT}"]["bindings"]
     assert [other for other in bindings if "condition" not in other] == [
         {"role": "roles/cloudbuild.builds.builder", "members": [BUILD]}
