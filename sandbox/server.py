@@ -322,7 +322,7 @@ def _page(rows: Sequence[Row], count: Row, following: Row | None) -> Row:
     Args:
         following: what asks for these rows besides the query of the request; None: there are none.
     """
-    answer = {"objects": rows} | (count if world.quirks.counts_rows else {})
+    answer: Row = {"objects": rows} | (count if world.quirks.counts_rows else {})
     if world.quirks.links_pages:
         query = {**request.args, "per_page": _per_page(), **(following or {})}
         answer["next_url"] = f"{request.path}?{urlencode(query)}" if following else None
