@@ -28,7 +28,7 @@ from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.shared import Removal, Shared
 from storage_plugin.settings import Settings
-from tests.conftest import Time, new_rest
+from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import (
     BIN,
     NEEDED,
@@ -41,7 +41,6 @@ from tests.test_rule import (
     record,
     remove,
 )
-from tests.worlds import as_if_parallel
 
 ON_ITS_WAY = "a copy of it is still on its way to LucidLink: repeat the action when it has arrived"
 
