@@ -29,7 +29,8 @@ finish() {
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
     *) remedy='' ;;
     esac
-    printf '%s\n' ${message:+'' "$message"} '' ${remedy:+"$remedy"} \
+    printf '\n%s\n\n' "$message" >&2
+    printf '%s\n' ${remedy:+"$remedy"} \
         'Run the same command again: it continues where it stopped.' >&2
 }
 
