@@ -167,7 +167,7 @@ class Project:
             collection, query = f"{self._item(name)['name']}/versions", {}
             return self._create(collection, str(len(self._children(collection)) + 1), body)
         if action == "GET access":
-            return {"payload": self._children(collection)[-1]["payload"]}
+            return {"payload": (self._children(collection) or [self._item(name)])[-1]["payload"]}
         if action.endswith("getIamPolicy"):
             return self._policy(name)
         if action == "POST setIamPolicy":
