@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from urllib.parse import urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
@@ -10,6 +11,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from admin import files, gcloud
 from admin.custom_actions import target
 from admin.iconik import AdminIconik
+from storage_plugin.background.iconik import USER
 from storage_plugin.errors import AdministratorError
 from storage_plugin.pace import Deadline, Pace
 from storage_plugin.rest import Rest
@@ -60,28 +62,30 @@ class Installation:
     @cached_property
     def iconik(self) -> AdminIconik:
         """A client of iconik, which has accepted the token."""
-        url, token = self.settings.iconik_url, read_secret(*ICONIK_TOKEN)
-        ask("GET", url)
-        pace, deadline = Pace(), Deadline(3600)
-        session, read_token = new_admin_session(url), lambda **_: token
-        rest = Rest(session, self.settings, read_token=read_token, pace=pace, deadline=deadline)
-        try:
-            AdminIconik(rest).current_user()
-        except AdministratorError as error:
-            raise AdministratorError(f"{error} Then {STORE.format(ICONIK_TOKEN[0])}") from None
+        settings, token = self.settings, read_secret(*ICONIK_TOKEN)
+        headers = {"App-ID": settings.iconik_id, "Auth-Token": token}
+        answer = ask("GET", settings.iconik_url + USER, headers)
+        if answer.status_code == requests.codes.unauthorized:
+            remedy = f"check ICONIK_ID, or {STORE.format(ICONIK_TOKEN[0])}"
+            raise AdministratorError(f"iconik refuses the application token: {remedy}")
+        session, pace, deadline = new_admin_session(settings.iconik_url), Pace(), Deadline(3600)
+        rest = Rest(session, settings, read_token=lambda **_: token, pace=pace, deadline=deadline)
         return AdminIconik(rest)
 
 
-def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> requests.Response:
+def ask(
+    method: str, url: str, headers: Mapping[str, str | bytes] | None = None
+) -> requests.Response:
     """Send a request without a body, and return the answer without reading its body.
 
     Raises:
         AdministratorError: nothing answers; the message names the host and the cause.
     """
     session = new_admin_session(url)
+    encoded = {name: value.encode() for name, value in (headers or {}).items()}
     try:
         return session.request(
-            method, url, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True
+            method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
         )
     except (requests.RequestException, ValueError) as error:
         proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
@@ -92,7 +96,8 @@ def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> re
         # Messages that are not the operating system's may quote a header.
         is_system = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
         why = str(cause) if is_system else type(cause).__name__
-        raise AdministratorError(f"{url} cannot be reached{way}: {why}.") from None
+        host = urlsplit(url).netloc
+        raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
 
 
 def new_admin_session(url: str) -> requests.Session:

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from admin.doctor import ATTEMPTS
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import CLIP, Site
+from storage_plugin.background.task import ATTEMPTS
 from storage_plugin.webhook import SECRET_HEADER
 from tests.admin.conftest import Run, set_deployment
 from tests.real_gcloud import Cloud
