@@ -73,9 +73,7 @@ class Installation:
         return AdminIconik(rest)
 
 
-def ask(
-    method: str, url: str, headers: Mapping[str, str | bytes] | None = None
-) -> requests.Response:
+def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     """Send a request without a body, and return the answer without reading its body.
 
     Raises:

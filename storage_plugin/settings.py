@@ -102,11 +102,18 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
     for name, variable in _VARIABLES.items():
         if name in environ:
             if not _is_valid(name, environ[name]):
-                yield f"{name} must be {variable.rule}"
+                yield f"{name} must be {variable.rule}{_flaw(environ[name])}"
         elif name in REQUIRED or ("TASK_QUEUE" in environ and name in WITH_QUEUE):
             yield f"{name} is missing and must be {variable.rule}"
         elif name == MASTER and environ.get(ARCHIVE) == "true":
             yield f"{ARCHIVE} needs {MASTER}, which is missing"
+
+
+def _flaw(value: str) -> str:
+    """Name what is easily overlooked in a value."""
+    if not value:
+        return ", and is ''"
+    return ", without spaces around it" if value != value.strip() else ""
 
 
 def _is_valid(name: str, value: str) -> bool:
@@ -166,7 +173,7 @@ _VARIABLES = {
     "TASK_QUEUE": _Variable(
         "task_queue",
         r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+",
-        "like projects/P/locations/L/queues/Q",
+        "like projects/P/locations/L/queues/Q, or auto for make deploy",
     ),
     "TASK_SERVICE_ACCOUNT": _Variable(
         "task_service_account", r"[^@\s]+@[^@\s]+", "the e-mail of a service account"
