@@ -6,6 +6,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 import requests
+from requests.exceptions import InvalidHeader
 from requests.utils import get_environ_proxies, select_proxy
 
 from admin import files, gcloud
@@ -91,9 +92,8 @@ def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requ
         cause: BaseException = error
         while cause.__context__:
             cause = cause.__context__
-        # Messages that are not the operating system's may quote a header.
-        is_system = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
-        why = str(cause) if is_system else type(cause).__name__
+        is_safe = isinstance(cause, OSError) and not isinstance(cause, InvalidHeader)
+        why = str(cause) if is_safe else type(cause).__name__  # Other messages may quote a header.
         host = urlsplit(url).netloc
         raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
 
@@ -113,6 +113,6 @@ def read_secret(name: str, variable: str) -> str:
         value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
     except AdministratorError as error:
         raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
-    if not value.strip():
-        raise AdministratorError(f"{name} is empty: {STORE.format(name)}")
-    return value.strip()
+    if not (secret := value.strip()) or not secret.isprintable():
+        raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
+    return secret

@@ -153,7 +153,14 @@ def test_doctor_reads_secrets_with_gcloud(site: Site, examine: Examine, cloud: C
     assert ("FAILURE", "iconik", "run make deploy. Or set ICONIK_TOKEN.") in examine()
     version = cloud.project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"] = {}
     for token, finding in (
-        ("", ("FAILURE", "iconik", "is empty: run printf %s 'SECRET' | gcloud secrets versions")),
+        (
+            "",
+            (
+                "FAILURE",
+                "iconik",
+                "is not one line of text: run printf %s 'SECRET' | gcloud secrets versions",
+            ),
+        ),
         (site.world.token, ("ok", "iconik", "It accepts the token")),
     ):
         version["payload"] = {"data": base64.b64encode(token.encode()).decode()}
