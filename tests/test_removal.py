@@ -2,14 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row
-from storage_plugin.errors import AdministratorError, OutOfTime, PluginError, TooManyFiles
+from storage_plugin.errors import (
+    AdministratorError,
+    IconikUnavailable,
+    OutOfTime,
+    PluginError,
+    TooManyFiles,
+)
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest
@@ -18,7 +26,7 @@ from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.shared import Removal
+from storage_plugin.removal.shared import Removal, Shared
 from storage_plugin.settings import Settings
 from tests.conftest import Time, new_rest
 from tests.test_rule import (
@@ -83,6 +91,7 @@ def test_the_recycle_bin_is_purged_under_the_same_rule(
     """
     asset_id, copy = site.asset([CLIP | {"file_set_status": "ACTIVE"}], [CLIP | {"size": size}])
     site.world.delete(copy)
+    site.world.file_sets[copy]["file_count"] = None
     site.world.quirks.failures = 99  # Only a purge works.
     assert remove(iconik, asset_id).removed == (size == 1000)
     assert (copy in site.world.file_sets) == (size == 999)
@@ -127,6 +136,7 @@ def test_an_uncertain_answer_is_resolved_by_looking(
     assert (copy in site.world.file_sets) == (settings is BIN or not works)
 
 
+@pytest.mark.undocumented
 def test_one_failure_does_not_concern_others(site: Site, iconik: Iconik) -> None:
     """An asset that iconik sends nonsense for, or lets nobody touch, fails; another goes."""
     nonsense, _ = site.asset([CLIP | {"type": 7, "original_name": None}])
@@ -468,6 +478,29 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
         "Comparing 2,300 files takes longer than the function's time limit: use a queue."
     )
     assert copy in site.world.file_sets
+
+
+def test_threads_share_an_answer_while_it_is_new(time: Time) -> None:
+    """One of them asks; after an error, or later, the next one asks again."""
+    go, answers = Event(), iter([1, IconikUnavailable("busy"), 3])
+
+    def ask() -> int:
+        go.wait()
+        if isinstance(answer := next(answers), IconikUnavailable):
+            raise answer
+        return answer
+
+    shared = Shared(ask, 1.0, time)
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(shared.read) for _ in range(8)]
+        go.set()
+    assert {future.result() for future in futures} == {(1000.0, 1)}
+    time.sleep(0.9)
+    assert shared.read() == (1000.0, 1)
+    time.sleep(0.1)
+    with pytest.raises(IconikUnavailable):
+        shared.read()
+    assert shared.read() == (1001.0, 3)
 
 
 @pytest.mark.parametrize(

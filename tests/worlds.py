@@ -123,7 +123,7 @@ ODD_FILES: list[Row] = [
 ]
 ODD_FILE_SETS: list[Row] = [
     *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
-    *({"file_count": count} for count in (24, 1)),
+    *({"file_count": count} for count in (24, 1, 0, None)),
     {"file_count": None, "type": "MANY_FILES"},
     *OF_ANOTHER,
 ]
