@@ -119,7 +119,7 @@ def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
     unknown = "gcloud secrets list --unknown"
     environ = cloud.environ | {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": ""}
     refused = []
-    for line in (*shown, unknown):
+    for line in {*shown, unknown}:
         filled = line.replace("$URL", "https://example.com").replace("REGION", REGION)
         words = shlex.split(re.sub(r"\$\w+|PROJECT", PROJECT, filled))
         result = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
