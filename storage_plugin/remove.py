@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from threading import Event
 from typing import NamedTuple
 
@@ -94,6 +93,8 @@ def remove(work: Work) -> str:
     work = work._replace(round=round)
     name = round.report.storage_name or name
     job = Job(work.editor, round, storage_name=name, log=work.log)
+    if not round.action.selection.counts():  # Only the end of the job is left.
+        return _end(work, round.report, job)
     job.read()
     if job.has_ended:
         return "OK: It had already ended."
@@ -192,7 +193,8 @@ def _remove_assets(
         except AdministratorError as error:
             is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)
-        job.show(next(finished), total)
+        if outcome.end is not End.LEFT:
+            job.show(next(finished), total)
         was_touched = asset_id in touched
         if outcome.end is End.ABSENT and (was_touched or round.retries):
             outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
@@ -227,6 +229,9 @@ def _end(work: Work, report: Report, job: Job) -> str:
     """End the job, and return the answer.
 
     If the editor cannot see the result now, and there is a queue, another round tries again.
+
+    Raises:
+        QueueUnavailable, PluginError: as for `remove`.
     """
     if not work.round.is_click:  # The queue may deliver a round twice at the same time.
         job.read()
@@ -234,11 +239,12 @@ def _end(work: Work, report: Report, job: Job) -> str:
         return "OK: It had already ended."
     if not job.close(report) and _can_go_on(work):
         action = work.round.action._replace(selection=Selection())
-        with suppress(QueueUnavailable):
-            _hand_over(
-                work,
-                work.round.following(must_pause=True, action=action, job_id=job.id, report=report),
-            )
+        following = work.round.following(must_pause=True, action=action, report=report)
+        try:
+            _hand_over(work, following._replace(job_id=job.id))
+        except QueueUnavailable:
+            if not work.round.is_click:
+                raise
     error = report.error()
     if error and work.round.is_click:
         raise error

@@ -10,7 +10,6 @@ gone, nothing else is, and all jobs are closed with the right numbers.
 import argparse
 import random
 import statistics
-import sys
 import threading
 import time
 from collections import Counter
@@ -156,7 +155,9 @@ class Soak:
         calls = self.faults.requests
         answers = dict(Counter(self.tasks.answers))
         print(f"{title}: {len(self.tasks.created)} tasks, answers to their deliveries: {answers}")
-        print(f"Calls: {calls['files'] / assets:.3g} an asset, {dict(calls)}, refused: {self.faults.refused}")
+        print(
+            f"Calls: {calls['files'] / assets:.3g} an asset, {dict(calls)}, refused: {self.faults.refused}"
+        )
         print(f"Jobs: {dict(Counter(job['status'] for job in self.jobs))}")
 
     @property
@@ -197,7 +198,10 @@ def show(title: str, clicks: list[Click]) -> None:
     """Print a line of figures."""
     seconds, repeated = [each.seconds for each in clicks], sum(each.attempts > 1 for each in clicks)
     median, longest = statistics.median(seconds), max(seconds)
-    print(f"{CLICKS} clicks {title}: median {median:.2f} s, longest {longest:.2f} s, {repeated} repeated", flush=True)
+    print(
+        f"{CLICKS} clicks {title}: median {median:.2f} s, longest {longest:.2f} s, {repeated} repeated",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -98,6 +98,7 @@ class Stage:
 
     Attributes:
         now: the time, in seconds since 1970.
+        clicked: the time of the last click.
         latency: the seconds that each call to iconik takes.
         on_call: returns what happens to a call to iconik, by its method and path.
         on_task: returns what happens when a task is handed over.
@@ -108,7 +109,7 @@ class Stage:
     """
 
     def __init__(self, *, has_queue: bool = False, **settings: str) -> None:
-        self.now, self.latency = 1_800_000_000.0, 0.1
+        self.now, self.clicked, self.latency = 1_800_000_000.0, 0.0, 0.1
         self.world = World()
         self.world.now = lambda: written(self.now)  # type: ignore[method-assign]
         self.site = Site(self.world)
@@ -139,6 +140,7 @@ class Stage:
     def click(self, path: str = "/remove", **selection: object) -> TestResponse:
         """Post a custom action as iconik does. What was there before the first one is old."""
         self.now += 0.0 if self.calls else HOUR
+        self.clicked = self.now
         body = json.dumps(payload(**{"user_id": EDITOR, **selection})).encode()
         return self.post(path, body, {"x-bz-secret": "secret"})
 
@@ -304,6 +306,11 @@ class Stage:
             ]:
                 stack.enter_context(patch.object(target, name, value))
             yield FUNCTION.test_client()
+
+
+def failing(*parts: str, fault: str = "500") -> Callable[[str, str], str]:
+    """Return what lets calls fail whose methods and paths contain all of these parts."""
+    return lambda method, path: fault if all(each in f"{method} {path}" for each in parts) else ""
 
 
 def written(seconds: float) -> str:

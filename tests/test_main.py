@@ -1,5 +1,7 @@
-"""The entry point in process: its secrets, and their faults."""
+"""The entry point in process: its actions, its secrets, and their faults."""
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,8 +10,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from sandbox.world import World, new_id
+from storage_plugin import webhook
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import Secret, SecretManager
+from tests.stage import Stage
+
+MORE = {"check": "Check {} on {}"}
+"""An action that the table of actions may have some day."""
 
 ROOT = Path(__file__).parent.parent
 NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
@@ -99,3 +106,60 @@ def test_a_rotated_token_works_at_once(
     del vault["iconik-token"]
     now = 23.0
     assert add() == 503
+
+
+# Actions
+
+
+@pytest.mark.parametrize("name", [*webhook.ACTIONS, *MORE])
+@pytest.mark.parametrize("has_queue", [False, True])
+def test_an_action_is_one_of_two_by_name(
+    monkeypatch: pytest.MonkeyPatch, has_queue: bool, name: str
+) -> None:
+    """Nothing is copied or deleted for any other name, even if the table of actions has it."""
+    route = webhook.ROUTE.replace("(add", "(check|add")
+    monkeypatch.setattr(webhook, "ACTIONS", webhook.ACTIONS | MORE)
+    monkeypatch.setattr(webhook, "_PATH", re.compile(route))
+    stage = Stage(has_queue=has_queue)
+    asset_id, _ = stage.site.asset()
+    other = stage.site.master()
+    response = stage.click(f"/{name}", asset_ids=[asset_id, other])
+    added = [row["asset_id"] for row in stage.world.transfers.values()]
+    found = (response.status_code, stage.site.copies(), added)
+    expected = {"add": (200, 1, [other]), "remove": (200, 0, []), "check": (404, 1, [])}
+    assert found == expected[name]
+    assert name != "check" or stage.calls == []
+
+
+@pytest.mark.parametrize("path", ["/add", "/check"])
+def test_the_queue_delivers_only_removals(path: str) -> None:
+    """Nothing else is ever handed over."""
+    stage = Stage(has_queue=True)
+    stage.latency = 1.0
+    asset_id = stage.site.asset()[0]
+    stage.click(asset_ids=[asset_id])
+    (task,) = stage.tasks
+    stage.calls.clear()
+    assert stage.post(path, task.body, {"Authorization": "queue"}).status_code == 404
+    assert stage.calls == []
+
+
+def test_nothing_is_selected() -> None:
+    """A click without a selection is a mistake."""
+    stage = Stage()
+    response = stage.click()
+    assert (response.status_code, stage.calls) == (400, [])
+    assert response.text.startswith("Nothing is selected")
+
+
+def test_a_round_is_read_only_from_the_queue() -> None:
+    """A click that names a round is the click of somebody with the secret, and nothing else."""
+    stage = Stage(has_queue=True)
+    stage.latency = 1.0
+    asset_id = stage.site.asset()[0]
+    stage.click(asset_ids=[asset_id])
+    body = json.loads(stage.tasks.pop().body)
+    body["round"]["overrides"]["storage"] = "Other"
+    stage.click(**body)
+    (task,) = stage.tasks
+    assert json.loads(task.body)["round"]["overrides"]["storage"] == stage.site.lucidlink

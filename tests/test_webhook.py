@@ -1,12 +1,13 @@
 """The secret, the route and the payload."""
 
 import json
+from uuid import UUID
 
 import pytest
 
 from storage_plugin import webhook
 from storage_plugin.errors import CallerError
-from storage_plugin.webhook import Action, Selection
+from storage_plugin.webhook import MAX_IDS, Action, Selection
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
 OTHER = "11f0aaaa-0000-4000-8000-00000000000b"
@@ -113,7 +114,15 @@ def test_wrong_ids_are_refused_by_field(field: str, ids: object) -> None:
 
 
 @pytest.mark.parametrize("payload", [{}, {"asset_ids": []}, {"collection_ids": None}])
-def test_nothing_selected_is_refused(payload: dict[str, object]) -> None:
-    """A payload that selects nothing is a mistake."""
-    with pytest.raises(CallerError, match="Nothing is selected"):
-        read_payload(**payload)
+def test_nothing_may_be_selected(payload: dict[str, object]) -> None:
+    """The last round of a removal has nothing left to remove."""
+    assert read_payload(**payload).selection == Selection()
+
+
+def test_a_body_holds_so_many_ids() -> None:
+    """A task with so many ids, and what is known of them, must fit into the queue, too."""
+    ids = [str(UUID(int=number)) for number in range(MAX_IDS)]
+    assert read_payload(asset_ids=ids).selection.counts() == {"assets": MAX_IDS}
+    with pytest.raises(CallerError, match="Select fewer objects") as raised:
+        read_payload(asset_ids=ids, collection_ids=[ID])
+    assert raised.value.status == 413

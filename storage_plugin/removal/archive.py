@@ -46,13 +46,13 @@ def plan(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited:
     copying = f"{name} is being copied to {evidence.master_names} first"
     if verdict.kind is Kind.NOT_YET:
         return Plan(verdict.reason, is_waiting=True)
-    # iconik may list a new file set before its files.
-    if is_awaited and (not files or any(file.status in UNFINISHED for file in files)):
+    # The rows of a new copy may contradict its record.
+    if is_awaited and any(file.status in UNFINISHED for file in files):
         return Plan(copying, is_waiting=True)
     # What is on the masters' storage is never overwritten.
-    if masters or is_awaited or not is_whole(file_set, evidence):
+    if masters or not is_whole(file_set, evidence):
         return Plan(verdict.reason)
-    return Plan(copying, is_waiting=True, to_copy=name)
+    return Plan(copying, is_waiting=True, to_copy="" if is_awaited else name)
 
 
 def request_copies(

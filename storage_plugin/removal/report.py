@@ -160,13 +160,14 @@ class Report:
                     for asset_id, title, reason in row["notes"]
                 ),
                 next_steps=tuple(map(_text, row["next_steps"])),
+                is_incomplete=row["is_incomplete"] is True,
             )
         except (KeyError, TypeError, ValueError):
             raise ValueError("It is no report.") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object, without the cause, which is of this round."""
-        names = ("storage_name", "numbers", "notes", "next_steps")
+        names = ("storage_name", "numbers", "notes", "next_steps", "is_incomplete")
         return {name: getattr(self, name) for name in names}
 
     def __add__(self, other: "Report") -> "Report":
@@ -176,6 +177,7 @@ class Report:
             numbers=self.numbers + other.numbers,
             notes=(self.notes + other.notes)[:NAMED],
             next_steps=tuple(dict.fromkeys(self.next_steps + other.next_steps)),
+            is_incomplete=self.is_incomplete or other.is_incomplete,
         )
 
     @property

@@ -1,0 +1,314 @@
+"""Files that are only on LucidLink are copied to the masters' storage, and removed only then."""
+
+import itertools
+import json
+
+import pytest
+
+from sandbox.site import CLIP
+from sandbox.world import Row
+from storage_plugin.iconik import client
+from tests.stage import HOUR, Stage, failing
+
+COPYING = "ORIGINAL is being copied to B2 first"
+NO_COPY = "ORIGINAL has no copy on B2"
+MINUTE = 60.0
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Return a function that archives, without a queue."""
+    return Stage(ARCHIVE_BEFORE_REMOVE="true")
+
+
+@pytest.fixture
+def queued() -> Stage:
+    """Return a function that archives, with a queue."""
+    return Stage(has_queue=True, ARCHIVE_BEFORE_REMOVE="true")
+
+
+def requests(stage: Stage) -> int:
+    """Return how often copies to the masters' storage were requested."""
+    return sum(call.endswith(f"{stage.site.b2}/bulk/") for call in stage.calls)
+
+
+def click(stage: Stage, *assets: str, path: str = "/remove") -> str:
+    """Remove assets, or all, and return the answer."""
+    return stage.click(path, asset_ids=assets or [*stage.world.assets]).text
+
+
+# Without a queue
+
+
+def test_the_first_click_copies_and_the_last_one_removes(stage: Stage) -> None:
+    """Clicks meanwhile request nothing, because iconik is making the copy."""
+    asset_id = stage.site.only_copy()
+    for _ in range(2):
+        answer = click(stage)
+        assert answer == f"OK: 1 of 1 asset waits for its copy. {asset_id}: {COPYING}."
+        assert stage.jobs[-1]["message"].endswith("Repeat the action when the copies are complete.")
+    assert (stage.site.copies(), requests(stage)) == (1, 1)
+    stage.world.finish_copies()
+    assert (click(stage), stage.site.copies(), stage.site.masters()) == ("OK", 0, 1)
+
+
+@pytest.mark.parametrize("lists_from", [True, False])
+def test_a_copy_that_somebody_else_requested(stage: Stage, lists_from: bool) -> None:
+    """What iconik is already copying is not requested, whichever of its lists says so."""
+    stage.site.quirk(lists_transfers_from=lists_from)
+    renders = [stage.site.only_copy(), stage.site.only_copy()]
+    stage.world.copy(stage.site.b2, {"object_type": "assets", "object_ids": renders[:1]})
+    click(stage)
+    assert sorted(row["asset_id"] for row in stage.world.transfers.values()) == sorted(renders)
+
+
+@pytest.mark.parametrize(
+    "file", [{"status": "GROWING"}, {"status": "MISSING"}, {"size": None}, {"size": 0}]
+)
+def test_what_is_not_whole_is_not_copied(stage: Stage, file: Row) -> None:
+    """A file that is still being written, or whose copy could never be verified, stays."""
+    stage.site.only_copy(CLIP | file)
+    assert "waits" not in click(stage)
+    assert (requests(stage), stage.site.copies()) == (0, 1)
+
+
+def test_what_the_name_of_a_format_does_not_distinguish_is_not_copied(stage: Stage) -> None:
+    """Iconik copies by the format's name. If that is the name of two, neither is copied."""
+    two_formats = stage.world.add_asset("Two formats of a name", ["ORIGINAL", "ORIGINAL"])
+    two_sets = stage.site.only_copy()
+    in_bin = stage.site.only_copy()
+    for asset_id in (two_formats, two_sets):
+        stage.world.add_file_set(asset_id, stage.site.lucidlink, [{"original_name": "clip.wav"}])
+    stage.world.formats_of(in_bin)[0]["status"] = "DELETED"
+    assert click(stage).startswith("OK: 3 of 3 assets stayed on LucidLink.")
+    assert requests(stage) == 0
+
+
+@pytest.mark.parametrize(
+    ("master", "changes", "reason"),
+    [
+        ([CLIP | {"size": 1}], {}, "clip.mov has 1,000 bytes and its master 1"),
+        ([CLIP | {"status": "GROWING"}], {}, "clip.mov is still being written on B2 (GROWING)"),
+        ([CLIP | {"status": "FAILED"}], {}, "clip.mov on B2 is FAILED"),
+        ([CLIP], {"status": "DELETED"}, "iconik's record of ORIGINAL on B2 is DELETED"),
+        ([], {}, "iconik lists no files of ORIGINAL on B2: rescan its folder in iconik"),
+    ],
+)
+def test_a_master_is_never_copied_over(
+    stage: Stage, master: list[Row], changes: Row, reason: str
+) -> None:
+    """Whatever the masters' storage has of a format stays as it is."""
+    stage.site.asset([CLIP], master, **changes)
+    assert reason in click(stage)
+    assert (requests(stage), stage.site.copies()) == (0, 1)
+
+
+def test_many_renders_are_copied_from_lucidlink(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call takes so many ids, and what another storage has is not copied."""
+    monkeypatch.setattr(client, "MAX_IDS", 2)
+    stage.site.quirk(copies_take_time=False)
+    for _ in range(3):
+        asset_id = stage.world.add_asset("Render")
+        stage.world.add_file_set(asset_id, stage.site.other, [CLIP | {"size": 1}])
+        stage.world.add_file_set(asset_id, stage.site.lucidlink, [CLIP])
+    click(stage)
+    assert requests(stage) == 2
+    click(stage)
+    others = stage.world.names_on(stage.site.other)
+    assert (stage.site.copies(), stage.site.masters(), len(others)) == (0, 3, 3)
+
+
+@pytest.mark.parametrize("refused", ["transfers_from", "bulk"])
+def test_a_copy_that_cannot_be_requested(stage: Stage, refused: str) -> None:
+    """The assets that need it have failed, and wait for nothing. The others are removed."""
+    stage.on_call = failing(f"{refused}/", fault="403")
+    renders = [stage.site.only_copy(), stage.site.only_copy()]
+    stage.site.asset()
+    assert stage.click(asset_ids=[*stage.world.assets]).text.startswith(
+        "1 of 3 assets removed from LucidLink, 2 failed."
+    )
+    assert "Render: it failed; Render: it failed." in stage.job["message"]
+    assert (stage.job["status"], stage.world.transfers) == ("FAILED", {})
+    assert all(stage.world.file_sets_of(id, stage.site.lucidlink) for id in renders)
+
+
+# Through the queue
+
+
+def test_the_queue_removes_what_waited(queued: Stage) -> None:
+    """The job says how many assets wait; when their copies are complete they are removed."""
+    queued.site.only_copy()
+    queued.site.only_copy()
+    for _ in range(3):
+        queued.site.asset()
+    answer = click(queued)
+    numbers = "3 of 5 assets removed from LucidLink, 2 wait for their copies."
+    assert answer == f"OK: {numbers} The removal continues in the background."
+    job, (task,) = queued.job, queued.tasks
+    assert (job["status"], job["message"]) == ("STARTED", answer.removeprefix("OK: "))
+    assert (job["progress_processed"], job["progress_total"]) == (3, 5)
+    assert MINUTE - 5 <= task.due - queued.now <= MINUTE
+    assert len(json.loads(task.body)["asset_ids"]) == 2
+
+    queued.deliver(2)
+    assert (queued.site.copies(), requests(queued)) == (2, 1)
+    queued.world.finish_copies()
+    queued.deliver()
+    assert (queued.site.copies(), queued.site.masters(), requests(queued)) == (0, 5, 1)
+    assert (job["status"], job["message"]) == (
+        "FINISHED",
+        "5 of 5 assets removed from LucidLink.",
+    )
+    assert (job["progress_processed"], job["progress_total"]) == (5, 5)
+
+
+def test_the_end_names_what_stayed_in_the_first_round(queued: Stage) -> None:
+    """What the click found is in the last message, and what iconik does not know, too."""
+    kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}], title="Interview")
+    lost = queued.world.add_collection()
+    above = queued.world.add_collection(queued.site.only_copy())
+    del queued.world.collections[lost]
+    queued.click(asset_ids=[kept], collection_ids=[lost, above])
+    queued.world.finish_copies()
+    queued.deliver()
+    assert queued.job["status"] == "FINISHED_WITH_WARNING"
+    assert queued.job["message"] == (
+        "1 of 2 assets removed from LucidLink, 1 stayed. iconik does not know 1 of the selected "
+        "collections and saved searches. Interview: clip.mov on B2 is MISSING."
+    )
+
+
+def test_pauses_grow_to_an_hour_and_end_after_a_day(queued: Stage) -> None:
+    """The last look is when 24 hours are over. Then the job says what waits, and what to do."""
+    queued.site.only_copy(title="Final cut")
+    click(queued)
+    clicked, looks = queued.now, [queued.now]
+    while queued.tasks:
+        queued.deliver(1)
+        looks.append(queued.now)
+    pauses = [round((after - before) / MINUTE) for before, after in itertools.pairwise(looks)]
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert looks[-1] - clicked == pytest.approx(24 * HOUR, abs=MINUTE)
+    assert (queued.job["status"], queued.site.copies()) == ("FINISHED_WITH_WARNING", 1)
+    assert queued.job["message"] == (
+        f"1 of 1 asset waits for its copy. Final cut: {COPYING}. "
+        "Repeat the action when the copies are complete."
+    )
+
+
+def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
+    """Also if a round has no time to look at the asset again."""
+    queued.latency = 1.0
+    for _ in range(30):
+        queued.site.only_copy()
+    click(queued)
+    queued.deliver(5)
+    assert requests(queued) > 1
+    before = requests(queued)
+    queued.world.transfers.clear()  # No gateway made the copies.
+    queued.deliver()
+    copied = len(queued.world.bulk_jobs)
+    assert (requests(queued), copied, queued.site.copies()) == (before, before, 30)
+
+
+@pytest.mark.parametrize("unsaid", [{}, {"file_set_status": "DELETED"}])
+@pytest.mark.parametrize(
+    ("copy", "waits"),
+    [({"status": "AWAITED"}, True), ({"status": "FAILED"}, False), ({"size": 1}, False)],
+)
+def test_what_became_of_a_copy(queued: Stage, unsaid: Row, copy: Row, waits: bool) -> None:
+    """A copy is waited for while it is unfinished, and no longer."""
+    asset_id = queued.site.only_copy()
+    click(queued)
+    queued.world.transfers.clear()
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy])
+    queued.site.quirk(unsaid=unsaid)
+    queued.deliver(1)
+    assert (len(queued.tasks), queued.site.copies()) == (waits, 1)
+
+
+def test_a_format_that_is_still_written_does_not_wait_with_another(queued: Stage) -> None:
+    """Nothing is waited for that was not requested."""
+    asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
+    lucidlink = queued.site.lucidlink
+    queued.world.add_file_set(asset_id, lucidlink, [CLIP])
+    growing = {"original_name": "proxy.mov", "status": "GROWING"}
+    queued.world.add_file_set(asset_id, lucidlink, [growing], "PROXY")
+    click(queued, path="/remove?format=ORIGINAL,PROXY")
+    queued.world.finish_copies()
+    queued.deliver()
+    assert queued.world.names_on(lucidlink) == ["proxy.mov"]
+    assert queued.now < 1_800_000_000 + 2 * HOUR
+    assert "PROXY has no copy on B2" in queued.job["message"]
+
+
+@pytest.mark.parametrize("fault", ["500", "500, but done"])
+def test_an_uncertain_request_is_made_once(queued: Stage, fault: str) -> None:
+    """If iconik is making the copy, it is waited for; otherwise it is requested later."""
+    queued.site.only_copy()
+    queued.on_call = failing("bulk/", fault=fault)
+    click(queued)
+    queued.on_call = failing("nothing")
+    queued.deliver(1)
+    assert len(queued.world.transfers) == 1
+    queued.world.finish_copies()
+    queued.deliver()
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+
+
+def test_two_clicks_wait_for_one_copy(queued: Stage) -> None:
+    """Both learn the end."""
+    asset_id = queued.site.only_copy()
+    click(queued, asset_id)
+    click(queued, asset_id)
+    assert requests(queued) == 1
+    queued.world.finish_copies()
+    queued.deliver()
+    assert [job["status"] for job in queued.jobs] == ["FINISHED", "FINISHED"]
+    assert queued.site.copies() == 0
+
+
+@pytest.mark.parametrize("halt", ["ABORT_PENDING", "PAUSED"])
+def test_a_halt_ends_the_wait(queued: Stage, halt: str) -> None:
+    """Nothing more is removed, and the queue does not deliver again."""
+    queued.site.only_copy()
+    click(queued)
+    queued.job["status"] = halt
+    queued.world.finish_copies()
+    queued.deliver(1)
+    assert (queued.job["status"], queued.site.copies(), queued.tasks) == ("ABORTED", 1, [])
+
+
+def test_a_later_add_wins(queued: Stage) -> None:
+    """An asset that is added again while its removal waits stays, and the job says why."""
+    added = queued.site.only_copy(title="Final cut")
+    other = queued.site.only_copy()
+    click(queued, added, other)
+    queued.world.finish_copies()
+    (on_lucidlink,) = queued.world.file_sets_of(added, queued.site.lucidlink)
+    queued.world.purge(on_lucidlink["id"])
+    queued.now += 10
+    click(queued, added, path="/add")
+    queued.world.finish_copies()
+    queued.deliver()
+    assert queued.site.copies() == 1
+    assert queued.world.file_sets_of(added, queued.site.lucidlink)
+    assert (
+        "Final cut: ORIGINAL on LucidLink was added again after the click"
+        in (queued.job["message"])
+    )
+
+
+def test_a_round_in_a_payload_is_not_believed(queued: Stage) -> None:
+    """Only the queue may name a job, and state what was requested or removed."""
+    other = queued.world.add_job({"status": "STARTED", "title": "Other", "type": "CUSTOM"})
+    asset_id = queued.site.only_copy()
+    click(queued)
+    forged = json.loads(queued.tasks.pop().body)["round"] | {"job_id": other["id"]}
+    queued.world.transfers.clear()
+    queued.click(asset_ids=[asset_id], round=forged)
+    assert requests(queued) == 2
+    assert other["status"] == "STARTED"
+    assert len(queued.jobs) == 3
