@@ -34,10 +34,13 @@ MAX_DELIVERIES = 5
 """The deliveries of a round after which it ends the job if the queue takes no other round."""
 
 SHARE_OF_QUEUE = 0.8
-"""The part of iconik's limit, and of the places for assets, that the queue's work may take up.
+"""The part of iconik's limit, and of the places for assets, that a removal with a queue may take up.
 
 So an editor's click always finds room.
 """
+
+SMALL = 20
+"""The most assets of a click that may take up the rest, too."""
 
 
 def time_limits(settings: Settings, *, is_click: bool) -> tuple[float, float, float]:
@@ -200,7 +203,9 @@ def _remove_assets(
             outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
         return outcome._replace(is_touched=outcome.is_touched or was_touched)
 
-    places = PLACES if round.is_click else int(PLACES * SHARE_OF_QUEUE)
+    places = PLACES
+    if not round.is_click or (work.settings.task_queue and len(titles) > SMALL):
+        iconik.rest.share, places = SHARE_OF_QUEUE, int(PLACES * SHARE_OF_QUEUE)
     return side_by_side(remove_one, titles, places)
 
 
