@@ -76,6 +76,17 @@ def test_a_click_is_answered_in_time(has_queue: bool, most: float) -> None:
     assert stage.site.copies() == (0 if has_queue else 60 - gone)
 
 
+@pytest.mark.parametrize("fault", ["429", "time-out"])
+def test_an_iconik_that_never_answers(fault: str) -> None:
+    """There is time left to tell the editor."""
+    stage = Stage()
+    stage.site.asset()
+    stage.on_call = failing("/files/", fault=fault)
+    response = stage.click(asset_ids=[*stage.world.assets])
+    assert (response.status_code, stage.now - stage.clicked < 60) == (504, True)
+    assert (stage.job["status"], len(stage.notes)) == ("FAILED", 1)
+
+
 def test_a_repeat_reaches_what_the_first_click_did_not() -> None:
     """Without a queue, the assets begin in random order."""
     stage = Stage()
