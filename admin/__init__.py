@@ -1,3 +1,1 @@
 """The administrator's commands. Not deployed."""
-
-__version__ = "2.0.0"

@@ -15,10 +15,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from admin import __version__, custom_actions, files
+from admin import custom_actions, files
 from admin.custom_actions import CONTEXTS, target
 from admin.doctor import FAILURE, WARNING, examine, explain_removal
 from admin.installation import Installation
+from storage_plugin import __version__
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.removal.report import count
 from storage_plugin.settings import OVERRIDES, read_query

@@ -122,7 +122,7 @@ def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
     if others := [each for each in (*found[1:], *alike) if each not in found[:1]]:
         rows = "; ".join(f"{each} calls {each.url}" for each in (*found[:1], *others))
         raise AdministratorError(
-            f"iconik has {rows}. Delete what is too much in iconik's settings, or choose another "
+            f"iconik has {rows}. Delete those that you do not need in iconik, or choose another "
             "title with --label."
         )
     return found[0] if found else None

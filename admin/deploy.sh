@@ -26,7 +26,7 @@ finish() {
     *[Bb]'uild failed'*) remedy='See the log of the build.' ;;
     *resourceLocations*) remedy='Choose a region with gcloud config set functions/region REGION.' ;;
     *constraints/*) remedy='An administrator of your organization must allow this, or run it.' ;;
-    *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or for the role.' ;;
+    *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
     *) remedy='' ;;
     esac
     printf '%s\n' ${message:+'' "$message"} '' ${remedy:+"$remedy"} \
@@ -91,7 +91,8 @@ project=$(gcloud config get-value project 2>"$work/message")
 region=$(gcloud config get-value functions/region 2>"$work/message")
 [ -n "$project" ] || stop 'No project is selected: run gcloud config set project PROJECT.'
 domain=$project.iam.gserviceaccount.com
-"$python" -m admin settings "$project" "$region" >"$work/env.yaml"
+"$python" -m admin settings "$project" "$region" >"$work/env.yaml" 2>"$work/message"
+cat "$work/message"
 timeout=60s queue=''
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
 if grep -Fq "'projects/$project/locations/$region/queues/iconik'" "$work/env.yaml"; then
@@ -103,7 +104,7 @@ echo "This deploys to the project $project, in the region $region."
 
 enabled=$(look services list --enabled --format='value(config.name)')
 apis=$(printf '%s.googleapis.com\n' artifactregistry cloudbuild cloudfunctions iam run \
-    secretmanager ${queue:+cloudtasks} | grep -Fvx -e "$enabled") || true
+    secretmanager ${queue:+cloudtasks} | grep -Fvx "${enabled:-none}") || true
 names=$(echo "$apis" | cut -d. -f1 | xargs)
 # shellcheck disable=SC2086 # Each API is an argument.
 if [ -z "$apis" ]; then say ok APIs; else change enable "$names" services enable $apis; fi
@@ -127,7 +128,9 @@ for secret in bz-shared-secret iconik-token; do
     state=$(look secrets versions list "$secret" --limit=1 --format='value(state)')
     case $dry_run$state:$secret in
     --dry-run* | enabled:*) ;;
-    *:iconik-token) value=$("$python" -c "$ask") && [ -n "$value" ] || stop 'No token was entered.' ;;
+    *:iconik-token)
+        value=$("$python" -c "$ask" 2>/dev/null) || true
+        [ -n "$value" ] || stop 'No token was entered.' ;;
     *) value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ;;
     esac
     unless "$state" enabled store "the value of $secret" secrets versions add "$secret" --data-file=-

@@ -31,7 +31,9 @@ def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
 ROLES = {
     "Both": _roles(Iconik.storages),
     "Add": _roles(Iconik.copy),
-    "Remove": _roles(Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set),
+    "Remove": _roles(
+        Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set, Iconik.transfers
+    ),
     "Remove, with collections": _roles(Iconik.collection_contents),
     "Remove, with saved searches": _roles(Iconik.saved_search_results),
     "Remove, for the editor to see it": _roles(Iconik.create_job, Iconik.job, Iconik.asset_title),
@@ -104,7 +106,7 @@ def check_iconik(installation: Installation) -> Findings:
     user = installation.iconik.current_user()
     yield OK, f"It accepts the token, which acts as {user.name}."
     if user.is_admin is False:
-        yield WARNING, f"{user.name} is no administrator, and cannot create custom actions."
+        yield WARNING, f"{user.name} is not an administrator, and cannot create custom actions."
 
 
 def check_roles(installation: Installation) -> Findings:
@@ -143,7 +145,10 @@ def check_storages(installation: Installation) -> Findings:
     yield {
         True: (OK, f"iconik may delete files from {storage.name}."),
         False: (FAILURE, f"iconik may not delete files from {storage.name}: {remedy}"),
-        None: (WARNING, f"iconik may perhaps not delete files from {storage.name}: {remedy}"),
+        None: (
+            WARNING,
+            f"iconik does not say whether it may delete files from {storage.name}: {remedy}",
+        ),
     }[iconik.can_delete_on(storage.id)]
 
 

@@ -85,30 +85,22 @@ def read_variables() -> dict[str, str]:
     if not isinstance(root, yaml.MappingNode):
         raise AdministratorError(f"{SETTINGS} must have names and values: see {SETTINGS}.example.")
     if problems := list(_problems(root)):
-        raise AdministratorError("\n  ".join([f"{SETTINGS} is wrong:", *problems]))
+        raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
     return {key.value: value.value for key, value in root.value}
 
 
 def _problems(root: yaml.MappingNode) -> Iterator[str]:
     lines = dict[str, int]()
     for key, value in root.value:
-        line = key.start_mark.line + 1
-        first = lines.setdefault(str(key.value), line)
-        if first != line:
-            yield f"line {line}: {key.value} is already in line {first}."
-        elif problem := _problem(key, value):
-            yield f"line {line}: {problem}."
-
-
-def _problem(key: yaml.Node, value: yaml.Node) -> str:
-    name = key.value
-    if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-        return "it does not begin with the name of a variable"
-    if value.tag != _STRING:
-        return f"the value of {name} must be in quotes"
-    if name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
-        return f"{name} is a secret and belongs in Secret Manager"
-    return ""
+        name, line = key.value, key.start_mark.line + 1
+        if key.tag != _STRING or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            yield f"line {line} does not begin with the name of a variable"
+        elif (first := lines.setdefault(name, line)) != line:
+            yield f"line {line}: {name} is already in line {first}"
+        elif value.tag != _STRING:
+            yield f"line {line}: the value of {name} must be in quotes"
+        elif name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
+            yield f"line {line}: {name} is a secret and belongs in Secret Manager"
 
 
 def unknown_variables() -> Iterator[str]:
@@ -139,7 +131,7 @@ def environment(project: str, region: str) -> str:
     if not (variables := read_variables()):
         raise AdministratorError(MISSING)
     whole = complete(variables, project, region)
-    _to_settings(whole)
+    Settings.from_environment(whole)
     return yaml.safe_dump(whole, default_style="'", width=sys.maxsize)
 
 
@@ -155,24 +147,8 @@ def read_settings() -> Settings:
     elif variables.get("TASK_QUEUE") == AUTO:
         del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
     try:
-        return _to_settings(ChainMap(dict(os.environ), variables))
+        return Settings.from_environment(ChainMap(dict(os.environ), variables))
     except AdministratorError:
         if variables:
             raise
         raise AdministratorError(MISSING) from None
-
-
-def _to_settings(variables: Mapping[str, str]) -> Settings:
-    """Return the settings; name first what is easily overlooked."""
-    problems = []
-    for name in sorted(NAMES & variables.keys()):
-        value = variables[name]
-        if not value and name != "STORAGE_PATH":
-            problems.append(f"{name} is '': fill it in, or delete the line")
-        elif value != value.strip():
-            problems.append(f"{name} begins or ends with a space")
-        elif name == "TASK_QUEUE" and not value.startswith("projects/"):
-            problems.append(f"{name} must be {AUTO}, or like projects/P/locations/L/queues/Q")
-    if problems:
-        raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
-    return Settings.from_environment(variables)

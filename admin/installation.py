@@ -48,7 +48,9 @@ class Installation:
             remedy = "run make deploy, or add OPTIONS='--url URL'"
             raise AdministratorError(f"The function's URL is unknown: {remedy}.")
         if not is_function_url(url) or target(url).verb:
-            raise AdministratorError(f"{url} is no URL of a function: use https, and no /add.")
+            raise AdministratorError(
+                f"{url} is not the URL of a function: use https, and leave out /add."
+            )
         return url.rstrip("/")
 
     @cached_property

@@ -14,14 +14,14 @@ import os
 import shlex
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import requests
 
+from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.site import payload
@@ -34,12 +34,16 @@ LOG = Path(".demo.log")
 SECRET = "let-me-in"
 B2, LUCIDLINK = "Backblaze B2", "LucidLink"
 
+DAILIES, LATENCY = 140, 0.2
+"""The assets of a large removal, and the seconds that iconik then takes for each answer."""
+
 
 class Demo:
     """A small post-production: three assets, one of them with an unfinished master."""
 
     def __init__(self) -> None:
-        self.world = world = World()
+        self.world, self.faults = World(), Faults()
+        world = self.world
         self.b2 = world.add_storage(B2, "B2")
         self.lucidlink = world.add_storage(LUCIDLINK)
         world.permissions[self.lucidlink] = {"delete_access": True}
@@ -63,6 +67,19 @@ class Demo:
             columns = [self._files(asset_id, storage) for storage in (self.b2, self.lucidlink)]
             print(f"  {name:24}{columns[0]:36}{columns[1]}".rstrip())
 
+    def add_dailies(self) -> list[str]:
+        """Add assets that have been on both storages for a while, and return their ids."""
+        ids = [self.world.add_asset(f"Daily {number}") for number in range(DAILIES)]
+        for id in ids:
+            for storage in (self.b2, self.lucidlink):
+                files = [_file("daily.mov", 2)]
+                self.world.add_file_set(id, storage, files, date_created="2026-01-09T17:00:00")
+        return ids
+
+    def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
+        """Return the number of assets that are still on LucidLink."""
+        return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
+
     def _files(self, asset_id: str, storage_id: str) -> str:
         return ", ".join(
             f"{file['original_name']} {file['size'] // 10**9} GB"
@@ -81,7 +98,7 @@ def main(command: str) -> None:
     """Start sandbox and function, then show or wait."""
     demo = Demo()
     with ExitStack() as stack:
-        iconik_url = stack.enter_context(serve(create_app(demo.world)))
+        iconik_url = stack.enter_context(serve(create_app(demo.world), demo.faults))
         settings = {
             "ICONIK_URL": iconik_url,
             "ICONIK_ID": demo.world.app_id,
@@ -92,13 +109,12 @@ def main(command: str) -> None:
             "BZ_SHARED_SECRET": SECRET,
         }
         tasks = Tasks() if os.environ.get("QUEUE") else None
-        settings |= {"ARCHIVE_BEFORE_REMOVE": "true"} if tasks else {}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
+        if tasks:
+            stack.enter_context(tasks.run())
         print(f"A simulated iconik runs at {iconik_url}, and the function at {function.url}.")
         if command == "run":
-            if tasks:
-                threading.Thread(target=keep_delivering, args=(tasks,), daemon=True).start()
             wait(demo, settings | {"FUNCTION_URL": function.url}, function.log)
         else:
             show(demo, function, tasks)
@@ -110,11 +126,9 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     demo.show("Before:")
     for path, title in (("add", "Add to LucidLink"), ("remove", "Remove from LucidLink")):
         click(function, path, **demo.selection)
-        if tasks:
-            deliver(tasks)
         demo.show(f"After {title}:")
     if tasks:
-        overtake(demo, function, tasks)
+        show_queue(demo, function, tasks)
     print("\nWhat the editor sees in iconik:")
     for job in demo.world.jobs.values():
         if job["type"] == "CUSTOM":
@@ -128,21 +142,21 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     print(f"The full log, as Cloud Logging would receive it, is in {LOG}.")
 
 
-def overtake(demo: Demo, function: Function, tasks: Tasks) -> None:
-    """Remove a render that must first be copied to B2, and add it again in the meantime."""
-    print("\nA render exists only on LucidLink, so the removal first has it copied to B2:")
-    demo.world.quirks.copies_take_time = True
-    render = demo.world.add_asset("Final cut")
-    demo.world.add_file_set(render, demo.lucidlink, [_file("final.mov", 5)])
-    click(function, "remove", asset_ids=[render])
-    deliver(tasks)
-    print("\nMeanwhile, an editor adds it again, and the later click wins:")
-    click(function, "add", asset_ids=[render])
-    deliver(tasks, newest=True)
-    demo.world.finish_copies()
-    print("\nThe copy to B2 is complete, and the queue delivers the removal again:")
-    deliver(tasks)
-    demo.show("In the end:")
+def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
+    """Remove many assets through the queue while another editor adds one and removes it again."""
+    dailies, interview = demo.add_dailies(), demo.selection["asset_ids"]
+    demo.faults.latency = LATENCY
+    print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
+    click(function, "remove", asset_ids=dailies)
+    print("\nThe queue has the rest removed. Another editor's clicks do not wait for it:")
+    for path in ("add", "remove"):
+        started = time.monotonic()
+        click(function, path, asset_ids=interview)
+        seconds, left = time.monotonic() - started, demo.count_on_lucidlink(dailies)
+        print(f"  after {seconds:.1f} s, when {left} dailies were still on LucidLink")
+    while tasks.waiting:
+        time.sleep(0.1)
+    print(f"\nIn the end, {demo.count_on_lucidlink(dailies)} dailies are on LucidLink.")
 
 
 def click(function: Function, path: str, **selection: object) -> None:
@@ -156,12 +170,6 @@ def click(function: Function, path: str, **selection: object) -> None:
     print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
 
 
-def deliver(tasks: Tasks, *, newest: bool = False) -> None:
-    """Deliver the waiting tasks, or the newest one, and print the statuses of the answers."""
-    statuses = tasks.deliver_newest() if newest else tasks.deliver()
-    print(f"> Cloud Tasks delivers it\n< {', '.join(map(str, statuses))}")
-
-
 def shorten(line: str) -> str:
     """Return the severity and the message of a line of the log."""
     try:
@@ -169,13 +177,6 @@ def shorten(line: str) -> str:
         return f"{entry['severity']:8} {entry['message']}"
     except (ValueError, TypeError, KeyError):
         return line
-
-
-def keep_delivering(tasks: Tasks) -> None:
-    """Deliver the waiting tasks twice a second, as long as this process runs."""
-    pause = threading.Event()
-    while not pause.wait(0.5):
-        tasks.deliver()
 
 
 def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:

@@ -33,6 +33,7 @@ class Faults:
     Args:
         latency: seconds that each answer takes at least.
         is_limited: whether iconik's limit of requests is enforced.
+        window: the seconds in which iconik serves as many requests as its limit.
         services: those that faults befall; None: all.
         probabilities: of each fault, from 0 to 1.
 
@@ -43,6 +44,7 @@ class Faults:
 
     latency: float = 0.0
     is_limited: bool = False
+    window: float = WINDOW
     services: Collection[str] | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
@@ -83,7 +85,7 @@ class Faults:
 
     def _is_within_limit(self) -> bool:
         now = time.monotonic()
-        if self.is_limited and len(self._served) == LIMIT and self._served[0] > now - WINDOW:
+        if self.is_limited and len(self._served) == LIMIT and self._served[0] > now - self.window:
             self.refused += 1
             return False
         self._served.append(now)

@@ -61,6 +61,7 @@ def run_function(
         "FUNCTION_TARGET": "iconik_handler",
         "LOG_EXECUTION_ID": "true",
         "PYTHONUNBUFFERED": "TRUE",
+        "THREADS": "16",  # As `make deploy` sets it.
         "PATH": os.environ["PATH"],
     }
     # In tests its lines count, and its warnings are errors.

@@ -136,8 +136,9 @@ class Project:
             answer = {}
         else:
             name, _, verb = re.sub(r"^.*/v\d/", "", path).partition(":")
+            name = name.replace("projects/-/", f"projects/{PROJECT}/")
             # Cloud Run calls a service by two names.
-            name = re.sub(r"^namespaces/|^projects/-/", f"projects/{PROJECT}/", name)
+            name = name.replace("namespaces/", "projects/")
             name = name.replace(f"/locations/{REGION}/services/", "/services/")
             answer = self._answer_for_resource(f"{method} {verb}", name, body=body, query=query)
         self.after(request)

@@ -42,6 +42,11 @@ class Site:
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
         return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
 
+    def add_copies(self, asset_id: str, files: Sequence[Row], format_name: str = "ORIGINAL") -> str:
+        """Add files of an asset to both storages; return the file set on LucidLink."""
+        self.world.add_file_set(asset_id, self.b2, files, format_name)
+        return self.world.add_file_set(asset_id, self.lucidlink, files, format_name)
+
     def master(self, title: str = "Clip") -> str:
         """Add an asset that is on B2 alone, and return its id."""
         asset_id = self.world.add_asset(title)

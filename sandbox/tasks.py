@@ -4,12 +4,13 @@ https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
 """
 
 import functools
+import itertools
+import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import flask
 import google.auth.crypt
@@ -26,6 +27,12 @@ from sandbox.secrets import Secrets
 QUEUE = "projects/project/locations/us-central1/queues/iconik"
 ACCOUNT = "queue@project.iam.gserviceaccount.com"
 CERTIFICATES = "/oauth2/v1/certs"
+
+TIMEOUT = "1800"
+"""The seconds that `make deploy` gives a function with a queue for each request."""
+
+MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0
+"""Seconds between the deliveries of a task, as `make deploy` sets them."""
 
 
 class Key:
@@ -52,76 +59,104 @@ class Key:
         return str(self._sign(usual | claims).decode())
 
 
+class Waiting(NamedTuple):
+    """A task that waits, with what it is sorted by.
+
+    Attributes:
+        due: the time of its delivery, in seconds since 1970.
+        number: distinguishes tasks that are due at the same time.
+        retries: the number of its earlier deliveries.
+        task: the task.
+    """
+
+    due: float
+    number: int
+    retries: int
+    task: Task
+
+
 class Tasks:
-    """A queue that delivers when it is told to.
+    """A queue with the limits that `make deploy` sets: one delivery at a time, repeated later.
+
+    Args:
+        speed: how many times faster than Cloud Tasks it lets time pass.
 
     Attributes:
         created: the requests that created tasks.
-        is_away: whether it refuses new ones.
-        loses_answers: whether it takes one and then fails to say so.
+        waiting: the tasks that wait, or are being delivered.
+        answers: the statuses of the answers to all deliveries; 0: no answer came.
+        is_away: whether it refuses new tasks.
+        loses_answers: whether it takes a task and then fails to say so.
         google: the other services that the function needs for it.
         address: where Cloud Tasks is without TLS.
-        retries: the number of deliveries that are added to those of each task, as its header says.
-        fetches: how often the certificates were fetched.
-        has_certificates: whether the server with the certificates works.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, speed: float = 1.0) -> None:
         self.key = Key()
         self.google = Secrets()
         self.address = ""
+        self._speed, self._numbers = speed, itertools.count()
         self.reset()
 
     def reset(self) -> None:
         """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
+        self.waiting: list[Waiting] = []
+        self.answers: list[int] = []
         self.is_away = self.loses_answers = False
-        self.has_certificates = True
-        self.retries = self.fetches = 0
-        self._waiting: list[Task] = []
-        self._deliveries: Counter[str] = Counter()
 
-    def deliver(self, attempts: int = 1, side_by_side: int = 1) -> list[int]:
-        """Deliver what waits, and return the statuses of the answers.
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Deliver each task when it is due."""
+        is_over = threading.Event()
 
-        Args:
-            attempts: how often a task is delivered at most.
-            side_by_side: how many tasks are delivered at a time.
-        """
-        statuses = []
-        for _ in range(attempts):
-            waiting, self._waiting = self._waiting, []
-            with ThreadPoolExecutor(side_by_side) as pool:
-                answers = list(pool.map(self.post, waiting))
-            statuses += answers
-            tasks = zip(waiting, answers, strict=True)
-            self._waiting += [task for task, status in tasks if not 200 <= status < 300]
-        return statuses
+        def deliver() -> None:
+            while not is_over.wait(0.01):
+                if self.waiting and min(self.waiting).due <= time.time():
+                    self.deliver()
 
-    def deliver_newest(self) -> list[int]:
-        """Deliver the task that came last; return the status of the answer."""
-        return [self.post(self._waiting.pop())]
+        threading.Thread(target=deliver, daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
 
-    def post(self, task: Task) -> int:
-        """Deliver a task once and return the status of the answer, 0 where none came."""
-        token = self.key.token(task.http_request.oidc_token.audience)
+    def deliver(self) -> int:
+        """Deliver the task that is due first, now, and return the status of the answer."""
+        waiting = min(self.waiting)
+        status = self.post(waiting.task, waiting.retries)
+        self.answers.append(status)
+        if not 200 <= status < 300:
+            pause = min(MAX_BACKOFF, MIN_BACKOFF * 2**waiting.retries)
+            self._wait(waiting.task, pause, waiting.retries + 1)
+        self.waiting.remove(waiting)
+        return status
+
+    def post(self, task: Task, retries: int = 0) -> int:
+        """Deliver a task once, and return the status of the answer; 0: none came."""
         request = task.http_request
-        headers = {**request.headers, "Authorization": f"Bearer {token}"}
-        headers["X-CloudTasks-TaskName"] = task.name.rpartition("/")[2]
-        headers["X-CloudTasks-TaskRetryCount"] = str(self.retries + self._deliveries[task.name])
-        self._deliveries[task.name] += 1
+        token = self.key.token(request.oidc_token.audience)
+        headers = {
+            **request.headers,
+            "Authorization": f"Bearer {token}",
+            "X-CloudTasks-TaskRetryCount": str(retries),
+        }
         try:
             return requests.post(
-                request.url, data=request.body, headers=headers, timeout=600
+                request.url,
+                data=request.body,
+                headers=headers,
+                timeout=task.dispatch_deadline.seconds,
             ).status_code
         except requests.RequestException:
             return 0
 
+    def _wait(self, task: Task, seconds: float, retries: int = 0) -> None:
+        due = time.time() + seconds / self._speed
+        self.waiting.append(Waiting(due, next(self._numbers), retries, task))
+
     def certificates(self) -> dict[str, str]:
         """Return the certificates of the keys, as Google publishes its own."""
-        self.fetches += 1
-        if not self.has_certificates:
-            flask.abort(503)
         return {"key-1": self.key.certificate}
 
     def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
@@ -130,9 +165,9 @@ class Tasks:
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         if request.task.name in [earlier.task.name for earlier in self.created]:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
-        request.task.name = request.task.name or f"{request.parent}/tasks/{len(self.created)}"
         self.created.append(request)
-        self._waiting.append(request.task)
+        scheduled = request.task.schedule_time
+        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)
         if self.loses_answers:
             context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return request.task
@@ -169,8 +204,11 @@ class Tasks:
 
     @contextmanager
     def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
-        """Run the function with this queue."""
+        """Run the function with this queue, as `make deploy` deploys it."""
         with reserved_port() as port, self.serve() as google:
-            url = {"FUNCTION_URL": f"http://127.0.0.1:{port}"}
-            with run_function({**google, **settings, **url}, port=port) as function:
+            deployed = {
+                "FUNCTION_URL": f"http://127.0.0.1:{port}",
+                "CLOUD_RUN_TIMEOUT_SECONDS": TIMEOUT,
+            }
+            with run_function({**google, **deployed, **settings}, port=port) as function:
                 yield function

@@ -106,11 +106,18 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
     for name, variable in _VARIABLES.items():
         if name in environ:
             if not _is_valid(name, environ[name]):
-                yield f"{name} must be {variable.rule}"
+                yield f"{name} must be {variable.rule}{_flaw(environ[name])}"
         elif name in REQUIRED or ("TASK_QUEUE" in environ and name in WITH_QUEUE):
             yield f"{name} is missing and must be {variable.rule}"
         elif name == MASTER and environ.get(ARCHIVE) == "true":
             yield f"{ARCHIVE} needs {MASTER}, which is missing"
+
+
+def _flaw(value: str) -> str:
+    """Name what is easily overlooked in a value."""
+    if not value:
+        return ", and is ''"
+    return ", without spaces around it" if value != value.strip() else ""
 
 
 def _is_valid(name: str, value: str) -> bool:
@@ -140,38 +147,30 @@ class _Variable(NamedTuple):
     parse: Callable[[str], object] = str
 
 
-_NAME = r".+"
+_STORAGE = (r".+", "the name or id of a storage")
+_FORMATS = (r" *[^, ][^,]*(?:, *[^, ][^,]*)*", "the name of a format, or several with commas")
+_FOLDER = (
+    r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
+    "empty, or a folder that begins with / and has no ..",
+)
+_SWITCH = (r"true|false", "true or false", "true".__eq__)
+_QUEUE = (r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+", "projects/P/locations/L/queues/Q")
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
 """A host. On this machine it may be without TLS."""
 
 _VARIABLES = {
     "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
-    "STORAGE_NAME": _Variable("storage_name", _NAME, "the name or id of a storage"),
-    "FORMAT_NAME": _Variable(
-        "format_names",
-        r" *[^, ][^,]*(?:, *[^, ][^,]*)*",
-        "the name of a format, or several separated by commas",
-        _names,
-    ),
-    "STORAGE_PATH": _Variable(
-        "storage_path",
-        r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
-        "a folder that begins with / and contains no .., or empty to keep the source's folders",
-    ),
-    MASTER: _Variable("master_storage_name", _NAME, "the name or id of a storage"),
-    ARCHIVE: _Variable("archive_before_remove", r"true|false", "true or false", "true".__eq__),
-    "USE_RECYCLE_BIN": _Variable("use_recycle_bin", r"true|false", "true or false", "true".__eq__),
-    "ICONIK_URL": _Variable(
-        "iconik_url", rf"{_HOST}/?", f"like {ICONIK_URL}, with https", _without_slash
-    ),
+    "STORAGE_NAME": _Variable("storage_name", *_STORAGE),
+    "FORMAT_NAME": _Variable("format_names", *_FORMATS, _names),
+    "STORAGE_PATH": _Variable("storage_path", *_FOLDER),
+    MASTER: _Variable("master_storage_name", *_STORAGE),
+    ARCHIVE: _Variable("archive_before_remove", *_SWITCH),
+    "USE_RECYCLE_BIN": _Variable("use_recycle_bin", *_SWITCH),
+    "ICONIK_URL": _Variable("iconik_url", f"{_HOST}/?", f"like {ICONIK_URL}", _without_slash),
     "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(
         "timeout", r"0*[1-9][0-9]*", "a number of seconds", float
     ),
-    "TASK_QUEUE": _Variable(
-        "task_queue",
-        r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+",
-        "like projects/P/locations/L/queues/Q",
-    ),
+    "TASK_QUEUE": _Variable("task_queue", *_QUEUE),
     "TASK_SERVICE_ACCOUNT": _Variable(
         "task_service_account", r"[^@\s]+@[^@\s]+", "the e-mail of a service account"
     ),

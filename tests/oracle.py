@@ -279,23 +279,33 @@ def _each_has_its_own(files: Sequence[Row], copies: Sequence[Row]) -> bool:
 
 def _saves(copy: Row, file: Row, has_bytes: bool) -> bool:
     """Whether nothing is lost of a file if only a copy of it is left."""
-    if (_nfc(copy["original_name"]), copy["type"]) != (_nfc(file["original_name"]), file["type"]):
-        return False
-    if file["status"] == "AWAITED" and not file["size"]:
-        return True
-    sizes, checksums = (file["size"], copy["size"]), (_checksum(file), _checksum(copy))
-    are_equal = checksums[0] == checksums[1] and checksums[0] is not None
-    is_of_parts = any(re.search(r"-[0-9]+\Z", each or "") for each in checksums)
-    is_one_kind = None not in checksums and len(checksums[0]) == len(checksums[1])
-    if is_one_kind and not are_equal and not is_of_parts:
-        return False
-    if copy["status"] == "REDISCOVERED" and not are_equal:
-        return False
+    names = {(_nfc(row["original_name"]), row["type"]) for row in (copy, file)}
+    is_unwritten = file["status"] == "AWAITED" and not file["size"]
+    checksums = {_checksum(row) for row in (copy, file)}
+    are_equal = len(checksums) == 1 and None not in checksums
+    return len(names) == 1 and (
+        is_unwritten
+        or (
+            _sizes_agree(file, copy, are_equal or (has_bytes and EMPTY.issuperset(checksums)))
+            and (are_equal or not _are_comparable(checksums))
+            and (are_equal or copy["status"] != "REDISCOVERED")
+        )
+    )
+
+
+def _sizes_agree(file: Row, copy: Row, may_be_empty: bool) -> bool:
     if file["status"] in UNWRITTEN:
-        return bool(file["size"] and copy["size"]) and file["size"] <= copy["size"]
-    if sizes == (0, 0):
-        return are_equal or (has_bytes and EMPTY.issuperset(checksums))
-    return bool(file["size"]) and file["size"] == copy["size"]
+        return 0 < (file["size"] or 0) <= (copy["size"] or 0)
+    return file["size"] == copy["size"] and bool(
+        file["size"] or (copy["size"] == 0 and may_be_empty)
+    )
+
+
+def _are_comparable(checksums: Set[str | None]) -> bool:
+    """Whether two different checksums prove that files differ."""
+    known = [each for each in checksums if each]
+    is_one_kind = len(known) == 2 and len(known[0]) == len(known[1])
+    return is_one_kind and not any(re.search(r"-[0-9]+\Z", each) for each in known)
 
 
 # Files and places
@@ -340,9 +350,9 @@ def _files_on(state: State, storage_id: str) -> Iterator[Row]:
     for row in state.files.values():
         of = state.file_sets.get(row["file_set_id"], {}).get("storage_id")
         named = {row["storage_id"], of} - {None}
-        if row["type"] != "DIRECTORY" and row["original_name"] not in OF_SYSTEMS:
-            if storage_id in named or not named:
-                yield row
+        is_file = row["type"] != "DIRECTORY" and row["original_name"] not in OF_SYSTEMS
+        if is_file and (storage_id in named or not named):
+            yield row
 
 
 def _checksum(row: Row) -> str | None:

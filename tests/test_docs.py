@@ -1,6 +1,7 @@
 """What the pages say is so: their commands, links, tables and shown output."""
 
 import json
+import pkgutil
 import re
 import shlex
 import shutil
@@ -19,13 +20,14 @@ from sandbox.site import Site
 from sandbox.world import World
 from storage_plugin import errors
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
-from storage_plugin.settings import NAMES
+from storage_plugin.settings import NAMES, REQUIRED, TIMEOUT, Settings
+from storage_plugin.task_queue import DISPATCH_DEADLINE
 from tests.real_gcloud import Cloud
 from tests.test_release import run
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
 README = ROOT / "README.md"
-SETUP = ROOT / "docs" / "setup-by-hand.md"
+DOCS = ROOT / "docs"
 SECRET = "shared-secret-for-tests"
 
 
@@ -84,7 +86,7 @@ def test_the_readme_works(project: Path, environ: dict[str, str], world: World) 
     (shown,) = blocks(README, "text")
     rest = "\n".join(" ".join(line.split()) for line in output.splitlines())
     for line in filter(None, shown.splitlines()):
-        found = re.search(re.escape(" ".join(line.split())).replace("…", ".*"), rest)
+        found = re.search(re.escape(" ".join(line.split())).replace("…", ".*?"), rest)
         assert found, line
         rest = rest[found.end() :]
 
@@ -100,7 +102,7 @@ def test_the_readme_works(project: Path, environ: dict[str, str], world: World) 
 
 def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: World) -> None:
     """The commands that need no Google make the actions, and the doctor finds no fault."""
-    output = run_blocks(SETUP, project, environ)
+    output = run_blocks(DOCS / "setup-by-hand.md", project, environ)
     assert output.count(": created.") == len(world.custom_actions) == 6
     assert "0 failures." in output
 
@@ -109,81 +111,93 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
 def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
     """The real gcloud takes each command of the pages, and then misses only a login."""
     (tmp_path / ".env.yaml").write_text("ICONIK_ID: 'x'\n")
+    shutil.copytree(ROOT / "admin", tmp_path / "admin")
     text = "\n".join("".join(blocks(page, "shell")) for page in PAGES).replace("\\\n", " ")
-    for name, content in re.findall(r"cat > (\S+) <<'END'\n(.*?\n)END", text, re.DOTALL):
-        (tmp_path / name).write_text(content)
     shown = [line.rstrip(")") for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)]
-    assert len(shown) > 20
+    shown += re.findall(r"`(gcloud [^`]+ [^`]+)`", "\n".join(map(Path.read_text, PAGES)))
+    assert len(shown) > 30
     unknown = "gcloud secrets list --unknown"
     environ = cloud.environ | {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": ""}
     refused = []
     for line in (*shown, unknown):
-        words = shlex.split(re.sub(r"\$\w+|PROJECT", PROJECT, line).replace("REGION", REGION))
-        result = subprocess.run(
-            words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
-        if result.returncode and "active account" not in result.stderr:
+        filled = line.replace("$URL", "https://example.com").replace("REGION", REGION)
+        words = shlex.split(re.sub(r"\$\w+|PROJECT", PROJECT, filled))
+        result = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
+        if result.returncode and b"active account" not in result.stderr:
             refused.append(line)
     assert refused == [unknown]
+    (seconds,) = re.findall(r"--attempt-deadline=(\d+)s", text)
+    assert TIMEOUT < int(seconds) < DISPATCH_DEADLINE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each link to a file or a heading of the project finds it."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if re.match(r"https://|mailto:", target):
-            continue
-        path, _, anchor = target.partition("#")
+    for path, anchor in re.findall(r"\]\(([^)\s:#]*)#?([^)\s:]*)\)", page.read_text()):
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), target
-        if anchor:
-            assert anchor in anchors(file), target
+        assert file.exists(), path
+        assert not anchor or anchor in anchors(file), anchor
 
 
 def anchors(page: Path) -> set[str]:
     """Return what a link to a page may end with, as GitHub derives it from the headings."""
-    text = page.read_text()
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return made | set(re.findall(r'<a id="([\w-]+)">', text))
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_page_is_listed() -> None:
-    """The README leads to each page."""
-    listed = README.read_text().partition("## All pages")[2]
-    for page in PAGES:
-        assert page == README or f"({page.relative_to(ROOT)})" in listed, page.name
+def test_a_page_has_one_name() -> None:
+    """The README leads to each page. Its title, its file and all links to it say the same."""
+    titles = {page: page.read_text().partition("\n")[0].removeprefix("# ") for page in PAGES}
+    for page, title in titles.items():
+        if page.name != "README.md":
+            assert page.stem.lower() == title.lower().replace("'s", "").replace(" ", "-")
+        if page != README:
+            assert f"[{title}]({page.relative_to(ROOT)})" in README.read_text()
+        for text, path in re.findall(r"\[([^]]+)\]\(([^:)#]+\.md)\)", page.read_text()):
+            linked = titles[(page.parent / path).resolve()]
+            assert " ".join(text.split()).lower() == linked.lower(), page.name
 
 
 def test_settings_are_listed() -> None:
-    """The table of the settings has each variable that is read, and no other."""
-    table = rows(README, "secrets do not belong there.\n\n")
+    """The table of the settings has each variable that is read, no other, and the defaults."""
+    section = README.read_text().partition("## Configure the Function")[2].partition("\n## ")[0]
+    table = rows(README, "Put all values in quotes.\n\n")
     listed = set().union(*(names_in(name) for name, *_ in table))
-    mentioned = set().union(*(names_in(meaning) for *_, meaning in table))
     known = NAMES | OTHERS | {SHARED_SECRET[1], ICONIK_TOKEN[1]}
     assert listed <= known
     platform = {"THREADS", "CLOUD_RUN_TIMEOUT_SECONDS"}
-    assert known - platform <= listed | mentioned
-    assert f"`{AUTO}`" in README.read_text()
+    assert known - platform <= names_in(section)
+    assert f"`{AUTO}`" in section
+    required = dict.fromkeys(REQUIRED, "x")
+    stated = {name.strip("| `"): default.strip("`") for name, default, _ in table if "`" in default}
+    settings = [required | {name: value} for name, value in stated.items() if name in NAMES]
+    assert len(settings) > 4
+    assert {*map(Settings.from_environment, settings)} == {Settings.from_environment(required)}
 
 
 def test_roles_are_listed() -> None:
     """The table of roles is the one that the doctor goes by."""
-    listed = re.findall(r"^\| ([^|]+) \| (`can_[^|]+) \|$", README.read_text(), re.MULTILINE)
+    page = DOCS / "prepare-iconik.md"
+    listed = re.findall(r"^\| ([^|]+) \| (`can_[^|]+) \|$", page.read_text(), re.MULTILINE)
     assert {what: tuple(re.findall(r"\w+", roles)) for what, roles in listed} == ROLES
 
 
 def test_answers_are_listed() -> None:
     """The table of answers has each status that the function gives, and no other."""
-    page = ROOT / "docs" / "troubleshooting.md"
+    page = DOCS / "troubleshooting.md"
     listed = {int(status) for status in re.findall(r"^\| (\d{3}) ", page.read_text(), re.MULTILINE)}
-    raised = {
-        kind.status
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.PluginError)
-    }
-    sources = "".join(
-        path.read_text() for path in [ROOT / "main.py", *ROOT.glob("storage_plugin/*.py")]
-    )
+    raised = {getattr(kind, "status", 200) for kind in vars(errors).values()}
+    sources = "".join(map(Path.read_text, [ROOT / "main.py", *ROOT.glob("storage_plugin/**/*.py")]))
     refusals = {int(status) for status in re.findall(r"status=(\d{3})\b", sources)}
     assert listed == raised | refusals | {200, 400}
+
+
+def test_the_chain_of_calls_exists() -> None:
+    """Each function on the way from the click to the deletion is where the page says it is."""
+    chain = rows(DOCS / "development.md", "read these functions in turn:\n\n")
+    for link, _ in chain:
+        ((name, path),) = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", link)
+        module = path.replace("/", ".")
+        function = name.removeprefix(f"{module.removeprefix('storage_plugin.')}.")
+        assert callable(pkgutil.resolve_name(f"{module}:{function}"))
+    assert len(chain) > 5

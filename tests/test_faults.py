@@ -1,15 +1,16 @@
 """A removal while two of five requests to iconik fail."""
 
+import functools
+
 import pytest
 
 from sandbox.faults import ALL_BUT_HANG, Faults
 from sandbox.site import CLIP, Site
-from storage_plugin.iconik.client import Iconik
-from storage_plugin.progress import Progress
+from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.webhook import Selection
-from tests.conftest import hasty_deadline
-from tests.test_transfers import remove_selection
+from storage_plugin.removal.asset import remove_asset
+from storage_plugin.removal.shared import Removal
+from storage_plugin.settings import Settings
 
 
 @pytest.fixture
@@ -28,14 +29,13 @@ def test_nothing_is_lost_and_nothing_is_left(
         *(site.asset(master=[CLIP | {"status": "GROWING"}])[0] for _ in range(3)),
         *(site.asset(master=[CLIP | {"size": 999}])[0] for _ in range(3)),
     ]
-    selection = Selection(collections=(site.world.add_collection(*removable, *kept),))
+    settings = Settings(site.world.app_id, "LucidLink", master_storage_name="B2")
     faults.seed(seed)
     for _ in range(4):
-        report = remove_selection(
-            Iconik(hasty_rest), selection, progress=Progress(hasty_deadline())
-        )
+        removal = Removal(Iconik(hasty_rest), settings)
+        outcomes = side_by_side(functools.partial(remove_asset, removal), removable + kept)
         assert all(site.world.file_sets_of(asset_id, site.lucidlink) for asset_id in kept)
         assert site.masters() == 15
-        if not any(removal.error for removal in report.removals):
+        if not any(outcome.error for outcome in outcomes):
             break
     assert site.copies() == 6

@@ -9,10 +9,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import requests
+import yaml
 
 from sandbox.function import ROOT, run_function
 from sandbox.site import CLIP, Site
-from storage_plugin.settings import NAMES
+from storage_plugin.settings import NAMES, REQUIRED, Settings
 from storage_plugin.webhook import SECRET_HEADER
 from tests.real_gcloud import needs_gcloud, sdk
 
@@ -102,9 +103,14 @@ def test_version() -> None:
     assert f"\n## [{output.strip()}] " in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_template_names_variables_that_are_read() -> None:
-    """The template for .env.yaml, with what is commented out, names nothing that nobody reads."""
+def test_the_template() -> None:
+    """The template for .env.yaml has each setting, and the defaults, but keeps the folders."""
     template = (ROOT / ".env.yaml.example").read_text()
-    names = set(re.findall(r"^(?:# )?([A-Z_]+):", template, re.MULTILINE))
-    assert names <= NAMES
-    assert names >= {"ICONIK_ID", "STORAGE_NAME", "MASTER_STORAGE_NAME", "TASK_QUEUE"}
+    assert {*re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", template)} == NAMES - {
+        "CLOUD_RUN_TIMEOUT_SECONDS"
+    }
+    names = {name: value or name for name, value in yaml.safe_load(template).items()}
+    required = {name: names[name] for name in (*REQUIRED, "MASTER_STORAGE_NAME")}
+    expected = Settings.from_environment(required | {"STORAGE_PATH": ""})
+    assert Settings.from_environment(names | {"STORAGE_PATH": ""}) == expected
+    assert "\nSTORAGE_PATH: ''\n" in template

@@ -1,113 +1,60 @@
-"""One asset: what is deleted, what stays and why, and how old the evidence may be."""
+"""Removing one asset: deletions and their answers, copies on their way, and fresh evidence."""
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
 
 from sandbox.site import CLIP, Site
-from sandbox.world import Row, World
-from storage_plugin.errors import AdministratorError, OutOfTime, PluginError, TooManyFiles
+from sandbox.world import Row
+from storage_plugin.errors import (
+    AdministratorError,
+    IconikUnavailable,
+    OutOfTime,
+    PluginError,
+    TooManyFiles,
+)
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import time_or_none
 from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import FRESH, Evidence, look
+from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.rule import is_whole
-from storage_plugin.removal.shared import Removal
+from storage_plugin.removal.shared import Removal, Shared
 from storage_plugin.settings import Settings
 from tests.conftest import Time, new_rest
+from tests.test_rule import (
+    BIN,
+    NEEDED,
+    NO_MASTER,
+    SETTINGS,
+    SEVERAL,
+    STRANGE,
+    files,
+    reasons,
+    record,
+    remove,
+)
 from tests.worlds import as_if_parallel
 
-SETTINGS = Settings("app-id", "LucidLink", master_storage_name="B2")
-SEVERAL = SETTINGS._replace(format_names=("ORIGINAL", "PROXY"))
-ANY_B2 = SETTINGS._replace(master_storage_name=None)
-BIN = SETTINGS._replace(use_recycle_bin=True)
-
-STRANGE = World.app_id
-"""An id of something else."""
-
-MD5, OTHER_MD5, SHA1 = "d0" * 16, "e1" * 16, "f2" * 20
-NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
-NFD = unicodedata.normalize("NFD", "Übung")
-"""A name as macOS writes it."""
-
-UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
-WHERE = {"copy": "LucidLink", "master": "B2"}
-"""The file sets that must not contradict themselves, and how a reason names their storage."""
-
-SMALLER = "clip.mov has 1,000 bytes and its master 999"
-CHANGED = "clip.mov and its master have different checksums"
-UNSIZED = "clip.mov or its master has a size that iconik does not know"
-EMPTY = "clip.mov and its master are empty, which may be wrong"
-REDISCOVERED = "the master of clip.mov is REDISCOVERED, and no checksum shows that it is the same"
-NO_MASTER = "ORIGINAL has no copy on B2"
-LACKING = "clip.wav has no master"
-NEEDED = "deleting ORIGINAL could also delete clip.mov of OTHER, which stays"
-DOUBTFUL = "B2 has one place for clip.mov and another file, so one may be missing"
 ON_ITS_WAY = "a copy of it is still on its way to LucidLink: repeat the action when it has arrived"
-
-
-def clip(**changes: object) -> Row:
-    """Return a file that differs from the usual one."""
-    return CLIP | changes
-
-
-def named(name: str, /, **changes: object) -> Row:
-    """Return a file of another name."""
-    return {"original_name": name, **changes}
-
-
-WAV = named("clip.wav")
-FOLDER = named("day1", type="DIRECTORY", size=None, status="OPEN")
-
-
-def frames(number: int) -> list[Row]:
-    """Return the files of an image sequence."""
-    return [named(f"{frame:04}.dpx") for frame in range(number)]
 
 
 def several(site: Site, *formats: str) -> str:
     """Add an asset with a file of each format on both storages, and return its id."""
     asset_id = site.world.add_asset("Clip", formats)
     for name in formats:
-        for storage_id in (site.b2, site.lucidlink):
-            site.world.add_file_set(asset_id, storage_id, [CLIP], name)
+        site.add_copies(asset_id, [CLIP], name)
     return asset_id
 
 
-def record(site: Site, asset_id: str, of: str) -> Row:
-    """Return iconik's own record of an asset's `copy`, `master` or `format`."""
-    rows = {
-        "copy": site.world.file_sets_of(asset_id, site.lucidlink),
-        "master": site.world.file_sets_of(asset_id, site.b2),
-        "format": site.world.formats_of(asset_id),
-    }
-    (row,) = rows[of]
-    return row
-
-
-def remove(
-    iconik: Iconik, asset_id: str, settings: Settings = SETTINGS, clicked: float | None = None
-) -> Outcome:
-    """Remove an asset."""
-    return remove_asset(Removal(iconik, settings, clicked), asset_id)
-
-
-def reasons(iconik: Iconik, asset_id: str, settings: Settings = SETTINGS) -> list[str]:
-    """Remove an asset that stays, and return the reasons."""
-    outcome = remove(iconik, asset_id, settings)
-    assert (outcome.end, outcome.error) == (End.STAYED, None)
-    return list(outcome.reasons)
-
-
-# What goes
+# Deletions
 
 
 def test_the_copy_alone_goes(site: Site, iconik: Iconik, rest: Rest) -> None:
@@ -119,515 +66,6 @@ def test_the_copy_alone_goes(site: Site, iconik: Iconik, rest: Rest) -> None:
     assert site.world.names_on(site.other) == ["clip.mov"]
     assert remove(iconik, asset_id) == Outcome(asset_id, End.ABSENT)
     assert rest.calls == 1 + 4 + 3
-
-
-def test_files_of_all_pages_are_compared(site: Site, iconik: Iconik) -> None:
-    """An image sequence of many pages goes, and stays if one frame on the last page differs."""
-    complete, _ = site.asset(frames(250))
-    broken, _ = site.asset(frames(250), [*frames(249), frames(250)[-1] | {"size": 999}])
-    assert [remove(iconik, each).removed for each in (complete, broken)] == [1, 0]
-    assert site.copies() == 250
-
-
-def test_only_the_chosen_formats_go(site: Site, iconik: Iconik) -> None:
-    """Formats that are not configured stay where they are."""
-    asset_id = several(site, "OTHER", "ORIGINAL", "PROXY")
-    assert remove(iconik, asset_id, SEVERAL).removed == 2
-    (left,) = site.world.file_sets_of(asset_id, site.lucidlink)
-    assert left["base_dir"] == "/Clip/OTHER"
-
-
-def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
-    """Without a name all storages of type B2 count, and one complete copy is enough."""
-    second = site.world.add_storage("Second B2", "B2")
-    asset_id, _ = site.asset([CLIP], [clip(status="OPEN")])
-    growing = "clip.mov is still being written on B2 (OPEN)"
-    site.world.add_file_set(asset_id, second, [])
-    nothing = "iconik lists no files of ORIGINAL on Second B2: rescan its folder in iconik"
-    assert reasons(iconik, asset_id, ANY_B2) == [f"{growing}; {nothing}"]
-    site.world.add_file_set(asset_id, second, [CLIP])
-    assert reasons(iconik, asset_id) == [growing]
-    assert remove(iconik, asset_id, ANY_B2).removed == 1
-
-
-@pytest.mark.parametrize(
-    ("copy", "master"),
-    [
-        # Checksums of one kind are compared, regardless of case; those of parts are not.
-        ([clip(checksum=MD5)], [clip(checksum=MD5.upper())]),
-        ([clip(checksum=MD5)], [CLIP]),
-        ([CLIP], [clip(checksum=MD5)]),
-        ([clip(checksum=MD5)], [clip(checksum=SHA1)]),
-        ([clip(checksum=f"{MD5}-25")], [clip(checksum=f"{OTHER_MD5}-50")]),
-        ([clip(checksum=f"{MD5[:-3]}-25")], [clip(checksum=OTHER_MD5)]),
-        # Original names are compared, but neither names on the storage nor folders.
-        ([clip(name="clip_1.mov")], [clip(name="2f6d-clip.mov", directory_path="masters")]),
-        ([named("Übung")], [named(NFD)]),
-        ([named(NFD)], [named("Übung")]),
-        ([FOLDER, CLIP], [CLIP]),
-        ([CLIP], [FOLDER, CLIP]),
-        # Types and states.
-        ([clip(type="SEQUENCE")], [clip(type="SEQUENCE")]),
-        ([clip(status="MISSING")], [CLIP]),
-        ([clip(status="GROWING", size=999)], [CLIP]),
-        ([clip(status="OPEN")], [CLIP]),
-        ([clip(status="AWAITED", size=0, checksum=MD5)], [clip(checksum=OTHER_MD5)]),
-        ([clip(status="AWAITED", size=None)], [clip(size=None)]),
-        ([clip(checksum=MD5)], [clip(checksum=MD5.upper(), status="REDISCOVERED")]),
-        ([CLIP], [CLIP, named("more.mov", status="REDISCOVERED")]),
-        # Empty files: beside files with bytes, or with the same checksum.
-        ([named("lock", size=0)], [named("lock", size=0)]),
-        ([named("lock", size=0, checksum=NOTHING)], [named("lock", size=0)]),
-        ([named("lock", size=0, checksum=MD5)], [named("lock", size=0, checksum=MD5)]),
-        # What systems add.
-        *(
-            ([CLIP, named(name)], [CLIP])
-            for name in (".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini", "._clip.mov")
-        ),
-        ([FOLDER, CLIP, named("._day1")], [CLIP]),
-        ([CLIP], [CLIP, named("Icon\r", status="FAILED")]),
-        # Files of one name are matched so that each has a master of its own.
-        (
-            [CLIP, clip(checksum=MD5), clip(checksum=OTHER_MD5)],
-            [CLIP, clip(checksum=OTHER_MD5, name="2"), clip(checksum="0" * 32, name="3")],
-        ),
-        ([clip(checksum=MD5), clip(checksum=OTHER_MD5)], [CLIP, clip(checksum=MD5, name="2")]),
-        ([clip(checksum=MD5), clip(checksum=OTHER_MD5)], [clip(checksum=MD5, name="2"), CLIP]),
-        ([clip(status="OPEN", size=500), CLIP], [CLIP, clip(size=2000, name="2")]),
-        (
-            [clip(status="OPEN", size=500), clip(status="OPEN", size=1500)],
-            [clip(size=2000), clip(size=1000, name="2")],
-        ),
-    ],
-)
-def test_what_is_saved_goes(site: Site, iconik: Iconik, copy: list[Row], master: list[Row]) -> None:
-    """The copy goes if each of its files has a master of its own."""
-    asset_id, _ = site.asset([WAV, *copy], [WAV, *master])
-    assert remove(iconik, asset_id) == Outcome(asset_id, End.REMOVED, removed=1)
-
-
-def test_a_set_of_nothing_but_empty_files_may_go(site: Site, iconik: Iconik) -> None:
-    """Equal checksums are enough."""
-    asset_id, _ = site.asset([named("mark", size=0, checksum=NOTHING)])
-    assert remove(iconik, asset_id).removed == 1
-
-
-def test_many_files_of_one_name_are_compared_in_no_time(site: Site, iconik: Iconik) -> None:
-    """That one of them lacks a master of its size is found among any number of them."""
-    rows = [named("0001.dpx", directory_path=str(shot)) for shot in range(1500)]
-    asset_id, _ = site.asset(rows, [*rows[1:], rows[0] | {"size": 999}])
-    assert reasons(iconik, asset_id) == [
-        "0001.dpx has fewer masters than there are files of that name"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("of", "changes"),
-    [
-        ("format", {"status": None}),
-        *(
-            (of, changes)
-            for of in ("copy", "master")
-            for changes in ({"type": "MANY_FILES"}, {"file_count": None}, {"file_count": 0})
-        ),
-    ],
-)
-@pytest.mark.parametrize("unsaid", [{}, UNSAID, {"storage_id": None, "format_id": None}])
-def test_what_iconik_does_not_say_is_no_contradiction(
-    site: Site, iconik: Iconik, of: str, changes: Row, unsaid: Row
-) -> None:
-    """Rows need not repeat the records, and iconik does not document how it counts."""
-    site.world.quirks.unsaid = unsaid
-    asset_id, _ = site.asset()
-    record(site, asset_id, of).update(changes)
-    assert remove(iconik, asset_id).removed == 1
-
-
-# What stays
-
-
-@pytest.mark.parametrize(
-    ("copy", "master", "reason"),
-    [
-        ([CLIP, WAV], [CLIP], LACKING),
-        ([CLIP, WAV], [CLIP, WAV | {"type": "SYMLINK"}], LACKING),
-        ([named("CLIP.mov")], [CLIP], "CLIP.mov has no master"),
-        ([clip(status="AWAITED"), WAV], [WAV], "clip.mov has no master"),
-        ([CLIP, CLIP], [CLIP], "clip.mov has fewer masters than there are files of that name"),
-        ([named("a\tb")], [CLIP], r"a\tb has no master"),
-        # Only what systems add needs no master.
-        ([CLIP, named(".ds_store")], [CLIP], ".ds_store has no master"),
-        ([CLIP, named("Icon")], [CLIP], "Icon has no master"),
-        ([CLIP, named("._other.mov")], [CLIP], "._other.mov has no master"),
-        (
-            [CLIP, named("._clip.mov", directory_path="elsewhere")],
-            [CLIP],
-            "._clip.mov has no master",
-        ),
-        # Sizes.
-        ([CLIP], [clip(size=None)], UNSIZED),
-        ([CLIP], [clip(size=0)], UNSIZED),
-        ([clip(size=-1)], [CLIP], UNSIZED),
-        ([clip(status="OPEN", size=0)], [CLIP], UNSIZED),
-        ([clip(size=0)], [clip(size=0)], EMPTY),
-        ([clip(size=0, checksum=NOTHING)], [clip(size=0)], EMPTY),
-        ([WAV, clip(size=0, checksum=MD5)], [WAV, clip(size=0)], EMPTY),
-        ([WAV, clip(size=0)], [WAV, clip(size=0, checksum=SHA1)], EMPTY),
-        (
-            [WAV, clip(size=0, status="OPEN")],
-            [WAV, clip(size=0)],
-            UNSIZED,
-        ),
-        ([CLIP], [clip(size=999)], SMALLER),
-        ([clip(size=999)], [CLIP], "clip.mov has 999 bytes and its master 1,000"),
-        (
-            [clip(status="GROWING", size=9_000_000)],
-            [CLIP],
-            "clip.mov (GROWING) has 9,000,000 bytes and its master 1,000",
-        ),
-        (
-            [clip(status="AWAITED", size=1001), WAV],
-            [CLIP, WAV],
-            "clip.mov (AWAITED) has 1,001 bytes and its master 1,000",
-        ),
-        *(
-            ([clip(status=status)], [clip(size=999)], SMALLER)
-            for status in ("FAILED", "ARCHIVED", "MISSING", "REDISCOVERED", "DELETED", None)
-        ),
-        # Checksums.
-        ([clip(checksum=MD5)], [clip(checksum=OTHER_MD5)], CHANGED),
-        ([clip(status="OPEN", size=1, checksum=MD5)], [clip(checksum=OTHER_MD5)], CHANGED),
-        ([clip(checksum="1B2M2Y8A==")], [clip(checksum="XrY7u+Ae==")], CHANGED),
-        # States of the master's files.
-        *(
-            ([CLIP], [CLIP, WAV | {"status": status}], f"clip.wav {words} ({status})")
-            for status, words in (
-                ("OPEN", "is still being written on B2"),
-                ("GROWING", "is still being written on B2"),
-                ("AWAITED", "has not arrived yet on B2"),
-            )
-        ),
-        *(
-            ([CLIP], [CLIP, WAV | {"status": status}], f"clip.wav on B2 is {status}")
-            for status in ("FAILED", "ARCHIVED", "MISSING", "DELETED")
-        ),
-        ([CLIP], [clip(status=None)], "clip.mov on B2 is without a status"),
-        ([CLIP], [clip(status="REDISCOVERED")], REDISCOVERED),
-        ([clip(checksum=MD5)], [clip(status="REDISCOVERED")], REDISCOVERED),
-        ([clip(checksum=MD5)], [clip(status="REDISCOVERED", checksum=SHA1)], REDISCOVERED),
-        # One place on the masters' storage.
-        ([CLIP], [CLIP, clip(size=5)], DOUBTFUL),
-        ([CLIP, CLIP], [CLIP, CLIP], DOUBTFUL),
-        ([CLIP], [CLIP, named("2", name="CLIP.MOV. ")], DOUBTFUL),
-        ([CLIP], [clip(checksum=MD5), clip(checksum=OTHER_MD5)], DOUBTFUL),
-        ([CLIP], [clip(checksum=MD5), clip(checksum=MD5, size=9)], DOUBTFUL),
-        (
-            [clip(status="AWAITED", size=0), WAV],
-            [WAV, clip(size=None, checksum=MD5), clip(size=None, checksum=MD5)],
-            DOUBTFUL,
-        ),
-    ],
-)
-def test_files_that_keep_the_copy(
-    site: Site, iconik: Iconik, copy: list[Row], master: list[Row], reason: str
-) -> None:
-    """In whatever way a master falls short, the copy stays, and the reason names what differs."""
-    asset_id, file_set_id = site.asset(copy, master)
-    assert reasons(iconik, asset_id) == [reason]
-    assert site.world.file_sets[file_set_id]["status"] == "ACTIVE"
-
-
-@pytest.mark.undocumented
-@pytest.mark.parametrize(
-    ("of", "changes", "reason"),
-    [
-        ("format", {"status": "DELETED"}, "the format ORIGINAL is DELETED"),
-        ("copy", {"status": "PENDING"}, "iconik's record of {} is PENDING"),
-        ("copy", {"status": None}, "iconik's record of {} is without a status"),
-        ("master", {"status": "ARCHIVED"}, "iconik's record of {} is ARCHIVED"),
-        ("master", {"status": "DELETED"}, "iconik's record of {} is DELETED"),
-        ("master", {"status": None}, "iconik's record of {} is without a status"),
-        ("format", {"version_id": STRANGE}, "ORIGINAL on B2 is of another version"),
-        ("copy", {"version_id": STRANGE}, "ORIGINAL on B2 is of another version"),
-        ("master", {"version_id": STRANGE}, "{} is of another version"),
-        ("copy", {"format_id": None}, "iconik does not say of which format a file set on {} is"),
-        ("copy", {"storage_id": None}, "iconik does not say on which storage a file set of {} is"),
-        *(
-            (of, changes, reason)
-            for of in WHERE
-            for changes, reason in (
-                ({"file_count": 24}, "iconik lists 1 of the 24 files of {}"),
-                (
-                    {"file_count": None, "type": "MANY_FILES"},
-                    "iconik does not say how many files {} has",
-                ),
-            )
-        ),
-    ],
-)
-def test_records_that_keep_the_copy(
-    site: Site, iconik: Iconik, of: str, changes: Row, reason: str
-) -> None:
-    """Iconik's own record decides, whatever the rows of the files say."""
-    site.world.quirks.unsaid = {"file_set_status": "ACTIVE", "version_id": None}
-    asset_id, copy = site.asset()
-    record(site, asset_id, of).update(changes)
-    where = {"format_id": "LucidLink", "storage_id": "ORIGINAL"}.get(
-        next(iter(changes)), f"ORIGINAL on {WHERE.get(of)}"
-    )
-    assert reasons(iconik, asset_id) == [reason.format(where)]
-    assert copy in site.world.file_sets
-
-
-@pytest.mark.parametrize(("of", "storage"), WHERE.items())
-@pytest.mark.parametrize(
-    ("rows", "count", "reason"),
-    [
-        ([], None, "no files of {}: rescan its folder in iconik"),
-        ([clip(type="DIRECTORY")], None, "no files of {}: rescan its folder in iconik"),
-        ([named(".DS_Store")], None, "no files of {}: rescan its folder in iconik"),
-        ([CLIP, WAV, FOLDER], 3, "2 of the 3 files of {}"),
-        ([CLIP, WAV], 24, "2 of the 24 files of {}"),
-    ],
-)
-def test_lists_with_gaps_keep_the_copy(
-    site: Site,
-    iconik: Iconik,
-    of: str,
-    storage: str,
-    rows: list[Row],
-    count: int | None,
-    reason: str,
-) -> None:
-    """Folders are no files, so they do not fill a gap."""
-    copy, master = (rows, [CLIP, WAV]) if of == "copy" else ([CLIP, WAV], rows)
-    asset_id, _ = site.asset(copy, master)
-    record(site, asset_id, of)["file_count"] = count
-    assert reasons(iconik, asset_id) == [f"iconik lists {reason}".format(f"ORIGINAL on {storage}")]
-
-
-@pytest.mark.parametrize(("of", "storage"), WHERE.items())
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("file_set_status", "DELETED"),
-        ("format_status", "DELETED"),
-        ("format_id", STRANGE),
-        ("storage_id", STRANGE),
-    ],
-)
-def test_rows_that_contradict_the_record_keep_the_copy(
-    site: Site, iconik: Iconik, of: str, storage: str, field: str, value: str
-) -> None:
-    """Where iconik's rows and its own record of either file set differ, nothing is deleted."""
-    asset_id, _ = site.asset([CLIP, WAV])
-    record(site, asset_id, "format")["status"] = None
-    site.world.files_in(record(site, asset_id, of)["id"])[1][field] = value
-    where = f"about ORIGINAL on {storage} ({field} of a file: {value})"
-    assert reasons(iconik, asset_id) == [f"iconik contradicts itself {where}"]
-    assert len(site.world.files) == 4
-
-
-@pytest.mark.parametrize("of", WHERE)
-def test_rows_of_another_version_keep_the_copy(site: Site, iconik: Iconik, of: str) -> None:
-    """One row of either file set is enough."""
-    asset_id, _ = site.asset([CLIP, WAV])
-    site.world.files_in(record(site, asset_id, of)["id"])[1]["version_id"] = STRANGE
-    assert reasons(iconik, asset_id) == ["ORIGINAL on B2 is of another version"]
-
-
-def test_copies_elsewhere_are_no_masters(site: Site, iconik: Iconik) -> None:
-    """Neither a copy on another disk, nor one beside it, nor one of another format counts."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "OTHER"])
-    for storage_id in (site.lucidlink, site.other):
-        site.world.add_file_set(asset_id, storage_id, [CLIP])
-    site.world.add_file_set(asset_id, site.lucidlink, [WAV])
-    site.world.add_file_set(asset_id, site.b2, [CLIP], "OTHER")
-    for settings in (SETTINGS, ANY_B2):
-        assert reasons(iconik, asset_id, settings) == [NO_MASTER] * 2
-    assert site.copies() == 2
-
-
-def test_a_record_without_details_concerns_only_itself(site: Site, iconik: Iconik) -> None:
-    """A file set that may be anywhere stays, and another file set of the asset goes."""
-    asset_id, copy = site.asset()
-    lost = site.world.add_file_set(asset_id, site.lucidlink, [clip(directory_path="elsewhere")])
-    site.world.file_sets[lost]["storage_id"] = None
-    for file in site.world.files_in(lost):
-        file["storage_id"] = None
-    outcome = remove(iconik, asset_id)
-    assert (outcome.end, outcome.removed) == (End.STAYED, 1)
-    assert copy not in site.world.file_sets
-
-
-# Places
-
-
-OTHER_FORMAT: Row = {"directory_path": "day1"}
-
-
-@pytest.mark.undocumented
-@pytest.mark.parametrize(
-    ("file", "other", "changes", "is_needed"),
-    [
-        ({}, {}, {}, True),
-        ({"directory_path": "/day1/"}, {}, {}, True),
-        ({"directory_path": "\\Day1. "}, {}, {}, True),
-        ({"directory_path": "Übung"}, {"directory_path": NFD}, {}, True),
-        ({"directory_path": "STRASSE"}, {"directory_path": "straße"}, {}, True),
-        ({"name": "Übung"}, {"name": NFD.upper()}, {}, True),
-        ({"name": "C0001.MP4"}, {"name": "C0001.mp4"}, {}, True),
-        ({"name": "C0001.MP4"}, {"name": "C0001.MP4 . "}, {}, True),
-        ({"directory_path": "X"}, {"directory_path": "XX"}, {}, False),
-        ({"directory_path": ".day1"}, {}, {}, False),
-        ({"name": "1.mov"}, {"name": "2.mov"}, {}, False),
-        # Neither the original name nor the storage in a row matters.
-        ({}, {"original_name": "2.mov", "name": "clip.mov"}, {}, True),
-        ({}, {"storage_id": STRANGE}, {}, True),
-        ({}, {"storage_id": None}, {"storage_id": None}, True),
-        ({}, {"storage_id": STRANGE}, {"storage_id": None}, False),
-        # Only what is in the recycle bin, and what systems add, has nothing to lose.
-        *(({}, {}, {"status": status}, True) for status in ("ARCHIVED", "PENDING", None)),
-        ({}, {}, {"status": "DELETED"}, False),
-        ({}, {"original_name": ".DS_Store", "name": "clip.mov"}, {}, False),
-        ({}, {"type": "DIRECTORY"}, {}, False),
-    ],
-)
-def test_a_file_that_another_file_set_needs_stays(
-    site: Site, iconik: Iconik, file: Row, other: Row, changes: Row, is_needed: bool
-) -> None:
-    """Deleting one of two file sets with the same folder and name takes the other's file."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "OTHER"])
-    site.world.add_file_set(asset_id, site.b2, [CLIP])
-    copy = site.world.add_file_set(asset_id, site.lucidlink, [CLIP | OTHER_FORMAT | file])
-    beside = CLIP | OTHER_FORMAT | other
-    owner = site.world.add_file_set(asset_id, site.lucidlink, [beside], "OTHER")
-    site.world.file_sets[owner].update(changes)
-    outcome = remove(iconik, asset_id)
-    assert (outcome.end is End.STAYED) == (copy in site.world.file_sets) == is_needed
-    assert not is_needed or "which stays" in outcome.reasons[0]
-
-
-@pytest.mark.parametrize(
-    ("folder", "other", "is_needed"),
-    [
-        ("Clip/day1", "clip/DAY1", True),
-        ("Clip/day1", "Clip/day1/sub", True),
-        ("Clip/day1", "Clip/day11", False),
-        ("Clip/day1", "Clip", False),
-        ("", "anywhere", True),
-    ],
-)
-def test_a_folder_that_holds_a_file_that_stays(
-    site: Site, iconik: Iconik, folder: str, other: str, is_needed: bool
-) -> None:
-    """The deletion of a file set may delete its folders with all that is in them."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "OTHER"])
-    path, _, name = folder.rpartition("/")
-    rows = [CLIP, named(name or "/", directory_path=path, type="DIRECTORY")]
-    for storage_id in (site.b2, site.lucidlink):
-        copy = site.world.add_file_set(asset_id, storage_id, rows)
-    site.world.add_file_set(asset_id, site.lucidlink, [clip(directory_path=other)], "OTHER")
-    assert list(remove(iconik, asset_id).reasons) == ([NEEDED] if is_needed else [])
-    assert (copy in site.world.file_sets) == is_needed
-
-
-def test_records_of_one_file_go_together(site: Site, iconik: Iconik) -> None:
-    """If all may go by themselves, none keeps another, in the recycle bin or not."""
-    asset_id, copy = site.asset()
-    site.world.delete(copy)
-    for _ in range(2):
-        site.world.add_file_set(asset_id, site.lucidlink, [CLIP])
-    assert remove(iconik, asset_id) == Outcome(asset_id, End.REMOVED, removed=3)
-
-
-def test_a_file_set_that_stays_keeps_all_that_share_its_places(site: Site, iconik: Iconik) -> None:
-    """A needs a file of B, which needs one of C: none goes without the others."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "PROXY", "OTHER"])
-    rows = [named(name, directory_path="x") for name in "abcd"]
-    for number, name in enumerate(("ORIGINAL", "PROXY", "OTHER")):
-        site.world.add_file_set(asset_id, site.lucidlink, rows[number : number + 2], name)
-        masters = [row | {"directory_path": name} for row in rows[number : number + 2]]
-        site.world.add_file_set(asset_id, site.b2, masters, name)
-    site.world.purge(site.world.file_sets_of(asset_id, site.b2)[2]["id"])
-    assert reasons(iconik, asset_id, SEVERAL) == [
-        "deleting ORIGINAL could also delete b of PROXY, which stays",
-        "deleting PROXY could also delete c of OTHER, which stays",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("format_name", "status", "checksum", "is_saved"),
-    [
-        ("OTHER", "ACTIVE", MD5, True),
-        ("OTHER", "ACTIVE", OTHER_MD5, False),
-        ("OTHER", "ACTIVE", None, False),
-        ("ORIGINAL", "ACTIVE", MD5.upper(), True),
-        ("ORIGINAL", "DELETED", MD5, False),
-    ],
-)
-def test_masters_at_one_place_must_be_the_same_bytes(
-    site: Site, iconik: Iconik, format_name: str, status: str, checksum: str | None, is_saved: bool
-) -> None:
-    """Another record of the place may have overwritten it; one in the bin will be purged."""
-    asset_id = site.world.add_asset("Clip", ["ORIGINAL", "OTHER"])
-    row = clip(directory_path="x", checksum=MD5)
-    for storage_id in (site.b2, site.lucidlink):
-        site.world.add_file_set(asset_id, storage_id, [row])
-    twin = row | {"checksum": checksum, "name": "Clip.mov"}
-    site.world.add_file_set(asset_id, site.b2, [twin], format_name, status=status)
-    if is_saved:
-        assert remove(iconik, asset_id).removed == 1
-    else:
-        assert DOUBTFUL in reasons(iconik, asset_id)[0]
-
-
-# Nothing to remove
-
-
-@pytest.mark.parametrize(
-    ("changes", "settings", "reason"),
-    [
-        ({"status": "ARCHIVED"}, SETTINGS, "ORIGINAL is archived"),
-        ({"status": "ARCHIVED"}, BIN, "ORIGINAL is archived"),
-        ({"status": "DELETED"}, BIN, "ORIGINAL is in the recycle bin"),
-        (
-            {},
-            SETTINGS._replace(format_names=("ORIGINA",)),
-            "only ORIGINAL is on LucidLink, which this action does not remove",
-        ),
-        (
-            {"format_id": STRANGE},
-            SETTINGS,
-            "only an earlier version is on LucidLink, which this action does not remove",
-        ),
-    ],
-)
-def test_what_is_on_the_storage_and_not_to_be_removed_is_told(
-    site: Site, iconik: Iconik, changes: Row, settings: Settings, reason: str
-) -> None:
-    """Nobody is told that nothing is there, and it stays."""
-    asset_id, copy = site.asset()
-    site.world.file_sets[copy].update(changes)
-    assert remove(iconik, asset_id, settings) == Outcome(asset_id, End.ABSENT, reasons=(reason,))
-    assert copy in site.world.file_sets
-
-
-def test_several_formats_that_are_not_to_be_removed_are_named(site: Site, iconik: Iconik) -> None:
-    """One sentence names them all."""
-    asset_id = several(site, "PPRO_PROXY", "EDIT")
-    (reason,) = remove(iconik, asset_id).reasons
-    assert reason == "only EDIT and PPRO_PROXY are on LucidLink, which this action does not remove"
-
-
-@pytest.mark.parametrize("settings", [SETTINGS, BIN])
-def test_an_empty_record_in_the_bin_is_nothing(
-    site: Site, iconik: Iconik, settings: Settings
-) -> None:
-    """Nothing is to be removed, and nothing stayed."""
-    asset_id = site.master()
-    site.world.add_file_set(asset_id, site.lucidlink, [], status="DELETED")
-    assert remove(iconik, asset_id, settings) == Outcome(asset_id, End.ABSENT)
 
 
 def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> None:
@@ -651,8 +89,9 @@ def test_the_recycle_bin_is_purged_under_the_same_rule(
 
     Its rows may still name its state before the deletion, which is no contradiction.
     """
-    asset_id, copy = site.asset([clip(file_set_status="ACTIVE")], [clip(size=size)])
+    asset_id, copy = site.asset([CLIP | {"file_set_status": "ACTIVE"}], [CLIP | {"size": size}])
     site.world.delete(copy)
+    site.world.file_sets[copy]["file_count"] = None
     site.world.quirks.failures = 99  # Only a purge works.
     assert remove(iconik, asset_id).removed == (size == 1000)
     assert (copy in site.world.file_sets) == (size == 999)
@@ -697,6 +136,7 @@ def test_an_uncertain_answer_is_resolved_by_looking(
     assert (copy in site.world.file_sets) == (settings is BIN or not works)
 
 
+@pytest.mark.undocumented
 def test_one_failure_does_not_concern_others(site: Site, iconik: Iconik) -> None:
     """An asset that iconik sends nonsense for, or lets nobody touch, fails; another goes."""
     nonsense, _ = site.asset([CLIP | {"type": 7, "original_name": None}])
@@ -731,7 +171,7 @@ def arriving(site: Site, *files: Row, **changes: object) -> tuple[str, str]:
     return asset_id, copy
 
 
-@pytest.mark.parametrize("files", [[], [clip(status="AWAITED", size=0)]])
+@pytest.mark.parametrize("files", [[], [*files("clip.mov status=AWAITED size=0")]])
 def test_a_copy_on_its_way_is_told(site: Site, iconik: Iconik, files: list[Row]) -> None:
     """Nobody is told that nothing is there, or that it is removed, because it will arrive."""
     asset_id, _ = arriving(site, *files)
@@ -789,44 +229,6 @@ def test_what_is_being_added_again_stays(site: Site, iconik: Iconik) -> None:
     assert remove(iconik, asset_id, clicked=9e9).reasons == (ON_ITS_WAY,)
     assert remove(iconik, asset_id).removed == 1
     assert copy not in site.world.file_sets
-
-
-# What may be copied to the masters first
-
-
-@pytest.mark.parametrize(
-    ("files", "changes", "is_fine"),
-    [
-        ([CLIP, FOLDER], {}, True),
-        ([CLIP, named("lock", size=0, checksum=NOTHING)], {}, True),
-        ([CLIP, named("lock", size=0)], {}, False),
-        ([CLIP, named("Icon\r", size=0)], {}, True),
-        ([clip(status="GROWING")], {}, False),
-        ([CLIP], {"status": "DELETED"}, False),
-        ([CLIP], {"file_count": 2}, False),
-    ],
-)
-def test_only_a_whole_file_set_may_be_copied(
-    site: Site, iconik: Iconik, files: list[Row], changes: Row, is_fine: bool
-) -> None:
-    """An empty file may be one whose data LucidLink has not uploaded yet."""
-    asset_id = site.only_copy(*files)
-    record(site, asset_id, "copy").update(changes)
-    found = look(Removal(iconik, SETTINGS), asset_id)
-    assert [is_whole(each, found) for each in found.doomed] == [is_fine]
-
-
-@pytest.mark.parametrize("beside", ["file set", "format"])
-def test_only_one_of_a_name_may_be_copied(site: Site, iconik: Iconik, beside: str) -> None:
-    """A copy is requested by the name of the format alone."""
-    asset_id = site.only_copy(CLIP)
-    if beside == "file set":
-        site.world.add_file_set(asset_id, site.lucidlink, [WAV])
-    else:
-        of = record(site, asset_id, "format")
-        site.world.formats[STRANGE] = of | {"id": STRANGE}
-    found = look(Removal(iconik, SETTINGS), asset_id)
-    assert not any(is_whole(each, found) for each in found.doomed)
 
 
 # Fresh
@@ -911,7 +313,7 @@ def test_a_long_sequence_is_read_and_judged_once(
         return judge(found)
 
     monkeypatch.setattr(asset, "judge", judge_slowly)
-    asset_id, _ = site.asset(frames(4))
+    asset_id, _ = site.asset(files(", ".join(f"{n}.dpx" for n in range(4))))
     assert remove(slow.iconik, asset_id).removed == 1
     assert slow.calls == ["storages", *LOOK, *AGAIN, "DELETE"]
 
@@ -1065,7 +467,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
 ) -> None:
     """It is blamed for the end of the time only if it had at least half of the time."""
     site.quirk(rows_per_page=3, counts_rows=True)
-    asset_id, copy = site.asset(frames(300), file_count=2_000)
+    asset_id, copy = site.asset(files(", ".join(f"{n}.dpx" for n in range(300))), file_count=2_000)
     site.world.add_file_set(asset_id, site.other, [], file_count=None)
     removal = Removal(slow.iconik, SETTINGS)
     slow.pause(late)
@@ -1076,6 +478,29 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
         "Comparing 2,300 files takes longer than the function's time limit: use a queue."
     )
     assert copy in site.world.file_sets
+
+
+def test_threads_share_an_answer_while_it_is_new(time: Time) -> None:
+    """One of them asks; after an error, or later, the next one asks again."""
+    go, answers = Event(), iter([1, IconikUnavailable("busy"), 3])
+
+    def ask() -> int:
+        go.wait()
+        if isinstance(answer := next(answers), IconikUnavailable):
+            raise answer
+        return answer
+
+    shared = Shared(ask, 1.0, time)
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(shared.read) for _ in range(8)]
+        go.set()
+    assert {future.result() for future in futures} == {(1000.0, 1)}
+    time.sleep(0.9)
+    assert shared.read() == (1000.0, 1)
+    time.sleep(0.1)
+    with pytest.raises(IconikUnavailable):
+        shared.read()
+    assert shared.read() == (1001.0, 3)
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_only_a_get_needs_an_object(rest: Rest, requests_mock: Mocker, text: str
         assert rest.send(method, PATH) == {}
 
 
-OURS = (0.25, 0.5)
+OURS = (0.125, 0.25)
 """The shortest and the longest pause that the plugin makes by itself."""
 
 

@@ -123,7 +123,7 @@ ODD_FILES: list[Row] = [
 ]
 ODD_FILE_SETS: list[Row] = [
     *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
-    *({"file_count": count} for count in (24, 1)),
+    *({"file_count": count} for count in (24, 1, 0, None)),
     {"file_count": None, "type": "MANY_FILES"},
     *OF_ANOTHER,
 ]
@@ -187,8 +187,8 @@ CHANGES = [
     *_edits("copy master both", "join", NEW_FILES),
     *_edits("copy master", "collide", SAME_PLACE),
     *_edits("copy master both", "twin", [{}, {"status": "DELETED"}]),
-    *_edits("copy", "tombstone"),
-    *_edits("copy", "forget"),
+    *_edits("copy", "empty"),
+    *_edits("copy", "no format"),
     *_edits("master master master master copy second", "purge"),
 ]
 """What may be odd, or change. What is here several times is as much more likely."""
@@ -223,29 +223,36 @@ def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
             file_set.update(edit.fields)
         case "format":
             _change_format(world, file_set, edit.fields)
+        case "no format":
+            for id in [*world.formats.of_asset[file_set["asset_id"]]]:
+                del world.formats[id]
         case "purge":
             world.purge(file_set["id"])
-        case "file" if files:
-            files[edit.number % len(files)].update(edit.fields)
-        case "vanish" if files:
-            del world.files[files[-1]["id"]]
-        case "join" if files:
-            _insert(world.files, files[-1] | edit.fields)
-        case "collide" if files:
-            beside = _insert(world.file_sets, file_set | {"format_id": STRANGE})
-            own = {"file_set_id": beside, "format_id": STRANGE}
-            _insert(world.files, files[-1] | own | edit.fields)
         case "twin":
-            twin = _insert(world.file_sets, file_set | edit.fields)
+            twin = {"file_set_id": _insert(world.file_sets, file_set | edit.fields)}
             for file in files:
-                _insert(world.files, file | {"file_set_id": twin})
-        case "tombstone":
+                _insert(world.files, file | twin)
+        case _ if files:
+            _apply_to_files(world, edit, file_set, files)
+
+
+def _apply_to_files(world: World, edit: Edit, file_set: Row, files: Sequence[Row]) -> None:
+    """Change the files of a file set, or add one."""
+    match edit.part:
+        case "file":
+            files[edit.number % len(files)].update(edit.fields)
+        case "vanish":
+            del world.files[files[-1]["id"]]
+        case "empty":
             file_set["status"] = "DELETED"
             for file in files:
                 del world.files[file["id"]]
-        case "forget":
-            for id in [*world.formats.of_asset[file_set["asset_id"]]]:
-                del world.formats[id]
+        case "join":
+            _insert(world.files, files[-1] | edit.fields)
+        case "collide":
+            beside = _insert(world.file_sets, file_set | {"format_id": STRANGE})
+            own = {"file_set_id": beside, "format_id": STRANGE}
+            _insert(world.files, files[-1] | own | edit.fields)
 
 
 def _change_format(world: World, file_set: Row, fields: Row) -> None:

@@ -182,10 +182,6 @@ class Iconik:
             found += pages.read(self.rest, path, rows.transfer, following=following)[0]
         return [each for each in found if each.destination_id in (None, destination_id)]
 
-    def transfers_to(self, storage_id: str) -> list[rows.Transfer]:
-        """List the transfers to a storage; see `transfers`."""
-        return self.transfers((), storage_id)
-
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
         """Return an asset's title; None: iconik did not send it."""

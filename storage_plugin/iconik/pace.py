@@ -122,7 +122,8 @@ class Pace:
                 return  # The request was sent before the refusal that caused this pause.
             self._refusals += 1
             asked = (retry_after or 0) * random.uniform(1.0, 1.1)  # noqa: S311
-            self._pause_ends = now + min(max(backoff(self._refusals), asked), MAX_PAUSE)
+            pause = min(max(backoff(self._refusals - 1), asked), MAX_PAUSE)
+            self._pause_ends = self._next = now + pause  # Whoever waits reserves another time.
             self._careful_until = self._pause_ends + WINDOW
 
     def is_idle(self) -> bool:

@@ -46,17 +46,30 @@ class Evidence(NamedTuple):
         return [each for each in self.file_sets.values() if each.storage_id in places]
 
     @property
-    def doomed(self) -> list[FileSet]:
-        """The file sets that are to be deleted if the rule allows it.
+    def chosen(self) -> list[FileSet]:
+        """The file sets on the storage of the chosen formats, without those in the archive.
 
         Those whose format or storage iconik does not state are among them, so that the rule says
-        why they stay. Those of which only the record is left in the recycle bin are not.
+        why they stay. Those in the recycle bin are not, if removed files go there.
         """
-        chosen = {id for id, each in self.formats.items() if each.name in self.format_names}
+        spared = ("ARCHIVED", "DELETED") if self.to_bin else ("ARCHIVED",)
+        ids = {id for id, each in self.formats.items() if each.name in self.format_names}
         return [
             each
             for each in self.present
-            if each.format_id in {*chosen, None} and not self._is_gone(each)
+            if each.format_id in {*ids, None} and each.status not in spared
+        ]
+
+    @property
+    def doomed(self) -> list[FileSet]:
+        """The file sets that are to be deleted if the rule allows it.
+
+        These are the chosen ones, without those of which the recycle bin has only the record.
+        """
+        return [
+            each
+            for each in self.chosen
+            if each.status != "DELETED" or each.file_count or self.files_of(each)
         ]
 
     def masters_of(self, file_set: FileSet) -> list[FileSet]:
@@ -75,12 +88,6 @@ class Evidence(NamedTuple):
         """Whether a file set is in iconik's recycle bin."""
         record = self.file_sets.get(file_set_id)
         return record is not None and record.status == "DELETED"
-
-    def _is_gone(self, file_set: FileSet) -> bool:
-        """Whether a file set is not on its storage any more, or only in the recycle bin."""
-        if file_set.status == "DELETED":
-            return self.to_bin or not (file_set.file_count or self.files_of(file_set))
-        return file_set.status == "ARCHIVED"
 
     def where(self, file_set: FileSet) -> str:
         """Return a file set in words: its format and its storage."""
@@ -126,7 +133,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
     )
     if evidence.present:
         evidence = evidence._replace(formats=_formats(iconik, asset_id))
-    if evidence.doomed:
+    if evidence.chosen:
         files = _files(removal, asset_id, evidence)
         listed, masters = removal.masters()
         asked = min(evidence.asked, listed)

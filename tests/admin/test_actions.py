@@ -129,8 +129,8 @@ def test_create_where_iconik_fails(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--url", "http://example.com"], "http://example.com is no URL of a function"),
-        (["--url", URL + "/add"], f"{URL}/add is no URL of a function"),
+        (["--url", "http://example.com"], "http://example.com is not the URL of a function"),
+        (["--url", URL + "/add"], f"{URL}/add is not the URL of a function"),
         (["--url", URL, "--contexts", "ASSET,SHARED_ASSET"], "--contexts"),
         (["--url", URL, "--path", "in"], "path"),
         (["--url", URL, "--storage", "lucidlink"], "That user sees B2, LucidLink, Other."),

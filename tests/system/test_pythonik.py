@@ -11,17 +11,17 @@ import inspect
 from enum import Enum
 from typing import NamedTuple
 
+import functions_framework
 import pytest
 from pythonik.files.types import Unset
 
 from admin.custom_actions import wanted
+from sandbox.function import ROOT
 from sandbox.server import create_app
-from sandbox.world import Row, World, new_id
-from storage_plugin import background
-from storage_plugin.background.job import Job
-from storage_plugin.errors import AdministratorError
-from storage_plugin.removal.report import Report
-from tests.conftest import new_rest, new_run
+from sandbox.site import Site, payload
+from sandbox.world import Row, World
+from storage_plugin.webhook import SECRET_HEADER
+from tests.conftest import new_rest
 from tests.system.sdk import (
     FILES,
     KEPT,
@@ -165,20 +165,21 @@ BODIES = {
 """The SDK's models of the bodies that other parts of the plugin write."""
 
 
-def test_the_sdk_knows_all_that_the_plugin_writes() -> None:
+def test_the_sdk_knows_all_that_the_plugin_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jobs, notifications and custom actions of the plugin fit the SDK's models."""
-    world, error = World(), AdministratorError("There is no such storage.")
-    with recorded(world) as (url, requests):
-        rest = new_rest(url, world)
-        run = new_run(rest, new_id())
-        job = Job(run)
-        job.open(parts=2)
-        job.wait_for_queue()
-        job.close(Report(failure=error))
-        background.report_failure(run, error)
-        function, query = "https://f.example/function", {"format": "PROXY"}
-        for action in wanted(function, ["BULK"], label="LucidLink", query=query, secret="s"):
-            Plugin(rest).create_custom_action(action)
+    site, secret = Site(), "let-me-in"
+    click = payload(asset_ids=[site.only_copy()])
+    with recorded(site.world) as (url, requests):
+        tokens = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": secret}
+        for name, value in {**site.settings(url), **tokens}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("FUNCTION_TARGET", "iconik_handler")
+        function = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
+        for path in ("/remove", "/add?storage=Nowhere"):
+            function.test_client().post(path, headers={SECRET_HEADER: secret}, json=click)
+        query = {"format": "PROXY"}
+        for action in wanted("https://f.example/function", query, secret=secret, label=None):
+            Plugin(new_rest(url, site.world)).create_custom_action(action | {"context": "BULK"})
     written = [request for request in requests if request.body]
     assert {request.rule for request in written} == BODIES.keys()
     for request in written:
