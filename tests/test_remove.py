@@ -405,6 +405,17 @@ def test_an_end_that_cannot_be_shown_is_shown_later(queued: Stage, hours: float)
         assert queued.now < queued.clicked + 25 * HOUR
 
 
+def test_without_job_and_queue_a_delivery_comes_again(queued: Stage) -> None:
+    """A removal whose end can neither be shown nor handed over is delivered once more."""
+    click(queued)
+    back = queued.now + 10 * MINUTE
+    queued.on_call = lambda _, path: "500" * ("/files/" not in path and queued.now < back)
+    queued.on_task = lambda: AWAY * (queued.now < back)
+    queued.deliver()
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+    assert queued.job["message"] == DONE
+
+
 def test_a_failure_that_cannot_be_shown_remains_one(queued: Stage) -> None:
     """A round that only ends the job does not turn a failure into a success."""
     queued.world.storages[queued.site.b2]["status"] = "FAILING"
