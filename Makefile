@@ -31,9 +31,9 @@ test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
 	@echo "Running all tests, which takes about a minute on two cores:"
 	@$(PYTEST)
 
-properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change; takes several minutes.
-	PROPERTY_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py -k whatever_changes \
-	    --log-cli-level=INFO
+properties: $(VENV)/dev ## Try 10,000 worlds that change, and 2,900 stories; takes several minutes.
+	PROPERTY_EXAMPLES=10000 STORIES_EVERY=1 $(BIN)/python -m pytest tests/test_properties.py \
+	    tests/test_stories.py -k "whatever_changes or stories" --log-cli-level=INFO
 
 coverage: $(VENV)/dev ## Run all tests; they must cover each line and branch of the deployed code.
 	$(PYTEST) --cov
