@@ -169,7 +169,7 @@ class Tasks:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
         self.created.append(request)
         scheduled = request.task.schedule_time
-        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)
+        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)  # type: ignore[attr-defined]
         if self.loses_answers:
             context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return request.task

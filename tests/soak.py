@@ -25,7 +25,6 @@ from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
-from storage_plugin.job import INTERRUPTED
 
 ASSETS, STAYING, MANY = 10_000, 200, 50_000
 CLICKS = 50
@@ -157,8 +156,10 @@ class Soak:
         answers = Counter(self.tasks.answers)
         print(f"{time.monotonic() - started:.0f} s, {self.kills} instances killed")
         print(f"{len(self.tasks.created)} tasks, statuses of their deliveries: {dict(answers)}")
-        print(f"{calls['files'] / assets:.3g} calls an asset, {calls['assets']} for lists, "
-              f"{calls['jobs']} for jobs, {refused} refused")
+        print(
+            f"{calls['files'] / assets:.3g} calls an asset, {calls['assets']} for lists, "
+            f"{calls['jobs']} for jobs, {refused} refused"
+        )
 
 
 def remove_beside_clicks(soak: Soak) -> None:
@@ -180,7 +181,9 @@ def remove_beside_clicks(soak: Soak) -> None:
     for job in interrupted:
         job["date_modified"] = LONG_AGO
     soak.click("remove", asset_ids=soak.assets(1))  # It closes them.
-    jobs = Counter((job["status"], job["message"].partition(". ")[0].strip(".")) for job in soak.jobs())
+    jobs = Counter(
+        (job["status"], job["message"].partition(". ")[0].strip(".")) for job in soak.jobs()
+    )
     for (status, message), number in jobs.items():
         print(f"{number} x {status}: {message}")
     numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
@@ -211,7 +214,10 @@ def main() -> None:
     options = parser.parse_args()
     soak, speed = (remove_many, 20) if options.many else (remove_beside_clicks, 4)
     speed = options.speed or speed
-    print(f"An iconik {speed:g} times as fast as the real one. Its limit: {1000 * speed} .., seed {options.seed}")
+    print(
+        f"An iconik {speed:g} times as fast as the real one, with a limit of {1000 * speed:g}; "
+        f"seed {options.seed}"
+    )
     with ExitStack() as stack:
         soak(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
 
