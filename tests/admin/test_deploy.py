@@ -73,7 +73,12 @@ class Checkout:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of a command."""
-        return self.cloud.environ | {"PYTHON": self.python, "PYTHONDONTWRITEBYTECODE": "1"}
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        return self.cloud.environ | {
+            "PYTHON": self.python,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(self.folder / "tmp"),
+        }
 
     def set(self, **settings: str) -> None:
         """Write the settings."""
@@ -93,6 +98,7 @@ class Checkout:
         )
         output = result.stdout + result.stderr
         assert TOKEN not in output + self.cloud.calls()
+        assert list((self.folder / "tmp").iterdir()) == []
         return result.returncode, output.splitlines()
 
 
@@ -323,6 +329,7 @@ def test_ctrl_c(checkout: Checkout) -> None:
 
     checkout.cloud.project.before = press
     _, errors = process.communicate()
+    assert list((checkout.folder / "tmp").iterdir()) == []
     assert (process.returncode, errors) == (1, f"\nInterrupted.\n\n{AGAIN}\n")
 
 
