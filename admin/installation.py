@@ -93,7 +93,8 @@ def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requ
         while cause.__context__:
             cause = cause.__context__
         is_safe = isinstance(cause, OSError) and not isinstance(cause, InvalidHeader)
-        why = str(cause) if is_safe else type(cause).__name__  # Other messages may quote a header.
+        # Other messages may quote a header.
+        why = str(cause).rstrip(".") if is_safe else type(cause).__name__
         host = urlsplit(url).netloc
         raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
 
