@@ -183,17 +183,6 @@ def contents(collection_id: str) -> Row:
     return numbered_page(known(world.collections.get(collection_id)), world.quirks.withheld)
 
 
-@api.post("/API/search/v1/search/")
-def search_assets() -> Row:
-    if "can_search" not in world.roles:
-        abort(403)
-    found = [
-        {"object_type": "assets", "formats": world.formats_of(id)} | asset
-        for id, asset in world.assets.items()
-    ]
-    return numbered_page(found)
-
-
 @api.get("/API/search/v1/search/saved/<id:search_id>/")
 def saved_search(search_id: str) -> Row:
     return numbered_page(known(world.saved_searches.get(search_id)), world.quirks.withheld)
