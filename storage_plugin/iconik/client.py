@@ -22,7 +22,6 @@ MAX_FOUND = 10_000
 
 ASSETS = "/API/assets/v1"
 FILES = "/API/files/v1"
-SEARCH = "/API/search/v1/search/"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
 
@@ -163,7 +162,7 @@ class Iconik:
         Raises:
             TooManyFound: iconik does not list all results.
         """
-        path, query = f"{SEARCH}saved/{search_id}/", {"include_results": "true"}
+        path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
         return rows.Contents(*found)
 
@@ -235,21 +234,6 @@ class Iconik:
         except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
         return can_delete if isinstance(can_delete, bool) else None
-
-    @needs("can_search")
-    def format_names(self) -> set[str]:
-        """Return the formats of a hundred assets, because iconik has no list of formats.
-
-        Searches return formats, but iconik does not document that. Without them, the set is empty.
-        """
-        query = {"per_page": "100", "generate_signed_url": "false", "save_search_history": "false"}
-        criteria = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
-        try:
-            found = self.rest.send("POST", SEARCH, query=query, json=criteria)
-            formats = [each for asset in found["objects"] for each in asset.get("formats") or ()]
-            return {str(each["name"]) for each in formats}
-        except (AccessDenied, IconikError, AttributeError, KeyError, TypeError):
-            return set()
 
     @needs()
     def current_user(self) -> rows.User:
