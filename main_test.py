@@ -67,7 +67,7 @@ def test_what_has_no_complete_master_stays(stage: Stage) -> None:
     assert response.status_code == 200
     assert response.text == (
         f"OK: 1 of 2 assets removed from LucidLink, 1 stayed. {kept}: "
-        "ORIGINAL: its master clip.mov is GROWING."
+        "clip.mov is still being written on B2 (GROWING)."
     )
     assert stage.world.file_sets_of(kept, stage.site.lucidlink)
     assert not stage.world.file_sets_of(gone, stage.site.lucidlink)
@@ -78,9 +78,7 @@ def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
     asset_id = stage.site.only_copy()
     with stage.run(ARCHIVE_BEFORE_REMOVE="true") as function:
         response = post(function, "/remove", asset_ids=[asset_id])
-        assert response.text.endswith(
-            "it is being copied to B2 first; the same action removes it afterwards."
-        )
+        assert response.text.endswith("ORIGINAL is being copied to B2 first.")
         assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)
 
@@ -109,10 +107,9 @@ def test_the_administrator_sees_a_line(stage: Stage) -> None:
             "status": 200,
             "selected": {"assets": 2},
             "assets": 2,
-            "file_sets_removed": 1,
-            "kept": 1,
-            "failed": 0,
-            "iconik_calls": 1 + 3 + 4 + 6,  # Six for the job and the notification.
+            "file_sets": 1,
+            "stayed": 1,
+            "iconik_calls": 1 + 3 + 4 + 7,  # Seven for the job and the notification.
         }.items()
     )
     assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)
@@ -210,7 +207,7 @@ def test_a_refused_token_is_500(stage: Stage) -> None:
 
 def test_an_asset_that_fails_is_502_and_the_others_are_removed(stage: Stage) -> None:
     """The answer names the asset for which iconik sends nonsense."""
-    broken, _ = stage.site.asset([CLIP], [CLIP | {"storage_id": None}])
+    broken, _ = stage.site.asset([CLIP], [{"original_name": ""}])
     response = stage.post("/remove", asset_ids=[broken, *stage.assets(1)])
     assert response.status_code == 502
     assert response.text.startswith("1 of 2 assets removed from LucidLink, 1 failed.")

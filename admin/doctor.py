@@ -93,7 +93,7 @@ def check_function(installation: Installation) -> Findings:
         remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
         raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
     yield OK, f"{url} refuses requests without the secret."
-    answer = ask("GET", url, {SECRET_HEADER: installation.secret.encode()})
+    answer = ask("GET", url, {SECRET_HEADER: installation.secret})
     other = (FAILURE, "It has another secret: was it deployed with a fixed version?")
     yield {
         405: (OK, "It has the same secret."),

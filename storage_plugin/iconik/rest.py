@@ -49,7 +49,6 @@ MAX_ANSWER = 32 << 20
 CHUNK = 1 << 16
 """The most bytes of an answer to read at once."""
 
-
 NEVER_ACCEPTED = (
     "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
     "App ID in ICONIK_ID."

@@ -47,8 +47,8 @@ def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> O
         raise
     except PluginError as error:
         end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-        outcome = Outcome(asset_id, end, error=error)
-    return outcome._replace(removed=asset.removed, is_touched=asset.is_touched, title=title)
+        outcome = Outcome(asset_id, end, error=error, is_touched=asset.is_touched)
+    return outcome._replace(removed=asset.removed, title=title)
 
 
 class _Asset:
