@@ -34,13 +34,13 @@ MAX_DELIVERIES = 5
 """The deliveries of a round after which it ends the job if the queue takes no other round."""
 
 SHARE_OF_QUEUE = 0.8
-"""The part of iconik's limit, and of the places for assets, that a removal with a queue takes up.
+"""The part of iconik's limit, and of the places for assets, that a large removal may use.
 
-So an editor's click always finds room.
+Where there is a queue, the rest is for the small clicks of other editors, who never wait.
 """
 
 SMALL = 20
-"""The most assets of a click that may take up the rest, too."""
+"""The most assets of a click that is not large."""
 
 
 def time_limits(settings: Settings, *, is_click: bool) -> tuple[float, float, float]:
