@@ -29,7 +29,8 @@ finish() {
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
     *) remedy='' ;;
     esac
-    printf '%s\n' ${message:+'' "$message"} '' ${remedy:+"$remedy"} \
+    printf '\n%s\n\n' "$message" >&2
+    printf '%s\n' ${remedy:+"$remedy"} \
         'Run the same command again: it continues where it stopped.' >&2
 }
 
@@ -93,11 +94,9 @@ region=$(gcloud config get-value functions/region 2>"$work/message")
 domain=$project.iam.gserviceaccount.com
 "$python" -m admin settings "$project" "$region" >"$work/env.yaml" 2>"$work/message"
 cat "$work/message"
-timeout=60s queue=''
+timeout=60s queue='' own=projects/$project/locations/$region/queues/iconik
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
-if grep -Fq "'projects/$project/locations/$region/queues/iconik'" "$work/env.yaml"; then
-    queue=iconik
-fi
+if grep -Fq "'$own'" "$work/env.yaml"; then queue=iconik; fi
 
 echo "This deploys to the project $project, in the region $region."
 [ -z "$dry_run" ] || echo 'It is a dry run, and changes nothing.'

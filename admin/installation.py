@@ -3,14 +3,16 @@
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from urllib.parse import urlsplit
 
 import requests
+from requests.exceptions import InvalidHeader
 from requests.utils import get_environ_proxies, select_proxy
 
 from admin import files, gcloud
 from admin.custom_actions import target
 from storage_plugin.errors import AdministratorError
-from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.client import USER, Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
@@ -61,28 +63,28 @@ class Installation:
     @cached_property
     def iconik(self) -> Iconik:
         """A client of iconik, which has accepted the token."""
-        url, token = self.settings.iconik_url, read_secret(*ICONIK_TOKEN)
-        ask("GET", url)
-        pace, deadline = Pace(), Deadline(3600)
-        session, read_token = new_admin_session(url), lambda **_: token
-        rest = Rest(session, self.settings, read_token=read_token, pace=pace, deadline=deadline)
-        try:
-            Iconik(rest).current_user()
-        except AdministratorError as error:
-            raise AdministratorError(f"{error} Then {STORE.format(ICONIK_TOKEN[0])}") from None
+        settings, token = self.settings, read_secret(*ICONIK_TOKEN)
+        headers = {"App-ID": settings.iconik_id, "Auth-Token": token}
+        answer = ask("GET", settings.iconik_url + USER, headers)
+        if answer.status_code == requests.codes.unauthorized:
+            remedy = f"check ICONIK_ID, or {STORE.format(ICONIK_TOKEN[0])}"
+            raise AdministratorError(f"iconik refuses the application token: {remedy}")
+        session, pace, deadline = new_admin_session(settings.iconik_url), Pace(), Deadline(3600)
+        rest = Rest(session, settings, read_token=lambda **_: token, pace=pace, deadline=deadline)
         return Iconik(rest)
 
 
-def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> requests.Response:
+def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     """Send a request without a body, and return the answer without reading its body.
 
     Raises:
         AdministratorError: nothing answers; the message names the host and the cause.
     """
     session = new_admin_session(url)
+    encoded = {name: value.encode() for name, value in (headers or {}).items()}
     try:
         return session.request(
-            method, url, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True
+            method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
         )
     except (requests.RequestException, ValueError) as error:
         proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
@@ -90,10 +92,10 @@ def ask(method: str, url: str, headers: Mapping[str, bytes] | None = None) -> re
         cause: BaseException = error
         while cause.__context__:
             cause = cause.__context__
-        # Messages that are not the operating system's may quote a header.
-        is_system = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
-        why = str(cause) if is_system else type(cause).__name__
-        raise AdministratorError(f"{url} cannot be reached{way}: {why}.") from None
+        is_safe = isinstance(cause, OSError) and not isinstance(cause, InvalidHeader)
+        why = str(cause) if is_safe else type(cause).__name__  # Other messages may quote a header.
+        host = urlsplit(url).netloc
+        raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
 
 
 def new_admin_session(url: str) -> requests.Session:
@@ -111,6 +113,6 @@ def read_secret(name: str, variable: str) -> str:
         value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
     except AdministratorError as error:
         raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
-    if not value.strip():
-        raise AdministratorError(f"{name} is empty: {STORE.format(name)}")
-    return value.strip()
+    if not (secret := value.strip()) or not secret.isprintable():
+        raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
+    return secret

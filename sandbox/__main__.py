@@ -202,8 +202,15 @@ def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
         time.sleep(0.5)  # pause() does not end if another thread takes the signal.
 
 
+def end(*_: object) -> None:
+    """End the program, once: a second signal must not interrupt what ends the function."""
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: None)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
     for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
+        signal.signal(ending, end)
     with suppress(KeyboardInterrupt):
         main(sys.argv[1])

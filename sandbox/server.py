@@ -183,17 +183,6 @@ def contents(collection_id: str) -> Row:
     return numbered_page(known(world.collections.get(collection_id)), world.quirks.withheld)
 
 
-@api.post("/API/search/v1/search/")
-def search_assets() -> Row:
-    if "can_search" not in world.roles:
-        abort(403)
-    found = [
-        {"object_type": "assets", "formats": world.formats_of(id)} | asset
-        for id, asset in world.assets.items()
-    ]
-    return numbered_page(found)
-
-
 @api.get("/API/search/v1/search/saved/<id:search_id>/")
 def saved_search(search_id: str) -> Row:
     return numbered_page(known(world.saved_searches.get(search_id)), world.quirks.withheld)
@@ -322,7 +311,7 @@ def _page(rows: Sequence[Row], count: Row, following: Row | None) -> Row:
     Args:
         following: what asks for these rows besides the query of the request; None: there are none.
     """
-    answer = {"objects": rows} | (count if world.quirks.counts_rows else {})
+    answer: Row = {"objects": rows} | (count if world.quirks.counts_rows else {})
     if world.quirks.links_pages:
         query = {**request.args, "per_page": _per_page(), **(following or {})}
         answer["next_url"] = f"{request.path}?{urlencode(query)}" if following else None

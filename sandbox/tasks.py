@@ -113,7 +113,7 @@ class Tasks:
         def deliver() -> None:
             while not is_over.wait(0.01):
                 if self.waiting and min(self.waiting).due <= time.time():
-                    self.deliver()
+                    self._deliver(min(self.waiting))
 
         threading.Thread(target=deliver, daemon=True).start()
         try:
@@ -121,9 +121,11 @@ class Tasks:
         finally:
             is_over.set()
 
-    def deliver(self) -> int:
-        """Deliver the task that is due first, now, and return the status of the answer."""
-        waiting = min(self.waiting)
+    def deliver(self) -> list[int]:
+        """Deliver the tasks that wait, once and now, and return the statuses of the answers."""
+        return [self._deliver(waiting) for waiting in sorted(self.waiting)]
+
+    def _deliver(self, waiting: Waiting) -> int:
         status = self.post(waiting.task, waiting.retries)
         self.answers.append(status)
         if not 200 <= status < 300:
@@ -167,7 +169,7 @@ class Tasks:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
         self.created.append(request)
         scheduled = request.task.schedule_time
-        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)
+        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)  # type: ignore[attr-defined]
         if self.loses_answers:
             context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return request.task

@@ -73,18 +73,7 @@ class CallerError(PluginError):
 
 
 class TooManyFound(CallerError):
-    """A saved search finds more than iconik lists.
-
-    Args:
-        most: the number of objects that iconik lists.
-    """
-
-    def __init__(self, most: float) -> None:
-        super().__init__(
-            f"A saved search finds {most:,.0f} objects or more, and iconik lists no more of them: "
-            "narrow the search, or put the assets into a collection.",
-            status=413,
-        )
+    """A saved search finds more than iconik lists."""
 
     def for_editor(self, reference: str) -> str:  # noqa: ARG002 - Nobody needs to look it up.
         """Return the next step for an editor."""

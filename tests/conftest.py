@@ -1,7 +1,8 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests import contract
 from tests.real_gcloud import cloud, session_cloud
 
 __all__ = ["cloud", "session_cloud"]
+
+T, R = TypeVar("T"), TypeVar("R")
 
 
 @pytest.fixture
@@ -97,6 +100,21 @@ class Time:
     def sleep(self, seconds: float) -> None:
         """Let seconds pass."""
         self.now += seconds
+
+
+def as_if_parallel(time: Time) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
+    """Return what does some work as if all of it began at once, on one thread, in any order."""
+
+    def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        begun, ends, results = time.now, list[float](), list[R]()
+        for item in items:
+            time.now = begun
+            results.append(work(item))
+            ends.append(time.now)
+        time.now = max(ends)
+        return results
+
+    return side_by_side
 
 
 @pytest.fixture(name="time")

@@ -1,10 +1,9 @@
 """A soak, run by hand with `make soak`: large removals through the queue.
 
-Without an option: a removal of 10,000 assets, and fifty clicks of one asset alone, beside the
-removal, and beside it while instances of the function are killed. In the end, all that may go is
-gone, nothing else is, and all jobs are closed with the right numbers.
-
---many: a removal of 50,000 assets in one collection.
+Without an option, 10,000 assets are removed, and editors click fifty times each before that, beside
+it, and beside it while instances of the function are killed. With --many, 50,000 assets in one
+collection are removed. In the end, what may go is gone, nothing else is, and all jobs are closed
+with the right numbers.
 """
 
 import argparse
@@ -16,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NamedTuple
 
 import psutil
 import requests
@@ -28,65 +26,63 @@ from sandbox.site import CLIP, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
 
-LATENCY = 0.1
-"""Seconds for which iconik takes for each answer at its usual speed."""
-
-ASSETS, STAYING = 10_000, 200
-"""The assets of the large removal, and how many of them have no complete master."""
-
-MANY = 50_000
+ASSETS, STAYING, MANY = 10_000, 200, 50_000
 CLICKS = 50
-INCOMPLETE = CLIP | {"size": 1}
-SECRET = {"x-bz-secret": "let-me-in"}
+LATENCY = 0.1
+"""Seconds that the real iconik is taken to need for an answer."""
+
 MOST_DELAY = 3.0
-"""Seconds by which the longest click beside the removal may exceed the longest one alone."""
+"""Seconds by which the longest click beside a large removal may exceed the longest one alone."""
+
+SECRET = {"x-bz-secret": "let-me-in"}
+LONG_AGO = "2026-01-09T17:00:00"
+INCOMPLETE = CLIP | {"size": 1}
 
 
 class Soak:
-    """A function with a queue, whose instances may be killed, and an iconik.
+    """The function with a queue, as it is deployed, and an iconik.
 
     Args:
         stack: takes what has to be stopped.
-        speed: how many times faster than the real iconik this one answers and counts requests.
+        speed: how many times faster than the real one this iconik answers and counts requests.
         chance: decides when something happens.
 
     Attributes:
         site: the iconik.
-        faults: counts its requests.
+        faults: counts the requests to it.
         tasks: the queue.
+        chance: as above.
         kills: the number of killed instances.
     """
 
     def __init__(self, stack: ExitStack, speed: float, chance: random.Random) -> None:
-        self.site, self.tasks, self.kills = Site(), Tasks(speed), 0
+        self.site, self.tasks, self.chance, self.kills = Site(), Tasks(speed), chance, 0
         self.faults = Faults(LATENCY / speed, is_limited=True, window=WINDOW / speed)
         url = stack.enter_context(serve(create_app(self.site.world), self.faults))
         settings = {
             **self.site.settings(url),
             "ICONIK_TOKEN": self.site.world.token,
             "BZ_SHARED_SECRET": SECRET["x-bz-secret"],
-            "PYTHONPATH": str(ROOT),
             "FUNCTION_SOURCE": "tests/fast_function.py",
+            "PYTHONPATH": str(ROOT),
             "SPEED": str(speed),
         }
         self._function = stack.enter_context(self.tasks.run_function(settings))
         stack.enter_context(self.tasks.run())
-        self._chance = chance
 
     def assets(self, number: int, master: Row = CLIP) -> list[str]:
         """Add assets that have been on both storages for a while, and return their ids."""
         ids = [self.site.asset([CLIP], [master])[0] for _ in range(number)]
         for id in ids:
             for file_set in self.site.world.file_sets.of_asset[id].values():
-                file_set["date_created"] = "2026-01-09T17:00:00"
+                file_set["date_created"] = LONG_AGO
         return ids
 
-    def click(self, action: str, **selection: object) -> "Click":
-        """Click until the function has taken the action: an instance may be killed meanwhile."""
-        started, attempts = time.monotonic(), 0
-        while True:
-            attempts += 1
-            with suppress(requests.RequestException):
+    def click(self, action: str, **selection: object) -> float:
+        """Click until the function has done it or taken it over; return the seconds."""
+        started = time.monotonic()
+        for _ in range(10):
+            with suppress(requests.ConnectionError):  # The instance was killed.
                 answer = requests.post(
                     f"{self._function.url}/{action}",
                     json=payload(**selection),
@@ -94,25 +90,32 @@ class Soak:
                     timeout=60,
                 )
                 if answer.ok:
-                    return Click(time.monotonic() - started, attempts)
-                print(f"  {action}: {answer.status_code} {answer.text}")
+                    return time.monotonic() - started
+                print(f"{action}: {answer.status_code} {answer.text}")
+        raise AssertionError("The function takes no click.")
 
-    def clicks(self, pause: float) -> list["Click"]:
+    def clicks(self, title: str, pause: float) -> float:
         """Add assets and remove others, one by one at random moments.
 
         Args:
+            title: describes the clicks.
             pause: the mean seconds between two clicks.
+
+        Returns:
+            The seconds of the longest click.
         """
-        adds = [("add", self.site.master()) for _ in range(CLICKS // 2)]
-        removes = [("remove", id) for id in self.assets(CLICKS - len(adds))]
-        actions = self._chance.sample(adds + removes, CLICKS)
-        clicks = []
-        for action, asset_id in actions:
-            time.sleep(self._chance.uniform(0, 2 * pause))
-            clicks.append(self.click(action, asset_ids=[asset_id]))
+        removed = self.assets(CLICKS // 2)
+        selected = removed + [self.site.master() for _ in range(CLICKS - len(removed))]
+        seconds = []
+        for asset_id in self.chance.sample(selected, CLICKS):
+            time.sleep(self.chance.uniform(0, 2 * pause))
+            action = "remove" if asset_id in removed else "add"
+            seconds.append(self.click(action, asset_ids=[asset_id]))
             copies = self.site.world.file_sets_of(asset_id, self.site.lucidlink)
             assert len(copies) == (action == "add")
-        return clicks
+        median, longest = statistics.median(seconds), max(seconds)
+        print(f"{title}: median {median:.2f} s, longest {longest:.2f} s", flush=True)
+        return longest
 
     @contextmanager
     def killing(self, pause: float) -> Iterator[None]:
@@ -124,95 +127,99 @@ class Soak:
         is_over = threading.Event()
 
         def kill() -> None:
-            while not is_over.wait(self._chance.expovariate(1 / pause)):
+            while not is_over.wait(self.chance.expovariate(1 / pause)):
                 for worker in psutil.Process(self._function.pid).children():
                     with suppress(psutil.NoSuchProcess):
                         worker.kill()
                         self.kills += 1
 
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(kill)
+            killing = pool.submit(kill)
             try:
                 yield
             finally:
                 is_over.set()
+                killing.result()
 
     def wait(self) -> None:
         """Wait until the queue is empty."""
         while self.tasks.waiting:
             time.sleep(0.1)
 
-    def close_interrupted(self) -> int:
-        """Let a later removal close the jobs whose clicks were killed; return their number."""
-        jobs = [job for job in self.site.world.jobs.values() if job["status"] == "STARTED"]
-        for job in jobs:
-            job["date_modified"] = "2026-01-09T17:00:00"
-        self.click("remove", asset_ids=self.assets(1))
-        return len(jobs)
-
-    def print_figures(self, title: str, assets: int) -> None:
-        """Print what the removal has taken."""
-        calls = self.faults.requests
-        answers = dict(Counter(self.tasks.answers))
-        print(f"{title}: {len(self.tasks.created)} tasks, answers to their deliveries: {answers}")
-        print(
-            f"Calls: {calls['files'] / assets:.3g} an asset, {dict(calls)}, refused: {self.faults.refused}"
-        )
-        print(f"Jobs: {dict(Counter(job['status'] for job in self.jobs))}")
-
-    @property
     def jobs(self) -> list[Row]:
-        """The jobs that the plugin has made."""
+        """Return the jobs that the plugin has made."""
         return [job for job in self.site.world.jobs.values() if job["type"] == "CUSTOM"]
 
+    def print_figures(self, assets: int, started: float) -> None:
+        """Print what a removal of some assets has taken."""
+        calls, refused = self.faults.requests, self.faults.refused
+        answers = Counter(self.tasks.answers)
+        print(f"{time.monotonic() - started:.0f} s, {self.kills} instances killed")
+        print(f"{len(self.tasks.created)} tasks, statuses of their deliveries: {dict(answers)}")
+        print(
+            f"{calls['files'] / assets:.3g} calls an asset, {calls['assets']} for lists, "
+            f"{calls['jobs']} for jobs, {refused} refused"
+        )
 
-class Click(NamedTuple):
-    """A click: the seconds until its answer, and the number of attempts."""
 
-    seconds: float
-    attempts: int
-
-
-def fairness(soak: Soak) -> None:
-    """Click alone, beside a large removal, and while instances are killed."""
-    going, staying = soak.assets(ASSETS - STAYING), soak.assets(STAYING, master=INCOMPLETE)
-    selected = soak._chance.sample(going + staying, ASSETS)
-    alone = soak.clicks(pause=0.2)
-    show("alone", alone)
+def remove_beside_clicks(soak: Soak) -> None:
+    """Remove assets through the queue, while others click, and instances are killed."""
+    selected = soak.assets(ASSETS - STAYING) + soak.assets(STAYING, master=INCOMPLETE)
+    soak.chance.shuffle(selected)
+    alone = soak.clicks(f"{CLICKS} clicks alone", pause=0.2)
+    started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         removal = pool.submit(soak.click, "remove", asset_ids=selected)
-        beside = soak.clicks(pause=2.0)
-        show("beside the removal", beside)
-        with soak.killing(pause=40.0):
-            show("while instances are killed", soak.clicks(pause=2.0))
-            assert soak.tasks.waiting, "The removal was over too soon."
-            soak.wait()
-    left = soak.site.copies()
-    interrupted = soak.close_interrupted()
-    soak.print_figures(f"{ASSETS:,} assets, {soak.kills} instances killed", ASSETS)
-    print(f"Interrupted clicks, closed by a later removal: {interrupted}")
-    print(removal.result())
-
-
-def show(title: str, clicks: list[Click]) -> None:
-    """Print a line of figures."""
-    seconds, repeated = [each.seconds for each in clicks], sum(each.attempts > 1 for each in clicks)
-    median, longest = statistics.median(seconds), max(seconds)
-    print(
-        f"{CLICKS} clicks {title}: median {median:.2f} s, longest {longest:.2f} s, {repeated} repeated",
-        flush=True,
+        beside = soak.clicks("Beside the removal", pause=1.5)
+        with soak.killing(pause=20.0):
+            soak.clicks("While instances are killed", pause=1.5)
+        assert soak.tasks.waiting, "The removal was over too soon."
+        print(f"The large click itself: {removal.result():.2f} s")
+    soak.wait()
+    soak.print_figures(ASSETS, started)
+    interrupted = [job for job in soak.jobs() if job["status"] == "STARTED"]
+    for job in interrupted:
+        job["date_modified"] = LONG_AGO
+    soak.click("remove", asset_ids=soak.assets(1))  # It closes them.
+    jobs = Counter(
+        (job["status"], job["message"].partition(". ")[0].strip(".")) for job in soak.jobs()
     )
+    for (status, message), number in jobs.items():
+        print(f"{number} x {status}: {message}")
+    numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
+    assert jobs.pop(("FINISHED_WITH_WARNING", numbers)) == 1
+    assert beside <= alone + MOST_DELAY
+    assert soak.site.copies() == STAYING + 3 * CLICKS // 2
+    assert soak.site.masters() == len(soak.site.world.assets)
+
+
+def remove_many(soak: Soak) -> None:
+    """Remove all assets of a large collection through the queue."""
+    collection, started = soak.site.world.add_collection(*soak.assets(MANY)), time.monotonic()
+    print(f"The click: {soak.click('remove', collection_ids=[collection]):.2f} s", flush=True)
+    soak.wait()
+    soak.print_figures(MANY, started)
+    (job,) = soak.jobs()
+    print(f"{job['status']}: {job['message']}")
+    assert job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
+    assert (job["status"], soak.site.copies(), soak.site.masters()) == ("FINISHED", 0, MANY)
 
 
 def main() -> None:
+    """Run a soak, and print figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--many", action="store_true")
-    parser.add_argument("--speed", type=float, default=4)
+    parser.add_argument("--speed", type=float)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
+    soak, speed = (remove_many, 20) if options.many else (remove_beside_clicks, 4)
+    speed = options.speed or speed
+    print(
+        f"An iconik {speed:g} times as fast as the real one, with a limit of {1000 * speed:g}; "
+        f"seed {options.seed}"
+    )
     with ExitStack() as stack:
-        soak = Soak(stack, options.speed, random.Random(options.seed))
-        fairness(soak)
+        soak(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
 
 
 if __name__ == "__main__":

@@ -37,17 +37,6 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def rows(page: Path, heading: str) -> list[list[str]]:
-    """Return the cells of a table by the text before its first row."""
-    table = page.read_text().partition(heading)[2].partition("\n\n")[0]
-    return [[cell.strip() for cell in line.split(" | ")] for line in table.splitlines()[2:]]
-
-
-def names_in(text: str) -> set[str]:
-    """Return the names that are set as code."""
-    return set(re.findall(r"`(\w+)`", text))
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a copy of the project, with an environment that has everything."""
@@ -119,7 +108,7 @@ def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
     unknown = "gcloud secrets list --unknown"
     environ = cloud.environ | {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": ""}
     refused = []
-    for line in (*shown, unknown):
+    for line in {*shown, unknown}:
         filled = line.replace("$URL", "https://example.com").replace("REGION", REGION)
         words = shlex.split(re.sub(r"\$\w+|PROJECT", PROJECT, filled))
         result = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
@@ -161,16 +150,13 @@ def test_a_page_has_one_name() -> None:
 def test_settings_are_listed() -> None:
     """The table of the settings has each variable that is read, no other, and the defaults."""
     section = README.read_text().partition("## Configure the Function")[2].partition("\n## ")[0]
-    table = rows(README, "Put all values in quotes.\n\n")
-    listed = set().union(*(names_in(name) for name, *_ in table))
     known = NAMES | OTHERS | {SHARED_SECRET[1], ICONIK_TOKEN[1]}
-    assert listed <= known
     platform = {"THREADS", "CLOUD_RUN_TIMEOUT_SECONDS"}
-    assert known - platform <= names_in(section)
+    assert {*re.findall(r"`([A-Z_]{5,})`", section)} - {"ORIGINAL"} == known - platform
     assert f"`{AUTO}`" in section
     required = dict.fromkeys(REQUIRED, "x")
-    stated = {name.strip("| `"): default.strip("`") for name, default, _ in table if "`" in default}
-    settings = [required | {name: value} for name, value in stated.items() if name in NAMES]
+    stated = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", section, re.MULTILINE)
+    settings = [required | {name: default} for name, default in stated]
     assert len(settings) > 4
     assert {*map(Settings.from_environment, settings)} == {Settings.from_environment(required)}
 
@@ -192,12 +178,23 @@ def test_answers_are_listed() -> None:
     assert listed == raised | refusals | {200, 400}
 
 
+def test_reasons_are_listed() -> None:
+    """The reasons that the page explains are those that editors read."""
+    page = (DOCS / "troubleshooting.md").read_text().partition("## Other symptoms")[0]
+    sources = "".join(map(Path.read_text, ROOT.glob("storage_plugin/removal/*.py")))
+    causes = [row.partition(" | ")[0] for row in re.findall(r"^\| `.+", page, re.MULTILINE)]
+    assert len(causes) > 8
+    for reason in re.findall("`([^`]+)`", "".join(causes)):
+        for part in re.split(r" ?(?:…|\d+|[A-Z_]{4,}) ?", reason):
+            assert part in sources, reason
+
+
 def test_the_chain_of_calls_exists() -> None:
     """Each function on the way from the click to the deletion is where the page says it is."""
-    chain = rows(DOCS / "development.md", "read these functions in turn:\n\n")
-    for link, _ in chain:
-        ((name, path),) = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", link)
+    page = (DOCS / "development.md").read_text().partition("## Ten words")[0]
+    chain = re.findall(r"^\| \[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", page, re.MULTILINE)
+    assert len(chain) > 5
+    for name, path in chain:
         module = path.replace("/", ".")
         function = name.removeprefix(f"{module.removeprefix('storage_plugin.')}.")
         assert callable(pkgutil.resolve_name(f"{module}:{function}"))
-    assert len(chain) > 5

@@ -44,6 +44,16 @@ def test_work_from_the_queue_leaves_room_for_a_click(time: Time) -> None:
     assert [wait > 0 for wait in waits] == [False] * 800 + [True] * 100 + [False] * 100
 
 
+def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time) -> None:
+    """Clicks that fail beside a large removal do not make the following ones wait longer."""
+    send(pace, time, 1000)
+    for _ in range(100):
+        with pytest.raises(OutOfTime):
+            pace.reserve(Deadline(5, time))
+    time.sleep(21)
+    assert send(pace, time, 1000)[-1] == 0
+
+
 def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
     """After a refusal, requests wait for the time that iconik asks for, then go one by one."""
     send(pace, time, 10)

@@ -29,7 +29,7 @@ from storage_plugin.iconik.pace import Pace
 from storage_plugin.removal import evidence
 from storage_plugin.settings import Settings
 from tests import worlds
-from tests.conftest import Time
+from tests.conftest import Time, as_if_parallel
 from tests.oracle import must_go, wrong_deletions
 from tests.worlds import IN_PROCESS, Edit, Sandbox, Scene, mostly
 
@@ -57,7 +57,7 @@ def sandbox() -> Iterator[Sandbox]:
     """Return an iconik that one thread works on, so that each example can be repeated."""
     sandbox = Sandbox()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evidence, "side_by_side", worlds.as_if_parallel(sandbox.time))
+        patch.setattr(evidence, "side_by_side", as_if_parallel(sandbox.time))
         yield sandbox
 
 

@@ -1,4 +1,4 @@
-"""What others get: the files that Google receives, the version, and the template for settings."""
+"""What others get: the files that Google receives, and the template for settings."""
 
 import os
 import re
@@ -94,13 +94,6 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
                 timeout=60,
             )
             assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
-
-
-def test_version() -> None:
-    """The version of the commands is the project's."""
-    output = run(sys.executable, "-m", "admin", "--version", folder=ROOT)
-    assert f'\nversion = "{output.strip()}"\n' in (ROOT / "pyproject.toml").read_text()
-    assert f"\n## [{output.strip()}] " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_template() -> None:

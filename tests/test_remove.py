@@ -1,5 +1,7 @@
 """REMOVE: the rounds of a removal, from the click to the end of its job."""
 
+from collections.abc import Callable
+
 import pytest
 
 from storage_plugin import rounds
@@ -126,6 +128,24 @@ def test_the_queue_leaves_room_for_clicks(monkeypatch: pytest.MonkeyPatch, queue
     assert ({*threads}, {*shares}) == ({1, 16}, {1.0})
     queued.deliver()
     assert ({*threads}, {*shares}) == ({1, 12, 16}, {0.8, 1.0})
+
+
+@pytest.mark.parametrize("kind", ["asset_ids", "collection_ids"])
+def test_a_large_click_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """However fast iconik answers, a large click does not use up all that its limit allows."""
+    stage, paces = Stage(has_queue=True), list[Pace]()
+
+    def same(clock: Callable[[], float], sleep: Callable[[float], None]) -> Pace:
+        paces.append(Pace(clock, sleep))
+        return paces[0]
+
+    monkeypatch.setattr(stage_module, "Pace", same)  # One instance serves both clicks.
+    stage.latency = 0.002
+    ids, master = [stage.site.asset()[0] for _ in range(400)], stage.site.master()
+    selection = {"asset_ids": ids, "collection_ids": [stage.world.add_collection(*ids)]}
+    assert "not done yet" in stage.click(**{kind: selection[kind]}).text
+    assert stage.click("/add", asset_ids=[master]).text == "OK"
+    assert stage.now - stage.clicked < 1
 
 
 def test_what_is_not_named_in_a_task_goes_on_at_once(

@@ -5,11 +5,11 @@ Most of a world is as usual, so that most removals delete something; each oddity
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from io import BytesIO
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -31,8 +31,6 @@ from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 from tests.conftest import Time
 from tests.oracle import Call
-
-T, R = TypeVar("T"), TypeVar("R")
 
 IN_PROCESS = "http://localhost"
 STORAGES = {"LucidLink": "FILE", "B2": "B2", "Second B2": "B2", "NAS": "FILE", "S3": "S3"}
@@ -545,18 +543,3 @@ class Sandbox:
             for asset_id in [*self.world.assets]:
                 outcomes.append(remove_asset(removal, asset_id))
         return outcomes
-
-
-def as_if_parallel(time: Time) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
-    """Return what does some work as if all of it began at once, on one thread, in any order."""
-
-    def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        begun, ends, results = time.now, list[float](), list[R]()
-        for item in items:
-            time.now = begun
-            results.append(work(item))
-            ends.append(time.now)
-        time.now = max(ends)
-        return results
-
-    return side_by_side

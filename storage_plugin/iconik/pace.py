@@ -93,9 +93,9 @@ class Pace:
         Raises:
             OutOfTime: the deadline comes first.
         """
-        self.sleep(self._slot(share), deadline)
+        self._sleep(self._slot(deadline, share))
         while self.now() < self._pause_ends:  # A pause has begun meanwhile.
-            self.sleep(self._slot(share), deadline)
+            self._sleep(self._slot(deadline, share))
 
     def sleep(self, seconds: float, deadline: Deadline) -> None:
         """Wait for some seconds.
@@ -158,17 +158,19 @@ class Pace:
         for turn in self._turns[:PLACES]:
             turn.set()
 
-    def _slot(self, share: float) -> float:
-        """Reserve the time of one request, and return the seconds until then."""
+    def _slot(self, deadline: Deadline, share: float) -> float:
+        """Reserve the time of one request, if it is in time, and return the seconds until then."""
         with self._lock:
             now = self.now()
             slot = max(now, self._pause_ends)
             if slot < self._careful_until:
                 slot = max(slot, self._next)
-                self._next = slot + SPACING
+            spaced = slot + SPACING
             allowed = round(LIMIT * share)
             if len(self._slots) >= allowed:
                 slot = max(slot, self._slots[-allowed] + WINDOW)
+            deadline.remaining(slot - now)
+            self._next = spaced
             bisect.insort(self._slots, slot)
             del self._slots[:-LIMIT]
             return slot - now

@@ -72,7 +72,11 @@ def read(
         rows = rows_of(answer)
         received, total = received + len(rows), max(total, number_or_none(answer, "total") or 0)
         if max(received, total) >= most:  # A total may stop at that number, too.
-            raise TooManyFound(most)
+            raise TooManyFound(
+                f"A search finds {most:,} objects or more, the most that iconik lists: narrow the "
+                "search, or put the assets into a collection.",
+                status=413,
+            )
         size = number_or_none(answer, "per_page") or USUAL_PAGE
         if not _add(rows, found, parse, path):
             if len(rows) in (size, PAGE):  # There may be more rows, which iconik never sends.

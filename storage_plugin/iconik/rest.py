@@ -49,7 +49,6 @@ MAX_ANSWER = 32 << 20
 CHUNK = 1 << 16
 """The most bytes of an answer to read at once."""
 
-
 NEVER_ACCEPTED = (
     "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
     "App ID in ICONIK_ID."
@@ -93,6 +92,7 @@ class Rest:
         share: the part of iconik's limit that these requests may help to use up.
 
     Attributes:
+        share: as above.
         pace: the pace.
         deadline: the deadline.
         now: the clock, in seconds that never go back.
@@ -111,7 +111,7 @@ class Rest:
         if pace.is_idle():
             session.close()  # The network may have silently dropped the open connections.
         self.pace, self.deadline, self.now = pace, deadline, pace.now
-        self._session, self._settings, self._share = session, settings, share
+        self.share, self._session, self._settings = share, session, settings
         self._attempts, self._read = ATTEMPTS, READ
         self._read_token, self._is_accepted = read_token, False
         self._calls: list[str] = []  # For threads, unlike a number, and for copies of this object.
@@ -125,7 +125,7 @@ class Rest:
     def for_editor(self, deadline: Deadline) -> "Rest":
         """Return this client with less patience, and another deadline, for notifying the editor."""
         rest = copy.copy(self)
-        rest.deadline, rest._share = deadline, 1.0
+        rest.deadline, rest.share = deadline, 1.0
         rest._attempts, rest._read = ATTEMPTS_FOR_EDITOR, READ_FOR_EDITOR
         return rest
 
@@ -191,7 +191,7 @@ class Rest:
         not_after: float = math.inf,
     ) -> tuple[int, dict[str, Any]]:
         """Send a request once; if iconik serves it, return the status and the JSON object."""
-        self.pace.reserve(self.deadline, self._share)
+        self.pace.reserve(self.deadline, self.share)
         call, headers, sent = f"{method} {path}", self._headers(), self.now()
         if sent >= not_after:
             raise Stale(f"iconik is too slow for a safe {call}: try again later.")

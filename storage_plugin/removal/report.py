@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
         error: the error, if it failed or is left.
         title: its name in iconik; None: unknown.
         to_copy: the formats of which it needs a copy on the masters' storage.
-        is_touched: whether it has lost files, or may have.
+        is_touched: whether it has lost files, or may have, although it is not finished.
     """
 
     asset_id: str

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Storage
 from storage_plugin.settings import Settings
@@ -42,7 +41,7 @@ class Shared(Generic[T]):
         if is_first:
             try:
                 answer.set_result(self._ask())
-            except PluginError as error:
+            except BaseException as error:  # noqa: BLE001 - The other threads must not wait for ever.
                 answer.set_exception(error)
                 self._asked = -math.inf  # The next thread asks again.
         return asked, answer.result()

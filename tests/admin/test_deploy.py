@@ -72,7 +72,12 @@ class Checkout:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of a command."""
-        return self.cloud.environ | {"PYTHON": self.python, "PYTHONDONTWRITEBYTECODE": "1"}
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        return self.cloud.environ | {
+            "PYTHON": self.python,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(self.folder / "tmp"),
+        }
 
     def set(self, **settings: str) -> None:
         """Write the settings."""
@@ -92,6 +97,7 @@ class Checkout:
         )
         output = result.stdout + result.stderr
         assert TOKEN not in output + self.cloud.calls()
+        assert list((self.folder / "tmp").iterdir()) == []
         return result.returncode, output.splitlines()
 
 
@@ -178,7 +184,7 @@ def test_first_run(deployed: Deployed) -> None:
     assert project.secret("iconik-token") == TOKEN
     assert re.fullmatch("[0-9a-f]{64}", project.secret("bz-shared-secret"))
     assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
-    limits = {"maxAttempts": ATTEMPTS, "minBackoff": "30s", "maxBackoff": "300s"}
+    limits = {"maxAttempts": 20, "minBackoff": "30s", "maxBackoff": "300s"}
     assert project.resources[QUEUE]["retryConfig"] == limits
     deployment = {"project": PROJECT, "region": REGION, "url": URL}
     assert json.loads((checkout.folder / ".deployment.json").read_text()) == deployment
@@ -322,6 +328,7 @@ def test_ctrl_c(checkout: Checkout) -> None:
 
     checkout.cloud.project.before = press
     _, errors = process.communicate()
+    assert list((checkout.folder / "tmp").iterdir()) == []
     assert (process.returncode, errors) == (1, f"\nInterrupted.\n\n{AGAIN}\n")
 
 
@@ -408,7 +415,7 @@ def test_repairs(deployed: Deployed) -> None:
     steps = [verb for verb in verbs(screen.splitlines()) if verb != "ok"]
     assert steps == ["grant", "store", "Paste", "store", "update", "deploy", "open"]
     assert project.secret("iconik-token") == TOKEN
-    assert project.resources[QUEUE]["retryConfig"]["maxAttempts"] == ATTEMPTS
+    assert project.resources[QUEUE]["retryConfig"]["maxAttempts"] == 20
     bindings = project.policies[f"projects/{PROJECT}"]["bindings"]
     assert [other for other in bindings if "condition" not in other] == [
         {"role": "roles/cloudbuild.builds.builder", "members": [BUILD]}

@@ -34,7 +34,6 @@ NOTED: Row = PROGRESS | {"metadata": {"part 1": {"split": 0}}}
 KEPT: Row = {"status": "STARTED", "type": "CUSTOM"}
 """What a PATCH leaves as it is, but the SDK's model of a job demands."""
 
-CRITERIA: Row = {"doc_types": ["assets"], "include_fields": ["id", "formats"]}
 NOTIFICATION: Row = {
     "event_type": "finished",
     "message_short": "Removed",
@@ -216,17 +215,6 @@ def operations(plugin: Plugin, sdk: Sdk, scene: Scene) -> dict[str, Operation]:
         "saved_search_results": Operation(
             lambda: plugin.saved_search_results(scene.search).items,
             lambda: numbered(sdk.get_search_saved_by_search, scene.search, include_results=True),
-        ),
-        "format_names": Operation(
-            plugin.format_names,
-            lambda: [
-                sdk.post_search(
-                    body=body("search.SearchCriteriaSchema", CRITERIA),
-                    per_page=PAGE,
-                    generate_signed_url=False,
-                    save_search_history=False,
-                )
-            ],
         ),
         "transfers": Operation(
             lambda: plugin.transfers([b2], lucidlink),
