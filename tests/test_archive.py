@@ -6,9 +6,9 @@ import json
 import pytest
 
 from sandbox.site import CLIP
-from sandbox.world import Row
+from sandbox.world import Row, new_id
 from storage_plugin.iconik import client
-from tests.stage import HOUR, Stage, failing
+from tests.stage import HOUR, Stage, failing, nothing
 
 COPYING = "ORIGINAL is being copied to B2 first"
 NO_COPY = "ORIGINAL has no copy on B2"
@@ -50,6 +50,31 @@ def test_the_first_click_copies_and_the_last_one_removes(stage: Stage) -> None:
     assert (stage.site.copies(), requests(stage)) == (1, 1)
     stage.world.finish_copies()
     assert (click(stage), stage.site.copies(), stage.site.masters()) == ("OK", 0, 1)
+
+
+def test_each_format_is_copied(stage: Stage) -> None:
+    """Iconik makes one copy for each format."""
+    asset_id = stage.world.add_asset("Render", ["ORIGINAL", "PROXY"])
+    for name in ("ORIGINAL", "PROXY"):
+        stage.world.add_file_set(asset_id, stage.site.lucidlink, [CLIP], name)
+    for _ in range(2):
+        click(stage, path="/remove?format=ORIGINAL,PROXY")
+    assert (requests(stage), len(stage.world.transfers)) == (2, 2)
+    stage.world.finish_copies()
+    assert click(stage, path="/remove?format=ORIGINAL,PROXY") == "OK"
+    assert (stage.site.copies(), stage.site.masters()) == (0, 2)
+
+
+@pytest.mark.parametrize("format_id", [None, "its own", "another"])
+def test_a_transfer_of_another_format(stage: Stage, format_id: str | None) -> None:
+    """Only a transfer of the same format, or one of a format that is not said, is waited for."""
+    stage.site.only_copy()
+    click(stage)
+    (row,) = stage.world.transfers.values()
+    formats = {None: None, "its own": row["format_id"], "another": new_id()}
+    row["format_id"] = formats[format_id]
+    click(stage)
+    assert requests(stage) == 1 + (format_id == "another")
 
 
 @pytest.mark.parametrize("lists_from", [True, False])
@@ -198,19 +223,35 @@ def test_pauses_grow_to_an_hour_and_end_after_a_day(queued: Stage) -> None:
     )
 
 
+def test_without_time_a_copy_is_left_for_the_next_round(queued: Stage) -> None:
+    """It has not failed."""
+    queued.site.only_copy()
+
+    def delay(_: str, path: str) -> str:
+        queued.now += 10.0 if "transfers" in path else 0.0
+        return ""
+
+    queued.on_call = delay
+    answer = click(queued)
+    assert answer == "OK: 1 of 1 asset not done yet. The removal continues in the background."
+    queued.on_call = nothing
+    queued.deliver(1)
+    assert requests(queued) == 1
+
+
 def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
     """Also if a round has no time to look at the asset again."""
-    queued.latency = 1.0
-    for _ in range(30):
+    queued.latency, queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = 1.0, "60"
+    for _ in range(14):
         queued.site.only_copy()
     click(queued)
-    queued.deliver(5)
+    queued.deliver(3)
     assert requests(queued) > 1
     before = requests(queued)
     queued.world.transfers.clear()  # No gateway made the copies.
     queued.deliver()
     copied = len(queued.world.bulk_jobs)
-    assert (requests(queued), copied, queued.site.copies()) == (before, before, 30)
+    assert (requests(queued), copied, queued.site.copies()) == (before, before, 14)
 
 
 @pytest.mark.parametrize("unsaid", [{}, {"file_set_status": "DELETED"}])

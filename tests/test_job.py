@@ -219,14 +219,14 @@ def test_a_failed_add_without_a_job_is_notified(stage: Stage) -> None:
 
 def test_progress_moves_until_the_end(stage: Stage) -> None:
     """The job counts the assets, and gets a status only at the end."""
-    fill(stage, 100)
+    fill(stage, 40)
     stage.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = "1800"
     remove(stage)
     changes = stage.world.job_changes
     processed = [change["progress_processed"] for change in changes]
     assert processed == sorted(processed)
-    assert any(0 < number < 100 for number in processed)
-    assert processed[-1] == 100
+    assert any(0 < number < 40 for number in processed)
+    assert processed[-1] == 40
     assert [change for change in changes if "status" in change] == changes[-1:]
     assert stage.job["status"] == "FINISHED"
 
@@ -235,10 +235,10 @@ def test_updates_become_rare(stage: Stage) -> None:
     """A long removal updates its job every ten seconds, to spare iconik's limit."""
     stage.latency = 1.0
     stage.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = "3600"
-    fill(stage, 120)
+    fill(stage, 80)
     remove(stage)
     seconds = stage.now - stage.clicked
-    assert seconds > 480
+    assert seconds > 320
     assert updates(stage) < seconds / 10 + 30
 
 
@@ -255,7 +255,7 @@ def test_updates_become_rare(stage: Stage) -> None:
 def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str, shows_status: bool) -> None:
     """Nothing more begins; the job says what was done, how it ended, and what to do."""
     stage.site.quirk(jobs_show_status=shows_status)
-    fill(stage, 100)
+    fill(stage, 40)
 
     def halt(method: str, _: str) -> str:
         if method == "DELETE" and stage.job["status"] == "STARTED":
@@ -264,9 +264,9 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str, shows_sta
 
     stage.on_call = halt
     assert remove(stage).startswith("OK: ")
-    done = 100 - stage.site.copies()
-    assert 0 < done < 100
-    numbers = f"{done} of 100 assets removed from LucidLink, {100 - done} not done yet."
+    done = 40 - stage.site.copies()
+    assert 0 < done < 40
+    numbers = f"{done} of 40 assets removed from LucidLink, {40 - done} not done yet."
     assert stage.job["status"] == "ABORTED"
     assert stage.job["message"] == f"{word}: {numbers} Repeat the action."
     assert [note["message_long"] for note in stage.notes] == [stage.job["message"]]
@@ -365,10 +365,10 @@ def test_if_nothing_can_be_shown_the_removal_is_done(
 def test_a_short_trouble_with_jobs_passes(stage: Stage) -> None:
     """An update that fails is not the last one."""
     stage.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = "1800"
-    fill(stage, 100)
-    stage.on_call = lambda method, _: "500" if method == "PATCH" and updates(stage) < 4 else ""
+    fill(stage, 40)
+    stage.on_call = lambda method, _: "500" if method == "PATCH" and updates(stage) < 3 else ""
     assert remove(stage) == "OK"
-    assert (stage.job["status"], stage.job["progress_processed"]) == ("FINISHED", 100)
+    assert (stage.job["status"], stage.job["progress_processed"]) == ("FINISHED", 40)
 
 
 def test_a_notification_that_nobody_gets_leaves_the_job(stage: Stage) -> None:

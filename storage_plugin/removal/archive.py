@@ -4,12 +4,12 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from storage_plugin.errors import PluginError
+from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
-from storage_plugin.iconik.rows import FileSet
+from storage_plugin.iconik.rows import FileSet, Format
 from storage_plugin.removal.comparison import UNFINISHED
 from storage_plugin.removal.evidence import Evidence
 from storage_plugin.removal.report import End, Outcome
@@ -23,12 +23,12 @@ class Plan(NamedTuple):
     Attributes:
         reason: why it stays, for editors.
         is_waiting: whether it stays only until its copy on the masters' storage is complete.
-        to_copy: the name of its format if a copy is to be requested, else empty.
+        to_copy: its format if a copy is to be requested.
     """
 
     reason: str
     is_waiting: bool = False
-    to_copy: str = ""
+    to_copy: Format | None = None
 
 
 def plan(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited: bool) -> Plan:
@@ -52,7 +52,8 @@ def plan(file_set: FileSet, verdict: Verdict, evidence: Evidence, *, is_awaited:
     # What is on the masters' storage is never overwritten.
     if masters or not is_whole(file_set, evidence):
         return Plan(verdict.reason)
-    return Plan(copying, is_waiting=True, to_copy="" if is_awaited else name)
+    to_copy = None if is_awaited else evidence.formats.get(str(file_set.format_id))
+    return Plan(copying, is_waiting=True, to_copy=to_copy)
 
 
 def request_copies(
@@ -62,38 +63,49 @@ def request_copies(
 
     Args:
         iconik: a client.
-        outcomes: what became of the assets, with the names of the formats that need a copy.
+        outcomes: what became of the assets, with the formats that need a copy.
         storages: the storage to copy from, and the masters' storage to copy to.
 
     Returns:
-        The outcomes. An asset whose copy could not be requested has failed.
+        The outcomes. An asset whose copy could not be requested is left, or has failed.
     """
-    wanted = defaultdict(list)
+    wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome in outcomes:
-        for format_name in outcome.to_copy:
-            wanted[format_name].append(outcome.asset_id)
-    failed: dict[str, PluginError] = {}
-    for format_name, asset_ids in wanted.items():
-        for some in chunks(asset_ids):
+        for format in outcome.to_copy:
+            wanted[format.name][outcome.asset_id] = format.id
+    errors: dict[str, PluginError] = {}
+    for format_name, formats in wanted.items():
+        for some in chunks([*formats]):
             try:
-                _request(iconik, storages, format_name, some)
+                _request(iconik, storages, format_name, {id: formats[id] for id in some})
             except PluginError as error:
-                failed |= dict.fromkeys(some, error)
+                errors |= dict.fromkeys(some, error)
     return [
-        each._replace(end=End.FAILED, reasons=(), error=failed[each.asset_id])
-        if each.asset_id in failed
-        else each
+        _without_copy(each, errors[each.asset_id]) if each.asset_id in errors else each
         for each in outcomes
     ]
 
 
+def _without_copy(outcome: Outcome, error: PluginError) -> Outcome:
+    end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
+    return outcome._replace(end=end, reasons=(), error=error)
+
+
 def _request(
-    iconik: Iconik, storages: Storages, format_name: str, asset_ids: Sequence[str]
+    iconik: Iconik, storages: Storages, format_name: str, formats: Mapping[str, str]
 ) -> None:
-    """Request the copies of a format of up to 500 assets."""
+    """Request the copies of a format of up to 500 assets.
+
+    Args:
+        iconik: a client.
+        storages: as above.
+        format_name: the format.
+        formats: its id for each asset, by the id of the asset.
+    """
     master_id, source_id = storages.masters[0].id, storages.storage.id
-    under_way = {each.asset_id for each in iconik.transfers([source_id], master_id)}
-    if missing := [id for id in asset_ids if id not in under_way]:
+    transfers = iconik.transfers([source_id], master_id)
+    under_way = {(each.asset_id, each.format_id) for each in transfers}
+    if missing := [id for id in formats if under_way.isdisjoint({(id, formats[id]), (id, None)})]:
         iconik.copy(
             master_id,
             "assets",

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError, OutOfTime, PluginError
+from storage_plugin.iconik.rows import Format
 from storage_plugin.logs import Log
 from storage_plugin.names import visible
 
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
     reasons: tuple[str, ...] = ()
     error: PluginError | None = None
     title: str | None = None
-    to_copy: tuple[str, ...] = ()
+    to_copy: tuple[Format, ...] = ()
     is_touched: bool = False
 
     @property
