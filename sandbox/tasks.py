@@ -168,8 +168,8 @@ class Tasks:
         if request.task.name in [earlier.task.name for earlier in self.created]:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "taken")
         self.created.append(request)
-        scheduled: Any = request.task.schedule_time
-        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)
+        scheduled = request.task.schedule_time
+        self._wait(request.task, scheduled.timestamp() - time.time() if scheduled else 0.0)  # type: ignore[attr-defined]
         if self.loses_answers:
             context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
         return request.task
