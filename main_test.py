@@ -74,11 +74,11 @@ def test_what_has_no_complete_master_stays(stage: Stage) -> None:
 
 
 def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
-    """With ARCHIVE_BEFORE_REMOVE, the first click copies it to B2, the second one removes it."""
+    """With ARCHIVE_BEFORE_REMOVE, the first click copies it to B2, and the second removes it."""
     asset_id = stage.site.only_copy()
     with stage.run(ARCHIVE_BEFORE_REMOVE="true") as function:
         response = post(function, "/remove", asset_ids=[asset_id])
-        assert response.text.endswith("ORIGINAL is being copied to B2 first.")
+        assert response.text.endswith(": ORIGINAL is being copied to B2 first.")
         assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)
 
@@ -107,8 +107,9 @@ def test_the_administrator_sees_a_line(stage: Stage) -> None:
             "status": 200,
             "selected": {"assets": 2},
             "assets": 2,
-            "file_sets": 1,
+            "removed": 1,
             "stayed": 1,
+            "file_sets": 1,
             "iconik_calls": 1 + 3 + 4 + 7,  # Seven for the job and the notification.
         }.items()
     )
@@ -139,8 +140,8 @@ def test_other_methods_are_405(stage: Stage) -> None:
 
 
 def test_large_bodies_are_413(stage: Stage) -> None:
-    """A body over 1 MiB is refused, whether or not the request announces its length."""
-    body = b" " * (1 << 20)
+    """A body over 800 kB is refused, whether or not the request announces its length."""
+    body = b" " * 800_000
     assert send(stage.function, "POST", "/nowhere", data=body + b" ").status_code == 413
     assert send(stage.function, "POST", "/nowhere", data=iter([body, b" "])).status_code == 413
 
@@ -207,7 +208,7 @@ def test_a_refused_token_is_500(stage: Stage) -> None:
 
 def test_an_asset_that_fails_is_502_and_the_others_are_removed(stage: Stage) -> None:
     """The answer names the asset for which iconik sends nonsense."""
-    broken, _ = stage.site.asset([CLIP], [{"original_name": ""}])
+    broken, _ = stage.site.asset([CLIP], [CLIP | {"name": "", "original_name": ""}])
     response = stage.post("/remove", asset_ids=[broken, *stage.assets(1)])
     assert response.status_code == 502
     assert response.text.startswith("1 of 2 assets removed from LucidLink, 1 failed.")
@@ -231,7 +232,7 @@ def test_an_iconik_that_hangs_is_504(stage: Stage) -> None:
     with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="1") as function:
         response = post(function, "/remove", asset_ids=stage.assets(20))
     assert response.status_code == 504
-    assert stage.faults.requests["files"] == 1
+    assert stage.faults.requests["files"] < 5
 
 
 @pytest.mark.parametrize(

@@ -230,10 +230,11 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
         installation: the plugin.
         asset: the id of the asset, or its URL in iconik.
     """
+    settings = installation.settings
     asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
     if not is_uuid(asset_id):
         raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
-    removal = Removal(installation.iconik, installation.settings)
+    removal = Removal(installation.iconik, settings)
     try:
         title = installation.iconik.asset_title(asset_id)
     except NotFound:
@@ -248,6 +249,6 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
         size = count(len(evidence.files_of(file_set)), "file")
         yield f"  {evidence.format_of(file_set)}, {size}: {what}."
     if not evidence.doomed:
-        nothing = f"it has no files of {', '.join(evidence.format_names)}"
+        nothing = f"it has no files of {', '.join(evidence.format_names)} there"
         yield f"  Nothing: {'; '.join(why_nothing(evidence)) or nothing}."
     yield "Nothing has been deleted."

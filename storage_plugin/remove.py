@@ -109,18 +109,25 @@ def remove(work: Work) -> str:
         following = following if error.can_retry else None
     work.log.figures.update(report.figures())
     report = round.report + report
-    if following and not job.halt and _can_go_on(work):
-        try:
-            _hand_over(work, following._replace(job_id=job.id))
-        except QueueUnavailable as error:
-            if not round.is_click and round.retries < MAX_DELIVERIES:
-                raise
-            work.log.write("WARNING", str(error))
-        else:
-            sentence = f"{report.sentence()} The removal continues in the background."
-            job.update(report.finished, report.total, message=sentence)
-            return f"OK: {sentence}"
+    if following and not job.halt and _goes_on(work, following._replace(job_id=job.id)):
+        sentence = f"{report.sentence()} The removal continues in the background."
+        job.update(report.finished, report.total, message=sentence)
+        return f"OK: {sentence}"
     return _end(work, report, job)
+
+
+def _goes_on(work: Work, following: Round) -> bool:
+    """Hand the next round over to the queue, if there is one, and return whether that worked."""
+    if not _can_go_on(work):
+        return False
+    try:
+        _hand_over(work, following)
+    except QueueUnavailable as error:
+        if not work.round.is_click and work.round.retries < MAX_DELIVERIES:
+            raise
+        work.log.write("WARNING", str(error))
+        return False
+    return True
 
 
 def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
@@ -141,22 +148,24 @@ def _carry_out(work: Work, job: Job) -> tuple[Report, Round | None]:
     outcomes = request_copies(work.iconik, outcomes, removal.storages)
     for outcome in outcomes:
         outcome.write_log(work.log)
-    done, rest = rest_of(round, outcomes)
     unread = {"unknown": len(found.unknown), "missing": found.missing}
-    reference = work.log.reference
-    report = Report.of(outcomes, name, **unread, reference=reference)
-    is_in_vain = any(isinstance(each.error, AdministratorError) for each in outcomes)
-    if is_in_vain or not rest.action.selection.counts():
+    report = Report.of(outcomes, name, **unread, reference=work.log.reference)
+    done, rest = rest_of(round, outcomes)
+    if isinstance(report.cause, AdministratorError) or not rest.action.selection.counts():
         return report, None
-    has_requested = len(rest.marked(AWAITED)) > len(round.marked(AWAITED))
-    has_progress = round.is_click or done or has_requested
-    is_cut_short = any(each.end is End.LEFT for each in outcomes)
-    finished = Report.of(done, name, **({} if rest.after else unread), reference=reference)
+    if rest.after:  # The next round reads the collections and saved searches again.
+        unread = {}
+    finished = Report.of(done, name, **unread, reference=work.log.reference)
     return report, rest.following(
-        must_pause=not (has_progress and is_cut_short),
+        must_pause=not (_has_progress(round, rest) or done) or report.numbers["left"] == 0,
         overrides={**round.overrides, "storage": removal.storages.storage.id},
         report=round.report + finished,
     )
+
+
+def _has_progress(round: Round, rest: Round) -> bool:
+    """Whether a round has begun anything, apart from finishing assets."""
+    return round.is_click or len(rest.marked(AWAITED)) > len(round.marked(AWAITED))
 
 
 def _in_order(work: Work, found: Found) -> dict[str, str | None]:

@@ -73,24 +73,13 @@ class Round(NamedTuple):
 
 
 def rest_of(round: Round, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], Round]:
-    """Return what became of the assets that are done, and the round with those that are left.
-
-    If too many are left for one task, the next round finds those again that did not begin.
-    """
-    awaited, named = round.marked(AWAITED), {*round.action.selection.assets}
-    containers, after, seen = Selection(), "", list(outcomes)
-    if sum(not each.is_done for each in outcomes) > MAX_IDS:
-        containers = round.action.selection._replace(assets=())
-        begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
-        after = max(begun - named, default=round.after)
-        seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= after]
-    most = MAX_IDS - sum(containers.counts().values())
-    left = [each for each in seen if not each.is_done][:most]
-    marks = {
-        each.asset_id: AWAITED * (each.end is End.WAITING or each.asset_id in awaited)
-        + TOUCHED * each.is_touched
-        for each in left
-    }
+    """Return what became of the assets that are done, and the round with those that are left."""
+    containers, after, seen = _named(round, outcomes)
+    most, awaited = MAX_IDS - sum(containers.counts().values()), round.marked(AWAITED)
+    marks = {}
+    for each in [each for each in seen if not each.is_done][:most]:
+        is_awaited = each.end is End.WAITING or each.asset_id in awaited
+        marks[each.asset_id] = AWAITED * is_awaited + TOUCHED * each.is_touched
     ids = sorted(marks, key=lambda each: marks[each] & AWAITED)
     selection = containers._replace(assets=tuple(ids))
     rest = round._replace(
@@ -99,6 +88,21 @@ def rest_of(round: Round, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], R
         marks="".join(str(marks[id]) for id in ids),
     )
     return [each for each in seen if each.asset_id not in marks], rest
+
+
+def _named(round: Round, outcomes: Sequence[Outcome]) -> tuple[Selection, str, Sequence[Outcome]]:
+    """Return the assets that the next round knows by their ids, as far as they are left.
+
+    If too many are left for one task, the next round finds those again that did not begin: in the
+    returned collections and saved searches, after the returned id.
+    """
+    if sum(not each.is_done for each in outcomes) <= MAX_IDS:
+        return Selection(), "", outcomes
+    named = {*round.action.selection.assets}
+    begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
+    after = max(begun - named, default=round.after)
+    seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= after]
+    return round.action.selection._replace(assets=()), after, seen
 
 
 def write_task(round: Round) -> bytes:

@@ -117,11 +117,11 @@ def _flaw(value: str) -> str:
     """Name what is easily overlooked in a value."""
     if not value:
         return ", and is ''"
-    return ", without spaces around it" if value != value.strip() else ""
+    return ", without spaces around it" if value != value.strip(" ") else ""
 
 
 def _is_valid(name: str, value: str) -> bool:
-    is_clean = value == visible(value)  # Names may contain all but control characters.
+    is_clean = value == visible(value.strip(" "))  # Names may contain all but control characters.
     return is_clean and re.fullmatch(_VARIABLES[name].pattern, value) is not None
 
 
@@ -154,7 +154,10 @@ _FOLDER = (
     "empty, or a folder that begins with / and has no ..",
 )
 _SWITCH = (r"true|false", "true or false", "true".__eq__)
-_QUEUE = (r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+", "projects/P/locations/L/queues/Q")
+_QUEUE = (
+    r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+",
+    "like projects/P/locations/L/queues/Q, or auto for make deploy",
+)
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
 """A host. On this machine it may be without TLS."""
 

@@ -41,7 +41,7 @@ ICONIK_URL = "https://iconik.test"
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
 HOUR = 3600.0
 
-DONE = ("500, but done", "no answer", "time-out", "half an answer")
+DONE = ("500, but done", "no answer", "time-out", "half an answer", "kill, but done")
 FAULTS = (*DONE, "429", "500", "404", "403", "401", "HTML", "kill")
 """What can go wrong with a call to iconik: after it is done, or before."""
 
@@ -189,7 +189,7 @@ class Stage:
             status, data = self._serve(method, path, params, json, headers)
         if not fault:
             return _answer(status, data)
-        if fault == "kill":
+        if fault.startswith("kill"):
             raise Killed
         if fault == "no answer":
             raise requests.ConnectionError

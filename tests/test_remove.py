@@ -78,6 +78,17 @@ def test_a_click_is_answered_in_time(has_queue: bool, most: float) -> None:
     assert stage.site.copies() == (0 if has_queue else 60 - gone)
 
 
+@pytest.mark.parametrize("fault", ["429", "time-out"])
+def test_an_iconik_that_never_answers(fault: str) -> None:
+    """There is time left to tell the editor."""
+    stage = Stage()
+    stage.site.asset()
+    stage.on_call = failing("/files/", fault=fault)
+    response = stage.click(asset_ids=[*stage.world.assets])
+    assert (response.status_code, stage.now - stage.clicked < 60) == (504, True)
+    assert (stage.job["status"], len(stage.notes)) == ("FAILED", 1)
+
+
 def test_a_repeat_reaches_what_the_first_click_did_not() -> None:
     """Without a queue, the assets begin in random order."""
     stage = Stage()
@@ -412,6 +423,17 @@ def test_an_end_that_cannot_be_shown_is_shown_later(queued: Stage, hours: float)
     else:
         assert queued.job["status"] == "STARTED"
         assert queued.now < queued.clicked + 25 * HOUR
+
+
+def test_without_job_and_queue_a_delivery_comes_again(queued: Stage) -> None:
+    """A removal whose end can neither be shown nor handed over is delivered once more."""
+    click(queued)
+    back = queued.now + 10 * MINUTE
+    queued.on_call = lambda _, path: "500" * ("/files/" not in path and queued.now < back)
+    queued.on_task = lambda: AWAY * (queued.now < back)
+    queued.deliver()
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+    assert queued.job["message"] == DONE
 
 
 def test_a_failure_that_cannot_be_shown_remains_one(queued: Stage) -> None:

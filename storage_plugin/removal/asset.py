@@ -149,15 +149,10 @@ class _Asset:
 
     def _conclude(self, verdicts: Verdicts, evidence: Evidence) -> Outcome:
         """Return what became of the asset after the last look."""
-        here = evidence.storage_name(evidence.storage.id)
-        kept = [(each, verdict) for each, verdict in verdicts if verdict.kind is not Kind.GOES]
-        if self._removal.settings.archive_before_remove:
-            is_awaited = self._id in self._removal.awaited
-            plans = [plan(each, why, evidence, is_awaited=is_awaited) for each, why in kept]
-        else:
-            plans = [Plan(verdict.reason) for _, verdict in kept]
+        plans = self._plans(verdicts, evidence)
         reasons = tuple(each.reason for each in plans)
         if self._asked & self._accepted:
+            here = evidence.storage_name(evidence.storage.id)
             reasons += (f"iconik was asked to delete it from {here}, but still lists it",)
         if reasons:
             end = End.WAITING if any(each.is_waiting for each in plans) else End.STAYED
@@ -166,3 +161,11 @@ class _Asset:
         if self.removed:
             return Outcome(self._id, End.REMOVED)
         return Outcome(self._id, End.ABSENT, reasons=tuple(why_nothing(evidence)))
+
+    def _plans(self, verdicts: Verdicts, evidence: Evidence) -> list[Plan]:
+        """Return what is to be done about each file set that stays."""
+        kept = [(each, verdict) for each, verdict in verdicts if verdict.kind is not Kind.GOES]
+        if not self._removal.settings.archive_before_remove:
+            return [Plan(verdict.reason) for _, verdict in kept]
+        is_awaited = self._id in self._removal.awaited
+        return [plan(each, why, evidence, is_awaited=is_awaited) for each, why in kept]

@@ -270,7 +270,7 @@ def test_a_removal_is_explained(site: Site, run: Run) -> None:
             "Nothing has been deleted.\n",
         )
     output = run("doctor", "--asset", growing)[1]
-    assert "  ORIGINAL, 1 file: stays: its master clip.mov is GROWING.\n" in output
+    assert "  ORIGINAL, 1 file: stays: clip.mov is still being written on B2 (GROWING).\n" in output
     output = run("doctor", "--asset", site.master())[1]
     assert "  Nothing: it has no files of ORIGINAL there.\n" in output
     assert site.copies() == 2

@@ -45,7 +45,7 @@ def test_what_is_set_stays(run: Run) -> None:
         ("THREADS: 8", "line 5: the value of THREADS must be in quotes"),
         ("ICONIK_TOKEN: 'x'", "line 5: ICONIK_TOKEN is a secret and belongs in Secret Manager"),
         ("USE_RECYCLE_BIN: ''", "USE_RECYCLE_BIN must be true or false, and is ''"),
-        ("FORMAT_NAME: 'PROXY '", "several separated by commas, without spaces around it"),
+        ("FORMAT_NAME: 'PROXY '", "several with commas, without spaces around it"),
         ("TASK_QUEUE: 'Auto'", "TASK_QUEUE must be like projects/P/locations/L/queues/Q, or auto"),
         ("FORMAT_NAMES: 'x'", "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?"),
     ],

@@ -24,9 +24,9 @@ def stage(running: Stage) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def running_with_queue() -> Iterator[QueuedStage]:
-    """Run a function with a queue."""
+    """Run a function with a queue, which archives."""
     with ExitStack() as stack:
-        yield QueuedStage(stack)
+        yield QueuedStage(stack, ARCHIVE_BEFORE_REMOVE="true")
 
 
 @pytest.fixture

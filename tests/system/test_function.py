@@ -106,7 +106,7 @@ def test_after_an_unread_body_no_request_is_lost(
 
 
 def test_out_of_time(stage: Stage) -> None:
-    """A removal ends before the platform ends it, goes on when repeated, and shows its end."""
+    """A removal ends before the platform ends it, and a repeat goes on with the rest."""
     selection = {"collection_ids": [stage.world.add_collection(*stage.assets(150))]}
     stage.faults.latency = 0.2
     with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="3") as function:
@@ -118,10 +118,7 @@ def test_out_of_time(stage: Stage) -> None:
             if response.status_code == 504:
                 response = post(function, "/remove", **selection)
         assert (response.text, stage.site.copies()) == ("OK", 0)
-
-        stage.faults.services, stage.faults.probabilities = ("files",), {"500": 1}
-        assert post(function, "/remove", asset_ids=stage.assets(1)).status_code == 504
-    assert stage.jobs[-1]["status"] == "FAILED"
+    assert stage.jobs[-1]["status"] == "FINISHED"
 
 
 FAULTY = """

@@ -1,0 +1,145 @@
+"""The function's process with Cloud Tasks: its own messages, real tokens, and killed instances."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import psutil
+import pytest
+import requests
+
+from sandbox.tasks import ACCOUNT, QUEUE, Key
+from tests.system.stage import QueuedStage
+
+MINUTE = 60
+
+
+@pytest.fixture
+def fresh() -> Iterator[QueuedStage]:
+    """Run a function for one test alone."""
+    with ExitStack() as stack:
+        yield QueuedStage(stack, ARCHIVE_BEFORE_REMOVE="true")
+
+
+def remove_renders(stage: QueuedStage, number: int) -> None:
+    """Click a removal that waits in the queue until its copies are complete."""
+    stage.world.quirks.copies_take_time = True
+    renders = [stage.site.only_copy() for _ in range(number)]
+    for row in stage.world.file_sets.values():
+        row["date_created"] = "2026-01-09T17:00:00"
+    response = stage.post("/remove?format=ORIGINAL&path=/x", asset_ids=renders)
+    assert response.status_code == 200, response.text
+    assert response.text.endswith("The removal continues in the background.")
+
+
+def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
+    """The task carries what is left, a minute later, to the function alone, and no token."""
+    remove_renders(queued, 3)
+    (request,) = queued.tasks.created
+    assert request.parent == QUEUE
+    seconds = request.task.schedule_time.timestamp() - time.time()
+    assert MINUTE / 2 < seconds <= MINUTE
+    assert request.task.dispatch_deadline.seconds == 30 * MINUTE
+    sent = request.task.http_request
+    assert sent.url == f"{queued.function.url}/remove"
+    assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (
+        ACCOUNT,
+        queued.function.url,
+    )
+    assert json.loads(sent.body)["round"]["job_id"] == queued.job["id"]
+    assert b"payload-token" not in sent.body
+
+    assert queued.tasks.deliver() == 200
+    assert (queued.site.copies(), queued.job["status"]) == (3, "STARTED")
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == 200
+    assert (queued.site.copies(), queued.site.masters()) == (0, 3)
+    assert (queued.job["status"], queued.tasks.waiting) == ("FINISHED", [])
+
+
+def test_each_round_has_a_name_of_its_own(queued: QueuedStage) -> None:
+    """So each round has one follower, although a delivery may come twice, also at once."""
+    remove_renders(queued, 3)
+    (first,) = queued.tasks.created
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(queued.tasks.post, [first.task] * 2)) == [200, 200]
+    assert queued.tasks.post(first.task) == 200
+    names = [request.task.name for request in queued.tasks.created]
+    assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
+    assert len({name.rpartition("-")[0] for name in names}) == 1
+    assert len(queued.world.bulk_jobs) == 1
+
+    queued.world.finish_copies()
+    _, second = queued.tasks.created
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(queued.tasks.post, [second.task] * 2)) == [200, 200]
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+    assert len(queued.tasks.created) == 2
+
+
+def test_what_has_ended_costs_one_look_at_its_job(queued: QueuedStage) -> None:
+    """A finished task that comes once more does nothing."""
+    remove_renders(queued, 1)
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == 200
+    queued.faults.requests.clear()
+    assert queued.tasks.post(queued.tasks.created[0].task) == 200
+    assert queued.faults.requests == {"jobs": 1}
+
+
+def test_a_queue_that_is_away(queued: QueuedStage) -> None:
+    """At the click, the job says what waits; at a delivery, the queue comes again."""
+    remove_renders(queued, 1)
+    queued.tasks.is_away = True
+    assert queued.tasks.deliver() == 503
+    render = queued.site.only_copy()
+    response = queued.post(asset_ids=[render])
+    assert (response.status_code, response.text[:20]) == (200, "OK: 1 of 1 asset wai")
+    waiting, ended = queued.jobs
+    assert (waiting["status"], ended["status"]) == ("STARTED", "FINISHED_WITH_WARNING")
+    assert "The queue did not accept the action (UNAVAILABLE)" in queued.output
+    queued.tasks.is_away = False
+    queued.world.finish_copies()
+    assert queued.tasks.deliver() == 200
+    assert (queued.site.copies(), waiting["status"]) == (1, "FINISHED")
+
+
+@pytest.mark.parametrize("authorization", ["", "Basic x", "forged", "other account"])
+def test_only_the_queue_delivers(queued: QueuedStage, authorization: str) -> None:
+    """What says that it is Cloud Tasks is let in only with the token of the queue's account."""
+    asset_id, _ = queued.site.asset()
+    url = queued.function.url
+    tokens = {
+        "forged": f"Bearer {Key().token(url)}",
+        "other account": f"Bearer {queued.tasks.key.token(url, email='x@example.com')}",
+    }
+    headers = {"X-CloudTasks-TaskName": "x", "X-CloudTasks-TaskRetryCount": "0"}
+    headers["Authorization"] = tokens.get(authorization, authorization)
+    body = {"asset_ids": [asset_id]}
+    response = requests.post(f"{url}/remove", json=body, headers=headers, timeout=60)
+    assert (response.status_code, queued.site.copies()) == (401, 1)
+
+
+def test_a_killed_instance_does_not_matter(fresh: QueuedStage) -> None:
+    """What a dying process leaves is done by the next delivery, under the same job."""
+    with fresh.test():
+        remove_renders(fresh, 60)
+        fresh.world.finish_copies()
+        fresh.faults.latency = 0.02
+        purge = fresh.world.purge
+
+        def purge_and_kill(file_set_id: str) -> None:
+            purge(file_set_id)
+            if fresh.site.copies() == 30:
+                (worker,) = psutil.Process(fresh.function.pid).children()
+                worker.kill()
+
+        fresh.world.purge = purge_and_kill  # type: ignore[method-assign]
+        assert fresh.tasks.deliver() == 0
+        assert 0 < fresh.site.copies() <= 30
+        assert fresh.job["status"] == "STARTED"
+        assert fresh.tasks.deliver() == 200
+        assert (fresh.site.copies(), fresh.job["status"]) == (0, "FINISHED")
+        assert fresh.job["message"] == "60 of 60 assets removed from LucidLink."
