@@ -127,11 +127,11 @@ class Soak:
         Args:
             pause: the mean seconds between two of them.
         """
-        is_over = threading.Event()
+        is_over, server = threading.Event(), psutil.Process(self._function.pid)
 
         def kill() -> None:
             while not is_over.wait(self.chance.expovariate(1 / pause)):
-                for worker in psutil.Process(self._function.pid).children():
+                for worker in server.children():
                     with suppress(psutil.NoSuchProcess):
                         worker.kill()
                         self.kills += 1
