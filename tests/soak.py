@@ -35,6 +35,9 @@ LATENCY = 0.1
 MOST_DELAY = 3.0
 """Seconds by which the longest click beside a large removal may exceed the longest one alone."""
 
+LONGEST = 3600.0
+"""Seconds after which the queue must be empty."""
+
 SECRET = {"x-bz-secret": "let-me-in"}
 LONG_AGO = "2026-01-09T17:00:00"
 INCOMPLETE = CLIP | {"size": 1}
@@ -146,7 +149,9 @@ class Soak:
 
     def wait(self) -> None:
         """Wait until the queue is empty."""
+        ends = time.monotonic() + LONGEST
         while self.tasks.waiting:
+            assert time.monotonic() < ends, "The queue does not become empty."
             time.sleep(0.1)
 
     def jobs(self) -> list[Row]:
