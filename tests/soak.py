@@ -35,6 +35,9 @@ LATENCY = 0.1
 MOST_DELAY = 3.0
 """Seconds by which the longest click beside a large removal may exceed the longest one alone."""
 
+LONGEST = 3600.0
+"""Seconds after which the queue must be empty."""
+
 SECRET = {"x-bz-secret": "let-me-in"}
 LONG_AGO = "2026-01-09T17:00:00"
 INCOMPLETE = CLIP | {"size": 1}
@@ -127,11 +130,11 @@ class Soak:
         Args:
             pause: the mean seconds between two of them.
         """
-        is_over = threading.Event()
+        is_over, server = threading.Event(), psutil.Process(self._function.pid)
 
         def kill() -> None:
             while not is_over.wait(self.chance.expovariate(1 / pause)):
-                for worker in psutil.Process(self._function.pid).children():
+                for worker in server.children():
                     with suppress(psutil.NoSuchProcess):
                         worker.kill()
                         self.kills += 1
@@ -146,7 +149,9 @@ class Soak:
 
     def wait(self) -> None:
         """Wait until the queue is empty."""
+        ends = time.monotonic() + LONGEST
         while self.tasks.waiting:
+            assert time.monotonic() < ends, "The queue does not become empty."
             time.sleep(0.1)
 
     def jobs(self) -> list[Row]:
