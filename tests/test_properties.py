@@ -76,8 +76,9 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
         removed = sum(outcome.removed for outcome in sandbox.remove(scene.settings))
         unsafe = wrong_deletions(wire.log, scene.settings, set(world.assets))
         assert {call.method for call in wire.log} <= {"GET", "DELETE"}
-        sent = {call.path.split("/")[7] for call in wire.log if call.method == "DELETE"}
-        assert removed <= len(sent)
+        lists = (call.body for call in wire.log if call.path.endswith("/file_sets/"))
+        listed = {row["id"] for body in lists for row in body.get("objects", ())}
+        assert removed <= len(listed - world.file_sets.keys()) or scene.settings.use_recycle_bin
         deletions, has_changed = wire.deletions, bool(wire.overtaken)
         left = remove_again(sandbox, scene)
         figures.update(

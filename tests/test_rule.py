@@ -10,7 +10,7 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.rule import is_whole
+from storage_plugin.removal.rule import Kind, is_whole, judge
 from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 
@@ -172,6 +172,11 @@ def remove(
     return remove_asset(Removal(iconik, settings, clicked), asset_id)
 
 
+def kinds(iconik: Iconik, asset_id: str) -> list[Kind]:
+    """Return the kinds of the verdicts on an asset."""
+    return [verdict.kind for _, verdict in judge(look(Removal(iconik, SETTINGS), asset_id))]
+
+
 def reasons(iconik: Iconik, asset_id: str, settings: Settings = SETTINGS) -> list[str]:
     """Remove an asset that stays, and return the reasons."""
     outcome = remove(iconik, asset_id, settings)
@@ -190,6 +195,10 @@ def test_each_file_needs_a_master_of_its_own(site: Site, iconik: Iconik, case: s
     copy, master, reason = (column.strip(" ") for column in case.split("|"))
     more = files("other.wav")
     asset_id, file_set_id = site.asset(files(copy) + more, files(master) + more)
+    is_coming = "is still being" in reason or "has not arrived" in reason
+    assert kinds(iconik, asset_id) == [
+        Kind.NOT_YET if is_coming else Kind.STAYS if reason else Kind.GOES
+    ]
     outcome = remove(iconik, asset_id)
     assert (outcome.end, list(outcome.reasons)) == (
         (End.STAYED, [reason]) if reason else (End.REMOVED, [])
@@ -322,6 +331,8 @@ def test_records_that_keep_the_copy(
     site.world.quirks.unsaid = {"file_set_status": "ACTIVE", "version_id": None}
     asset_id, copy = site.asset()
     record(site, asset_id, of).update(changes)
+    is_coming = of == "master" and "file_count" in changes
+    assert kinds(iconik, asset_id) == [Kind.NOT_YET if is_coming else Kind.STAYS]
     assert reasons(iconik, asset_id) == [reason.format(f"ORIGINAL on {WHERE.get(of)}")]
     assert copy in site.world.file_sets
 
@@ -342,6 +353,7 @@ def test_lists_with_gaps_keep_the_copy(
     lists = [files(rows), files("clip.mov, 2")]
     asset_id, _ = site.asset(*(lists if of == "copy" else lists[::-1]))
     record(site, asset_id, of)["file_count"] = count
+    assert kinds(iconik, asset_id) == [Kind.STAYS if of == "copy" else Kind.NOT_YET]
     assert reasons(iconik, asset_id) == [f"iconik lists {reason}".format(f"ORIGINAL on {storage}")]
 
 
@@ -360,6 +372,7 @@ def test_rows_that_contradict_the_record_keep_the_copy(
     where = f"about ORIGINAL on {storage} ({field} of a file: {value})"
     version = "ORIGINAL on B2 is of another version"
     expected = version if field == "version_id" else f"iconik contradicts itself {where}"
+    assert kinds(iconik, asset_id) == [Kind.STAYS]
     assert reasons(iconik, asset_id) == [expected]
     assert len(site.world.files) == 4
 
@@ -497,7 +510,7 @@ def test_masters_at_one_place_must_be_the_same_bytes(
 @pytest.mark.parametrize(
     ("changes", "settings", "reason"),
     [
-        ({"status": "ARCHIVED"}, SETTINGS, "ORIGINAL is archived"),
+        ({"status": "ARCHIVED", "file_count": 0}, SETTINGS, "ORIGINAL is archived"),
         ({"status": "ARCHIVED"}, BIN, "ORIGINAL is archived"),
         ({"status": "DELETED"}, BIN, "ORIGINAL is in the recycle bin"),
         ({}, SETTINGS._replace(format_names=("ORIGINA",)), "only ORIGINAL is on LucidLink"),

@@ -115,7 +115,7 @@ def _verdict(
         return Verdict(Kind.GOES)
     reason = "; ".join(dict.fromkeys(each.reason for each in verdicts))
     reason = reason or f"{evidence.format_of(doomed)} has no copy on {evidence.master_names}"
-    return Verdict(Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS, reason)
+    return Verdict(Kind.STAYS if kinds <= {Kind.STAYS} else Kind.NOT_YET, reason)
 
 
 def _obstacles(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _unfit(copies: Sequence[File], there: str, doubtful: Collection[str]) -> Ite
             yield Verdict(Kind.NOT_YET, reason)
         elif copy.status not in ("CLOSED", "REDISCOVERED"):
             yield Verdict(Kind.STAYS, f"{name} on {there} is {_state(copy.status)}")
-        elif doubtful and places.of(copy) in doubtful:
+        elif places.of(copy) in doubtful:
             reason = f"{there} has one place for {name} and another file, so one may be missing"
             yield Verdict(Kind.STAYS, reason)
 
