@@ -96,7 +96,6 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
     assert "0 failures." in output
 
 
-@pytest.mark.xdist_group("gcloud")
 def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
     """The real gcloud takes each command of the pages, and then misses only a login."""
     (tmp_path / ".env.yaml").write_text("ICONIK_ID: 'x'\n")

@@ -25,8 +25,6 @@ from storage_plugin.webhook import SECRET_HEADER
 from tests.admin.conftest import Run, set_deployment
 from tests.real_gcloud import Cloud
 
-pytestmark = pytest.mark.xdist_group("gcloud")
-
 PLACE = f"projects/{PROJECT}/locations/{REGION}"
 FUNCTION, QUEUE = f"{PLACE}/functions/iconik_handler", f"{PLACE}/queues/iconik"
 SERVICE = f"projects/{PROJECT}/services/iconik-handler"
