@@ -29,11 +29,11 @@ SLEEP = '#!/bin/sh\necho "$1" >>"$0.seconds"\n'
 def sdk() -> tuple[str, dict[str, str]]:
     """Return gcloud's own Python, and the environment in which it finds gcloud's modules."""
     places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
-    root, python = subprocess.check_output([str(GCLOUD), "info", places], text=True).split()
-    return python, {
-        "PYTHONPATH": f"{root}/lib:{root}/lib/third_party",
-        "PYTHONWARNINGS": "ignore",  # gcloud itself is not free of warnings.
-    }
+    quiet = {"PYTHONWARNINGS": "ignore"}  # gcloud itself is not free of warnings.
+    command = [str(GCLOUD), "info", places]
+    found = subprocess.check_output(command, env={**os.environ, **quiet}, text=True)
+    root, python = found.split()
+    return python, {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party", **quiet}
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     try_world()
     LOG.info("Figures: %s", dict(figures))
     assert figures["deleting"] >= 0.5 * figures["removable"] > 0
-    assert figures["changed"] >= 0.03 * figures["worlds"]
+    assert figures["changed"] > 0
 
 
 def remove_again(sandbox: Sandbox, scene: Scene) -> set[str]:
