@@ -425,6 +425,15 @@ def test_without_job_and_queue_a_delivery_comes_again(queued: Stage) -> None:
     assert queued.job["message"] == DONE
 
 
+def test_a_click_that_nobody_can_learn_of_is_answered(queued: Stage) -> None:
+    """If the end of a click can neither be shown nor handed over, its answer still says it."""
+    queued.site.asset()
+    queued.latency, queued.on_call = 0.05, lambda _, path: "500" * ("/files/" not in path)
+    queued.on_task = lambda: AWAY
+    assert queued.click(asset_ids=[*queued.world.assets]).text == "OK"
+    assert (queued.site.copies(), queued.jobs, queued.notes) == (0, [], [])
+
+
 def test_a_failure_that_cannot_be_shown_remains_one(queued: Stage) -> None:
     """A round that only ends the job does not turn a failure into a success."""
     queued.world.storages[queued.site.b2]["status"] = "FAILING"

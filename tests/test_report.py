@@ -35,6 +35,15 @@ def report(*more: Outcome, **options: Any) -> Report:
     return Report.of([*more, *outcomes(**numbers)], "LucidLink", reference="4f2a9c", **options)
 
 
+def test_a_round_that_was_prevented_leaves_the_rest() -> None:
+    """What earlier rounds have done is still counted."""
+    prevented = Report.of_error(IconikUnavailable("Down."), "LucidLink", reference="4f2a9c")
+    assert prevented.sentence() == "Nothing was removed from LucidLink."
+    both = report(removed=3) + prevented
+    assert both.sentence() == "3 of 3 assets removed from LucidLink. The rest was not removed."
+    assert both.status() == "FAILED"
+
+
 @pytest.mark.parametrize(
     ("of", "sentence", "status"),
     [

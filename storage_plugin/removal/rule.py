@@ -61,7 +61,8 @@ def is_whole(file_set: FileSet, evidence: Evidence) -> bool:
     Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file
     may be incomplete.
     """
-    if file_set.status != "ACTIVE" or any(_obstacles(file_set, evidence)):
+    is_known = file_set.format_id is not None and file_set.status == "ACTIVE"
+    if not is_known or any(_obstacles(file_set, evidence)):
         return False
     name = evidence.formats[str(file_set.format_id)].name
     formats = [id for id, each in evidence.formats.items() if each.name == name]
@@ -104,6 +105,10 @@ def _verdict(
     doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Collection[str]]
 ) -> Verdict:
     """Return the verdict on a file set without regard to others on the storage."""
+    if doomed.format_id is None:
+        here = evidence.storage_name(evidence.storage.id)
+        reason = f"iconik does not say of which format a file set on {here} is"
+        return Verdict(Kind.STAYS, reason)
     for reason in _obstacles(doomed, evidence):
         return Verdict(Kind.STAYS, reason)
     verdicts = [
@@ -120,10 +125,7 @@ def _verdict(
 
 def _obstacles(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
     """Yield why a file set on the storage may be neither deleted nor copied."""
-    here, where = evidence.storage_name(evidence.storage.id), evidence.where(file_set)
-    if file_set.format_id is None:
-        yield f"iconik does not say of which format a file set on {here} is"
-        return
+    where = evidence.where(file_set)
     if file_set.storage_id is None:
         name = evidence.format_of(file_set)
         yield f"iconik does not say on which storage a file set of {name} is"
