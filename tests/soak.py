@@ -19,12 +19,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import psutil
 import requests
 
-from sandbox.faults import WINDOW, Faults
+from sandbox.faults import LIMIT, WINDOW, Faults
 from sandbox.function import ROOT
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
+from storage_plugin.job import INTERRUPTED
 
 ASSETS, STAYING, MANY = 10_000, 200, 50_000
 CLICKS = 50
@@ -114,7 +115,9 @@ class Soak:
             copies = self.site.world.file_sets_of(asset_id, self.site.lucidlink)
             assert len(copies) == (action == "add")
         median, longest = statistics.median(seconds), max(seconds)
-        print(f"{title}: median {median:.2f} s, longest {longest:.2f} s", flush=True)
+        print(
+            f"{CLICKS} clicks {title}: median {median:.2f} s, longest {longest:.2f} s", flush=True
+        )
         return longest
 
     @contextmanager
@@ -152,27 +155,26 @@ class Soak:
 
     def print_figures(self, assets: int, started: float) -> None:
         """Print what a removal of some assets has taken."""
-        calls, refused = self.faults.requests, self.faults.refused
-        answers = Counter(self.tasks.answers)
-        print(f"{time.monotonic() - started:.0f} s, {self.kills} instances killed")
-        print(f"{len(self.tasks.created)} tasks, statuses of their deliveries: {dict(answers)}")
+        calls, statuses = self.faults.requests, dict(Counter(self.tasks.answers))
         print(
-            f"{calls['files'] / assets:.3g} calls an asset, {calls['assets']} for lists, "
-            f"{calls['jobs']} for jobs, {refused} refused"
+            f"{assets:,} assets: {time.monotonic() - started:.0f} s, {self.kills} killed instances"
         )
+        print(f"{len(self.tasks.created)} tasks, with these statuses of deliveries: {statuses}")
+        print(f"{calls['files'] / assets:.3g} calls an asset, {calls['assets']:,} for collections")
+        print(f"{calls['jobs']} calls for jobs; {self.faults.refused} refused calls")
 
 
 def remove_beside_clicks(soak: Soak) -> None:
     """Remove assets through the queue, while others click, and instances are killed."""
     selected = soak.assets(ASSETS - STAYING) + soak.assets(STAYING, master=INCOMPLETE)
     soak.chance.shuffle(selected)
-    alone = soak.clicks(f"{CLICKS} clicks alone", pause=0.2)
+    alone = soak.clicks("alone", pause=0.2)
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         removal = pool.submit(soak.click, "remove", asset_ids=selected)
-        beside = soak.clicks("Beside the removal", pause=1.5)
+        beside = soak.clicks("beside a large removal", pause=1.5)
         with soak.killing(pause=20.0):
-            soak.clicks("While instances are killed", pause=1.5)
+            soak.clicks("while instances are killed, too", pause=1.5)
         assert soak.tasks.waiting, "The removal was over too soon."
         print(f"The large click itself: {removal.result():.2f} s")
     soak.wait()
@@ -181,13 +183,14 @@ def remove_beside_clicks(soak: Soak) -> None:
     for job in interrupted:
         job["date_modified"] = LONG_AGO
     soak.click("remove", asset_ids=soak.assets(1))  # It closes them.
-    jobs = Counter(
-        (job["status"], job["message"].partition(". ")[0].strip(".")) for job in soak.jobs()
-    )
-    for (status, message), number in jobs.items():
-        print(f"{number} x {status}: {message}")
+    jobs = Counter(f"{job['status']}, {job['message'].split('. ')[0]}" for job in soak.jobs())
+    for result, number in jobs.items():
+        print(f"{number} jobs: {result}")
     numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
-    assert jobs.pop(("FINISHED_WITH_WARNING", numbers)) == 1
+    assert jobs.pop(f"FINISHED_WITH_WARNING, {numbers}") == 1
+    assert jobs.pop(f"FAILED, {INTERRUPTED.split('. ')[0]}", 0) == len(interrupted)
+    one, none = "1 of 1 asset removed from LucidLink.", "Nothing was on LucidLink."
+    assert jobs.keys() <= {f"FINISHED, {one}", f"FINISHED, {none}"}
     assert beside <= alone + MOST_DELAY
     assert soak.site.copies() == STAYING + 3 * CLICKS // 2
     assert soak.site.masters() == len(soak.site.world.assets)
@@ -196,11 +199,12 @@ def remove_beside_clicks(soak: Soak) -> None:
 def remove_many(soak: Soak) -> None:
     """Remove all assets of a large collection through the queue."""
     collection, started = soak.site.world.add_collection(*soak.assets(MANY)), time.monotonic()
-    print(f"The click: {soak.click('remove', collection_ids=[collection]):.2f} s", flush=True)
+    seconds = soak.click("remove", collection_ids=[collection])
+    print(f"The large click itself: {seconds:.2f} s", flush=True)
     soak.wait()
     soak.print_figures(MANY, started)
     (job,) = soak.jobs()
-    print(f"{job['status']}: {job['message']}")
+    print(f"1 job: {job['status']}, {job['message']}")
     assert job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
     assert (job["status"], soak.site.copies(), soak.site.masters()) == ("FINISHED", 0, MANY)
 
@@ -208,18 +212,17 @@ def remove_many(soak: Soak) -> None:
 def main() -> None:
     """Run a soak, and print figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--many", action="store_true")
-    parser.add_argument("--speed", type=float)
+    parser.add_argument("--many", action="store_true", help="remove 50,000 assets")
+    parser.add_argument("--speed", type=float, help="that of iconik; 1: the real one")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
-    soak, speed = (remove_many, 20) if options.many else (remove_beside_clicks, 4)
+    remove, speed = (remove_many, 20.0) if options.many else (remove_beside_clicks, 4.0)
     speed = options.speed or speed
-    print(
-        f"An iconik {speed:g} times as fast as the real one, with a limit of {1000 * speed:g}; "
-        f"seed {options.seed}"
-    )
+    print(f"This takes minutes, because this iconik is {speed:g} times as fast as the real one:")
+    print(f"{LATENCY / speed * 1000:g} ms for an answer, {LIMIT} calls in {WINDOW / speed:g} s.")
+    print(f"Repeat it with OPTIONS='--seed {options.seed}'.", flush=True)
     with ExitStack() as stack:
-        soak(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
+        remove(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
 
 
 if __name__ == "__main__":
