@@ -105,7 +105,6 @@ class Stage:
         calls: the calls to iconik.
         tasks: the tasks that the queue has not delivered.
         deliveries: the number of deliveries.
-        output: the log of the last request.
     """
 
     def __init__(self, *, has_queue: bool = False, **settings: str) -> None:

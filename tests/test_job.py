@@ -90,6 +90,7 @@ def test_what_stays_is_named_by_its_title(stage: Stage) -> None:
     reasons = [f"Night shoot: {IS_GROWING}", "Interview: clip.mov has 1,000 bytes and its master 1"]
     assert (job["status"], job["message"][: len(numbers)]) == ("FINISHED_WITH_WARNING", numbers)
     assert sorted(job["message"][len(numbers) + 1 : -1].split("; ")) == sorted(reasons)
+    assert note["event_type"] == "finished"
     assert (note["recipient_id"], note["sender_id"]) == (EDITOR, stage.world.user_id)
     assert (note["object_type"], note["object_id"]) == ("jobs", job["id"])
     assert note["message_short"] == f"Remove 3 assets from LucidLink: {numbers}"
@@ -186,22 +187,25 @@ def test_without_an_editor_nobody_is_notified(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("path", "fault", "advice"),
     [
-        ("/add?storage=Nowhere", "", "Ask your administrator: reference "),
+        ("/add?storage=Nowhere", "", "Ask your administrator: reference {}."),
         ("/add?storage=Other", "500", "Repeat the action in a few minutes."),
     ],
 )
-def test_a_failed_add_is_a_job(stage: Stage, path: str, fault: str, advice: str) -> None:
+def test_a_failed_add_is_a_job(
+    stage: Stage, path: str, fault: str, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An Add that fails makes a job and a notification; one that succeeds makes neither."""
     assets = [stage.site.master() for _ in range(3)]
     assert stage.click("/add", asset_ids=assets).text == "OK"
     assert (stage.jobs, stage.notes) == ([], [])
     stage.on_call = failing("bulk/", fault=fault)
     assert stage.click(path, asset_ids=assets).status_code in (500, 502)
+    message = advice.format(json.loads(capsys.readouterr().out.splitlines()[-1])["reference"])
     job, (note,) = stage.job, stage.notes
     title = f"Add 3 assets to {path.partition('=')[2]}"
     assert (job["custom_type"], job["status"], job["title"]) == ("ADD_TO_STORAGE", "FAILED", title)
-    assert job["message"].startswith(advice)
-    assert note["message_short"] == f"{title}: {job['message']}"
+    assert (job["message"], job["error_message"]) == (message, message)
+    assert (note["message_short"], note["message_long"]) == (f"{title}: {message}", message)
 
 
 def test_a_failed_add_without_a_job_is_notified(stage: Stage) -> None:
