@@ -135,7 +135,7 @@ def _obstacles(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
         yield f"iconik's record of {where} is {_state(file_set.status)}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
-    if (status := evidence.formats[file_set.format_id].status) not in ("ACTIVE", None):
+    if (status := evidence.formats[str(file_set.format_id)].status) not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(file_set)} is {status}"
     yield from _contradictions(file_set, evidence)
     yield from _gaps(file_set, evidence)
