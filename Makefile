@@ -27,13 +27,13 @@ demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE
 run: $(VENV)/function ## Start the function and an iconik in memory, to try commands; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(VENV)/dev ## Run all tests; takes about a minute on two cores.
-	@echo "Running all tests, which takes about a minute on two cores:"
+test: $(VENV)/dev ## Run all tests; takes a few minutes on two cores.
+	@echo "Running all tests, which takes a few minutes on two cores:"
 	@$(PYTEST)
 
-properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change; takes several minutes.
-	PROPERTY_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py -k whatever_changes \
-	    --log-cli-level=INFO
+properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change, and in all stories; takes several minutes.
+	PROPERTY_EXAMPLES=10000 STORIES_EVERY=1 $(BIN)/python -m pytest tests/test_properties.py \
+	    tests/test_stories.py -k "whatever_changes or stories" --log-cli-level=INFO
 
 coverage: $(VENV)/dev ## Run all tests; they must cover each line and branch of the deployed code.
 	$(PYTEST) --cov
