@@ -239,6 +239,20 @@ def test_without_time_a_copy_is_left_for_the_next_round(queued: Stage) -> None:
     assert requests(queued) == 1
 
 
+def test_rounds_that_request_copies_do_not_pause(queued: Stage) -> None:
+    """Those that only look at what waits pause, also if they do not reach all of it."""
+    queued.latency, queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = 1.0, "60"
+    for _ in range(14):
+        queued.site.only_copy()
+    click(queued)
+    while len(queued.world.transfers) < 14:
+        assert queued.tasks[0].due <= queued.now
+        queued.deliver(1)
+    assert requests(queued) > 1
+    queued.deliver(1)
+    assert queued.tasks[0].due > queued.now
+
+
 def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
     """Also if a round has no time to look at the asset again."""
     queued.latency, queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = 1.0, "60"
