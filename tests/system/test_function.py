@@ -107,14 +107,14 @@ def test_after_an_unread_body_no_request_is_lost(
 
 def test_out_of_time(stage: Stage) -> None:
     """A removal ends before the platform ends it, and a repeat goes on with the rest."""
-    selection = {"collection_ids": [stage.world.add_collection(*stage.assets(150))]}
-    stage.faults.latency = 0.2
+    selection = {"collection_ids": [stage.world.add_collection(*stage.assets(40))]}
+    stage.faults.latency = 0.4
     with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="3") as function:
         response = post(function, "/remove", **selection)
         assert response.status_code == 504
         assert " not done yet. The time is up: repeat the action" in response.text
         stage.faults.latency = 0
-        for _ in range(50):
+        for _ in range(3):  # A busy machine may need more than one.
             if response.status_code == 504:
                 response = post(function, "/remove", **selection)
         assert (response.text, stage.site.copies()) == ("OK", 0)
