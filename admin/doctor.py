@@ -1,13 +1,12 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from admin import files, gcloud
 from admin.custom_actions import VISIBILITY, secret_of, target
 from admin.installation import Installation, ask
 from storage_plugin.errors import AdministratorError, NotFound, PluginError
-from storage_plugin.iconik.client import Iconik, roles_of
 from storage_plugin.iconik.rows import CustomAction, Storage
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import count
@@ -23,24 +22,26 @@ Findings = Iterator[tuple[str, str]]
 """States, each with a sentence. A check that cannot go on raises PluginError instead."""
 
 
-def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
-    """Return the roles that some endpoints need, each once."""
-    return tuple(dict.fromkeys(role for each in endpoints for role in roles_of(each)))
-
-
-ROLES = {
-    "Both": _roles(Iconik.storages),
-    "Add": _roles(Iconik.copy),
-    "Remove": _roles(
-        Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set, Iconik.transfers
-    ),
-    "Remove, with collections": _roles(Iconik.collection_contents),
-    "Remove, with saved searches": _roles(Iconik.saved_search_results),
-    "Remove, for the editor to see it": _roles(Iconik.create_job, Iconik.job, Iconik.asset_title),
-    f"Remove, with {ARCHIVE}": _roles(Iconik.transfers, Iconik.copy, Iconik.job),
-    "Custom actions by command": _roles(
-        Iconik.custom_actions, Iconik.create_custom_action, Iconik.delete_custom_action
-    ),
+ROLES: Mapping[str, Sequence[str]] = {
+    "Both": ["can_read_storages"],
+    "Add": ["can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"],
+    "Remove": ["can_read_files", "can_read_formats", "can_delete_files", "can_read_transfers"],
+    "Remove, with collections": ["can_read_collections"],
+    "Remove, with saved searches": ["can_read_saved_searches", "can_search"],
+    "Remove, for the editor to see it": ["can_write_jobs", "can_read_jobs", "can_read_assets"],
+    f"Remove, with {ARCHIVE}": [
+        "can_read_transfers",
+        "can_read_assets",
+        "can_read_files",
+        "can_read_formats",
+        "can_write_transfers",
+        "can_read_jobs",
+    ],
+    "Custom actions by command": [
+        "can_read_custom_actions",
+        "can_write_custom_actions",
+        "can_delete_custom_actions",
+    ],
 }
 """The roles that the token's user needs, by purpose."""
 

@@ -17,13 +17,13 @@ PATH = "/API/files/v1/storages/"
 Read = Callable[..., list[int]]
 
 
-@pytest.fixture(params=[pages.by_number, pages.by_cursor])
+@pytest.fixture(params=["page", "last_id"])
 def read(request: pytest.FixtureRequest, time: Time, requests_mock: Mocker) -> Read:
     """Return a function that reads a list with the given pages and returns the rows' numbers."""
 
     def read(*answers: dict[str, Any]) -> list[int]:
         requests_mock.get(PATH, list(answers))
-        rows = pages.read_whole(mocked_rest(time), PATH, dict, following=request.param)
+        rows = pages.read_whole(mocked_rest(time), PATH, dict, key=request.param)
         assert requests_mock.call_count == len(answers)
         return [int(row["id"][:8]) for row in rows]
 
@@ -100,7 +100,7 @@ def test_a_page_is_not_the_last_if_iconik_says_so(read: Read, first: dict[str, A
 
 @pytest.mark.parametrize(
     ("read", "asked"),
-    [(pages.by_number, "page=3"), (pages.by_cursor, f"last_id={row(2)['id']}")],
+    [("page", "page=3"), ("last_id", f"last_id={row(2)['id']}")],
     indirect=["read"],
 )
 def test_the_plugin_builds_each_query(read: Read, requests_mock: Mocker, asked: str) -> None:

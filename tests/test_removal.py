@@ -21,7 +21,7 @@ from storage_plugin.errors import (
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import time_or_none
+from storage_plugin.iconik.rows import as_time
 from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import FRESH, Evidence
@@ -215,7 +215,7 @@ def test_the_later_click_wins(
     """If the removal has waited, what was added after the click stays, and so if nobody knows."""
     asset_id, copy = site.asset()
     site.world.file_sets[copy]["date_created"] = created
-    clicked = (time_or_none({"at": "2026-01-09T17:00:00"}, "at") or 0) + seconds
+    clicked = (as_time("2026-01-09T17:00:00") or 0) + seconds
     outcome = remove(iconik, asset_id, clicked=clicked)
     again = ("ORIGINAL on LucidLink was added again after the click",)
     assert outcome.reasons == (again if is_later else ())

@@ -12,7 +12,7 @@ from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFoun
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import Deletion, Row, id_of, id_or_none, text_or_none
+from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text, id_of
 
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
@@ -25,51 +25,25 @@ FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
 
-_roles: dict[Callable[..., object], tuple[str, ...]] = {}
-
 T = TypeVar("T")
 R = TypeVar("R")
-Method = TypeVar("Method", bound=Callable[..., object])
-
-
-def needs(*roles: str) -> Callable[[Method], Method]:
-    """Declare the roles that the token's user needs for the endpoint of a method."""
-
-    def declare(method: Method) -> Method:
-        _roles[method] = roles
-        return method
-
-    return declare
-
-
-def roles_of(method: Callable[..., object]) -> tuple[str, ...]:
-    """Return the roles that the token's user needs for the endpoint of a method."""
-    return _roles[method]
 
 
 class Iconik:
     """iconik. All methods raise the errors of `Rest`.
 
     Args:
-        rest: sends the requests.
-
-    Attributes:
-        rest: as above.
-        pace: the pace of `rest`.
-        deadline: the deadline of `rest`.
-        now: the clock of `rest`, in seconds.
+        rest: sends the requests. Its pace, its deadline and the clock `now` are here, too.
     """
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
-        self.pace, self.deadline, self.now = rest.pace, rest.deadline, rest.now
+        self.pace, self.deadline, self.now = rest.pace, rest.deadline, rest.pace.now
 
-    @needs("can_read_storages")
     def storages(self) -> list[rows.Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
         return pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
 
-    @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
         self,
         storage_id: str,
@@ -103,9 +77,8 @@ class Iconik:
         if preferred_source:
             body["preferred_original_storage_id"] = preferred_source
         answer = self.rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
-        return id_or_none(answer, "job_id")
+        return as_id(answer.get("job_id"))
 
-    @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[rows.FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
         query = {"file_count": "true"}
@@ -113,17 +86,14 @@ class Iconik:
             return self._of_asset(asset_id, "file_sets/", rows.file_set, query)
         return []
 
-    @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[rows.Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
         return self._of_asset(asset_id, "formats/", rows.format)
 
-    @needs("can_read_files")
     def files(self, asset_id: str) -> list[rows.File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
         return self._of_asset(asset_id, "files/", rows.file, {"generate_signed_url": "false"})
 
-    @needs("can_delete_files")
     def delete_file_set(
         self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
     ) -> Deletion:
@@ -136,26 +106,23 @@ class Iconik:
             not_after: the moment, by the clock `now`, from which the evidence is too old.
 
         Raises:
-            Stale, IconikBusy, IconikUnavailable: see `Rest.delete`; look again.
+            Stale, IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
         """
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
         query = {"immediately": "true"} if immediately else {}
         return self._delete(path, query, not_after)
 
-    @needs("can_delete_files")
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
         return self._delete(path, {}, not_after)
 
-    @needs("can_read_collections")
     def collection_contents(self, collection_id: str) -> rows.Contents:
         """List the assets and collections directly in a collection."""
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
         return rows.Contents(*pages.read(self.rest, path, rows.item, query=query))
 
-    @needs("can_read_saved_searches", "can_search")
     def saved_search_results(self, search_id: str) -> rows.Contents:
         """Run a saved search and list its results.
 
@@ -166,7 +133,6 @@ class Iconik:
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
         return rows.Contents(*found)
 
-    @needs("can_read_transfers")
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
 
@@ -177,21 +143,18 @@ class Iconik:
         lists = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
         found: list[rows.Transfer] = []
         for name in lists:
-            path, following = f"{FILES}/storages/{name}", pages.by_cursor
-            found += pages.read(self.rest, path, rows.transfer, following=following)[0]
+            path = f"{FILES}/storages/{name}"
+            found += pages.read(self.rest, path, rows.transfer, key="last_id")[0]
         return [each for each in found if each.destination_id in (None, destination_id)]
 
-    @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
         """Return an asset's title; None: iconik did not send it."""
-        return text_or_none(self.rest.get(f"{ASSETS}/assets/{asset_id}/"), "title")
+        return as_text(self.rest.get(f"{ASSETS}/assets/{asset_id}/").get("title"))
 
-    @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
         return id_of(self.rest.send("POST", JOBS, json=job))
 
-    @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
         """Change some fields of a job, and return its status; None: iconik did not send it.
 
@@ -199,71 +162,59 @@ class Iconik:
         """
         query = {"merge_metadata": "true"} if "metadata" in changes else {}
         job = self.rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
-        return text_or_none(job, "status")
+        return as_text(job.get("status"))
 
-    @needs("can_read_jobs")
     def job(self, job_id: str) -> rows.Job:
         """Return the progress of a job."""
         return rows.job(self.rest.get(f"{JOBS}{job_id}/"))
 
-    @needs("can_read_jobs")
     def running_jobs(self, custom_type: str) -> list[rows.Job]:
         """List the running jobs of a custom type."""
         query = {"type": "CUSTOM", "status": "STARTED"}
         found, _ = pages.read(self.rest, JOBS, rows.job, query=query)
         return [job for job in found if job.custom_type == custom_type]
 
-    @needs()
     def current_user_id(self) -> str:
         """Return the id of the token's user."""
         return id_of(self.rest.get(USER))
 
-    @needs()
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
         self.rest.send("POST", "/API/users-notifications/v1/notifications/", json=notification)
 
     # What only the administrator's commands need.
 
-    @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
         """Return whether iconik may delete files on a storage; None: unknown."""
         path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
         try:
-            can_delete = self.rest.get(path).get("delete_access")
+            return as_flag(self.rest.get(path).get("delete_access"))
         except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
-        return can_delete if isinstance(can_delete, bool) else None
 
-    @needs()
     def current_user(self) -> rows.User:
         """Return the token's user."""
         return rows.user(self.rest.get(USER))
 
-    @needs()
     def current_roles(self) -> list[str]:
         """List the roles of the token's user."""
         roles = self.rest.get(f"{USER}roles/").get("objects")
-        return [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+        return [str(role) for role in roles] if isinstance(roles, list) else []
 
-    @needs("can_read_custom_actions")
     def custom_actions(self) -> list[rows.CustomAction]:
         """List the custom actions of all contexts; iconik sends them on one page."""
         answer = self.rest.get(f"{ASSETS}/custom_actions/")
         return [rows.custom_action(row) for row in pages.rows_of(answer)]
 
-    @needs("can_write_custom_actions")
     def create_custom_action(self, action: Row) -> None:
         """Create a custom action."""
         self.rest.send("POST", f"{ASSETS}/custom_actions/{action['context']}/", json=action)
 
-    @needs("can_write_custom_actions")
     def update_custom_action(self, action_id: str, action: Row) -> None:
         """Change a custom action, except its context."""
         path = f"{ASSETS}/custom_actions/{action['context']}/{action_id}/"
         self.rest.send("PATCH", path, json=action)
 
-    @needs("can_delete_custom_actions")
     def delete_custom_action(self, action: rows.CustomAction) -> None:
         """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
@@ -286,14 +237,12 @@ class Iconik:
 
         path = f"{FILES}/assets/{asset_id}/{path}"
         with suppress(NotFound):
-            return pages.read_whole(
-                self.rest, path, parse_own, following=pages.by_cursor, query=query
-            )
+            return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
     def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
         try:
-            status = self.rest.delete(path, query, not_after=not_after)
+            status, _ = self.rest.send_once("DELETE", path, query=query, not_after=not_after)
         except NotFound:
             return Deletion.UNCERTAIN
         outcomes = {204: Deletion.GONE, 200: Deletion.BINNED}

@@ -10,11 +10,11 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from storage_plugin.errors import IconikError, IconikUnavailable, NotFound, TooManyFound
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import Row, id_of, number_or_none
+from storage_plugin.iconik.rows import Row, as_number, id_of
 
 PAGE = 100
 """Rows to request at once, the most that iconik documents for any list."""
@@ -23,19 +23,8 @@ USUAL_PAGE = 10
 """iconik's default. A page that does not state its size may have it, whatever was requested."""
 
 T = TypeVar("T")
-Query = Mapping[str, str]
-Following = Callable[[int, str], Query]
-"""Returns the query for a page, given its number and the id of the last row before it."""
-
-
-def by_number(page: int, _: str) -> Query:
-    """Ask for a page by its number."""
-    return {"page": str(page)}
-
-
-def by_cursor(_: int, last_id: str) -> Query:
-    """Ask for the rows after a given one."""
-    return {"last_id": last_id}
+Key = Literal["page", "last_id"]
+"""What asks for the next page: its number, or the id of the last row before it."""
 
 
 def read(
@@ -43,8 +32,8 @@ def read(
     path: str,
     parse: Callable[[Row], T],
     *,
-    following: Following = by_number,
-    query: Query | None = None,
+    key: Key = "page",
+    query: Mapping[str, str] | None = None,
     most: float = math.inf,
 ) -> tuple[list[T], int]:
     """Read a list to its end.
@@ -53,7 +42,7 @@ def read(
         rest: sends the requests.
         path: the path of the list.
         parse: returns what the plugin needs of a row.
-        following: asks for the next page.
+        key: the query parameter that asks for the next page.
         query: the query parameters of all pages.
         most: the number of rows that iconik lists at most.
 
@@ -70,23 +59,26 @@ def read(
     received = total = 0
     for page in itertools.count(1):  # pragma: no branch - it never ends by itself.
         rows = rows_of(answer)
-        received, total = received + len(rows), max(total, number_or_none(answer, "total") or 0)
+        received += len(rows)
+        total = max(total, as_number(answer.get("total")) or 0)
         if max(received, total) >= most:  # A total may stop at that number, too.
             raise TooManyFound(
                 f"A search finds {most:,} objects or more, the most that iconik lists: narrow the "
                 "search, or put the assets into a collection.",
                 status=413,
             )
-        size = number_or_none(answer, "per_page") or USUAL_PAGE
+        size = as_number(answer.get("per_page")) or USUAL_PAGE
         if not _add(rows, found, parse, path):
             if len(rows) in (size, PAGE):  # There may be more rows, which iconik never sends.
                 raise IconikError(f"iconik sends the same page of {path} again and again.")
             break
-        if not _goes_on(answer, page, is_full=len(rows) >= size, missing=total - len(found)):
+        goes_on = len(found) < total if total else len(rows) >= size
+        if not (goes_on or answer.get("next_url") or (as_number(answer.get("pages")) or 0) > page):
             break
+        following = {"page": str(page + 1), "last_id": rows[-1]["id"]}[key]
         answer = {"objects": []}
         with suppress(NotFound):
-            answer = rest.get(path, {**first, **following(page + 1, rows[-1]["id"])})
+            answer = rest.get(path, first | {key: following})
     return [*found.values()], max(0, total - len(found))
 
 
@@ -95,15 +87,15 @@ def read_whole(
     path: str,
     parse: Callable[[Row], T],
     *,
-    following: Following = by_number,
-    query: Query | None = None,
+    key: Key = "page",
+    query: Mapping[str, str] | None = None,
 ) -> list[T]:
     """Read a list that is evidence; see `read`.
 
     Raises:
         IconikUnavailable: rows are missing.
     """
-    found, missing = read(rest, path, parse, following=following, query=query)
+    found, missing = read(rest, path, parse, key=key, query=query)
     if missing:
         raise IconikUnavailable(f"iconik withholds {missing} rows of {path}: try again.")
     return found
@@ -130,10 +122,3 @@ def _add(rows: list[Row], found: dict[str, T], parse: Callable[[Row], T], path: 
         if found.setdefault(row["id"], item := parse(row)) != item:
             raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
     return len(found) > known
-
-
-def _goes_on(answer: Row, page: int, *, is_full: bool, missing: int) -> bool:
-    """Whether more rows may follow a page."""
-    if answer.get("next_url") or missing > 0 or (number_or_none(answer, "pages") or 0) > page:
-        return True
-    return is_full and not number_or_none(answer, "total")

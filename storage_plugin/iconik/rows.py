@@ -7,15 +7,17 @@ https://app.iconik.io/docs/reference.html
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from sys import intern
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from storage_plugin.errors import IconikError
 from storage_plugin.webhook import is_uuid
+
+T = TypeVar("T")
 
 Row = Mapping[str, Any]
 """A JSON object that iconik sends or receives."""
@@ -26,19 +28,75 @@ ENDED = frozenset(
 """The states of a job that has ended."""
 
 
+def as_id(value: object) -> str | None:
+    """Return an id, in lower case."""
+    return intern(str(value).lower()) if is_uuid(value) else None
+
+
+def as_text(value: object) -> str | None:
+    """Return a text that is not empty."""
+    return intern(value) if isinstance(value, str) and value else None
+
+
+def as_capitals(value: object) -> str | None:
+    """Return a text that is safe to put into a URL."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Z_]+", value) else None
+
+
+def as_number(value: object) -> int | None:
+    """Return a whole number of at least 0."""
+    return value if type(value) is int and value >= 0 else None
+
+
+def as_flag(value: object) -> bool | None:
+    """Return whether something is the case."""
+    return value if isinstance(value, bool) else None
+
+
+def as_time(value: object) -> float | None:
+    """Return a time in seconds since 1970. iconik sends UTC, usually without a time zone."""
+    try:
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def as_object(value: object) -> Row:
+    """Return an object, which is empty if iconik did not send one."""
+    return value if isinstance(value, dict) else {}
+
+
+def within(name: str) -> Callable[[object], str | None]:
+    """Return what reads a text in an object."""
+    return lambda value: as_text(as_object(value).get(name))
+
+
+Id = Annotated[str, as_id]
+Text = Annotated[str, as_text]
+IdOrNone = Annotated[str | None, as_id]
+TextOrNone = Annotated[str | None, as_text]
+TextOrEmpty = Annotated[str, lambda value: as_text(value) or ""]
+NumberOrNone = Annotated[int | None, as_number]
+FlagOrNone = Annotated[bool | None, as_flag]
+TimeOrNone = Annotated[float | None, as_time]
+
+# A field has the name that it has at iconik, unless its annotation gives another.
+
+
 class Storage(NamedTuple):
-    """A storage.
+    """A storage. iconik does not document its settings.
 
     Attributes:
         method: its type: FILE, B2, S3 or another.
         mount_point: the folder that a Storage Gateway serves as a storage of type FILE.
     """
 
-    id: str
-    name: str | None
-    method: str | None
-    status: str | None
-    mount_point: str | None
+    id: Id
+    name: TextOrNone
+    method: TextOrNone
+    status: TextOrNone
+    mount_point: Annotated[str | None, within("mount_point"), "settings"]
 
     @property
     def is_active(self) -> bool:
@@ -49,10 +107,10 @@ class Storage(NamedTuple):
 class Format(NamedTuple):
     """A format of an asset, for example ORIGINAL."""
 
-    id: str
-    name: str
-    version_id: str | None
-    status: str | None
+    id: Id
+    name: Text
+    version_id: IdOrNone
+    status: TextOrNone
 
 
 class FileSet(NamedTuple):
@@ -60,20 +118,19 @@ class FileSet(NamedTuple):
 
     Attributes:
         type: REGULAR, or MANY_FILES, whose files iconik may not list individually.
-        file_count: the number of files.
         created: the time of its creation, in seconds since 1970.
         modified: the time of its last change, as iconik writes it.
     """
 
-    id: str
-    format_id: str | None
-    storage_id: str | None
-    version_id: str | None
-    status: str | None
-    type: str | None
-    file_count: int | None
-    created: float | None
-    modified: str | None
+    id: Id
+    format_id: IdOrNone
+    storage_id: IdOrNone
+    version_id: IdOrNone
+    status: TextOrNone
+    type: TextOrNone
+    file_count: NumberOrNone
+    created: Annotated[TimeOrNone, "date_created"]
+    modified: Annotated[TextOrNone, "date_modified"]
 
 
 class File(NamedTuple):
@@ -86,27 +143,32 @@ class File(NamedTuple):
         size: in bytes.
     """
 
-    file_set_id: str
-    format_id: str | None
-    storage_id: str | None
-    version_id: str | None
-    file_set_status: str | None
-    format_status: str | None
-    folder: str
-    name: str
-    original_name: str
-    type: str | None
-    status: str | None
-    size: int | None
-    checksum: str | None
+    file_set_id: Id
+    format_id: IdOrNone
+    storage_id: IdOrNone
+    version_id: IdOrNone
+    file_set_status: TextOrNone
+    format_status: TextOrNone
+    folder: Annotated[TextOrEmpty, "directory_path"]
+    own_name: Annotated[TextOrNone, "name"]
+    original_name: Text
+    type: TextOrNone
+    status: TextOrNone
+    size: NumberOrNone
+    checksum: TextOrNone
+
+    @property
+    def name(self) -> str:
+        """The name of the file on its storage."""
+        return self.own_name or self.original_name
 
 
 class Item(NamedTuple):
     """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
 
-    id: str
-    type: str
-    title: str | None
+    id: Id
+    type: Annotated[Text, "object_type"]
+    title: TextOrNone
 
 
 class Contents(NamedTuple):
@@ -124,9 +186,9 @@ class Contents(NamedTuple):
 class Transfer(NamedTuple):
     """A copy that is under way."""
 
-    asset_id: str | None
-    format_id: str | None
-    destination_id: str | None
+    asset_id: IdOrNone
+    format_id: IdOrNone
+    destination_id: Annotated[IdOrNone, "destination_storage_id"]
 
 
 class Job(NamedTuple):
@@ -137,36 +199,49 @@ class Job(NamedTuple):
         click_id: the click that the plugin created it for.
     """
 
-    id: str
-    status: str | None
-    custom_type: str | None
-    modified: float | None
-    click_id: str | None
+    id: Id
+    status: TextOrNone
+    custom_type: TextOrNone
+    modified: Annotated[TimeOrNone, "date_modified"]
+    click_id: Annotated[str | None, within("click_id"), "metadata"]
 
 
 class User(NamedTuple):
-    """A user; `name` is the e-mail address, or else the id."""
+    """A user."""
 
-    name: str
-    is_admin: bool | None
+    id: Id
+    email: TextOrNone
+    is_admin: FlagOrNone
+
+    @property
+    def name(self) -> str:
+        """The e-mail address, or else the id."""
+        return self.email or self.id
 
 
-@dataclass(frozen=True)
-class CustomAction:
-    """A custom action; `status`: HEALTHY or FAILING; `repr` omits `headers` with their secret."""
+class CustomAction(NamedTuple):
+    """A custom action; `status`: HEALTHY or FAILING. As text, it does not contain its headers."""
 
-    id: str
-    context: str
-    title: str
-    url: str
-    type: str | None
-    headers: Mapping[str, str] = field(repr=False)
-    is_disabled: bool
-    status: str | None
-    last_error: str
+    id: Id
+    context: Annotated[str, as_capitals]
+    title: TextOrEmpty
+    url: TextOrEmpty
+    type: TextOrNone
+    headers: Annotated[Row, as_object]
+    is_disabled: Annotated[FlagOrNone, "disabled"]
+    status: TextOrNone
+    error: Annotated[TextOrEmpty, "last_error"]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.title} ({self.context})"
+
+    @property
+    def last_error(self) -> str:
+        """The last error without the headers, which it may quote, because they hold a secret."""
+        error = self.error
+        for value in filter(None, map(str, self.headers.values())):
+            error = error.replace(value, "***")
+        return error
 
 
 class Deletion(Enum):
@@ -177,157 +252,42 @@ class Deletion(Enum):
     UNCERTAIN = "Only another look can show the outcome."
 
 
-def storage(row: Row) -> Storage:
-    """Return a storage. iconik does not document its settings."""
-    mount_point = text_or_none(object_of(row, "settings"), "mount_point")
-    name, method, status = (text_or_none(row, field) for field in ("name", "method", "status"))
-    return Storage(id_of(row), name, method, status, mount_point)
+def parser(kind: Callable[..., T]) -> Callable[[Row], T]:
+    """Return what makes rows into tuples of a type, as the annotations of its fields say.
+
+    It raises IconikError if a row lacks a field that must not be None.
+    """
+    fields = []
+    for field, hint in get_type_hints(kind, include_extras=True).items():
+        read, name = (*hint.__metadata__, field)[:2]
+        fields.append((read, name, NoneType in get_args(hint.__origin__)))
+
+    def parse(row: Row) -> T:
+        values = []
+        for read, name, may_lack in fields:
+            value = read(row.get(name))
+            if value is None and not may_lack:
+                raise lacking(name)
+            values.append(value)
+        return kind(*values)
+
+    return parse
 
 
-def format(row: Row) -> Format:
-    """Return a format."""
-    version_id, status = id_or_none(row, "version_id"), text_or_none(row, "status")
-    return Format(id_of(row), text_of(row, "name"), version_id, status)
+storage, format, file_set = parser(Storage), parser(Format), parser(FileSet)
+file, item, transfer = parser(File), parser(Item), parser(Transfer)
+job, user, custom_action = parser(Job), parser(User), parser(CustomAction)
 
 
-def file_set(row: Row) -> FileSet:
-    """Return a file set."""
-    return FileSet(
-        id=id_of(row),
-        format_id=id_or_none(row, "format_id"),
-        storage_id=id_or_none(row, "storage_id"),
-        version_id=id_or_none(row, "version_id"),
-        status=text_or_none(row, "status"),
-        type=text_or_none(row, "type"),
-        file_count=number_or_none(row, "file_count"),
-        created=time_or_none(row, "date_created"),
-        modified=text_or_none(row, "date_modified"),
-    )
-
-
-def file(row: Row) -> File:
-    """Return a file."""
-    original_name, name = text_of(row, "original_name"), text_or_none(row, "name")
-    return File(
-        file_set_id=id_of(row, "file_set_id"),
-        format_id=id_or_none(row, "format_id"),
-        storage_id=id_or_none(row, "storage_id"),
-        version_id=id_or_none(row, "version_id"),
-        file_set_status=text_or_none(row, "file_set_status"),
-        format_status=text_or_none(row, "format_status"),
-        folder=text_or_none(row, "directory_path") or "",
-        name=name or original_name,
-        original_name=original_name,
-        type=text_or_none(row, "type"),
-        status=text_or_none(row, "status"),
-        size=number_or_none(row, "size"),
-        checksum=text_or_none(row, "checksum"),
-    )
-
-
-def item(row: Row) -> Item:
-    """Return an object in a collection or search result."""
-    return Item(id_of(row), text_of(row, "object_type"), text_or_none(row, "title"))
-
-
-def transfer(row: Row) -> Transfer:
-    """Return a copy that is under way."""
-    fields = ("asset_id", "format_id", "destination_storage_id")
-    return Transfer(*(id_or_none(row, field) for field in fields))
-
-
-def job(row: Row) -> Job:
-    """Return a job."""
-    return Job(
-        id=id_of(row),
-        status=text_or_none(row, "status"),
-        custom_type=text_or_none(row, "custom_type"),
-        modified=time_or_none(row, "date_modified"),
-        click_id=text_or_none(object_of(row, "metadata"), "click_id"),
-    )
-
-
-def user(row: Row) -> User:
-    """Return a user."""
-    return User(text_or_none(row, "email") or id_of(row), row.get("is_admin"))
-
-
-def custom_action(row: Row) -> CustomAction:
-    """Return a custom action."""
-    headers, context = object_of(row, "headers"), text_of(row, "context")
-    last_error = text_or_none(row, "last_error") or ""
-    for value in headers.values():  # The error may quote the headers, which contain a secret.
-        last_error = last_error.replace(str(value), "***") if value else last_error
-    if not re.fullmatch(r"[A-Z_]+", context):
-        raise lacking("a proper context")  # It enters URLs.
-    return CustomAction(
-        id=id_of(row),
-        context=context,
-        title=text_or_none(row, "title") or "",
-        url=text_or_none(row, "url") or "",
-        type=text_or_none(row, "type"),
-        headers=headers,
-        is_disabled=bool(row.get("disabled")),
-        status=text_or_none(row, "status"),
-        last_error=last_error,
-    )
-
-
-def id_of(row: Row, field: str = "id") -> str:
-    """Return an id, in lower case.
+def id_of(row: Row) -> str:
+    """Return the id of a row.
 
     Raises:
-        IconikError: the field does not contain a UUID.
+        IconikError: it is no UUID.
     """
-    if is_uuid(row.get(field)):
-        return intern(str(row[field]).lower())
-    raise lacking(field)
-
-
-def id_or_none(row: Row, field: str) -> str | None:
-    """Return an id in lower case, or None if iconik did not send one."""
-    return id_of(row, field) if is_uuid(row.get(field)) else None
-
-
-def text_of(row: Row, field: str) -> str:
-    """Return a text.
-
-    Raises:
-        IconikError: the field does not contain a text, or contains an empty one.
-    """
-    if text := text_or_none(row, field):
-        return text
-    raise lacking(field)
-
-
-def text_or_none(row: Row, field: str) -> str | None:
-    """Return a text, or None if iconik did not send one."""
-    value = row.get(field)
-    return intern(value) if isinstance(value, str) and value else None
-
-
-def object_of(row: Row, field: str) -> Row:
-    """Return an object, or an empty one if iconik did not send one."""
-    value = row.get(field)
-    return value if isinstance(value, dict) else {}
-
-
-def number_or_none(row: Row, field: str) -> int | None:
-    """Return a whole number of at least 0, or None if iconik did not send one."""
-    value = row.get(field)
-    return value if type(value) is int and value >= 0 else None
-
-
-def time_or_none(row: Row, field: str) -> float | None:
-    """Return a time in seconds since 1970, or None if iconik did not send one.
-
-    iconik sends UTC, usually without a time zone.
-    """
-    try:
-        moment = datetime.fromisoformat(str(row.get(field)).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    if id := as_id(row.get("id")):
+        return id
+    raise lacking("id")
 
 
 def lacking(field: str) -> IconikError:
