@@ -173,5 +173,5 @@ def act(round: Round, log: Log, *, started: float) -> str:
         if action.name == "remove":
             return remove(Work(round, settings, iconik, editor, begin, log))
     finally:
-        log.figures["iconik_calls"] = rest.calls
+        log.figures["iconik_calls"] = len(rest.sent)
     raise CallerError("Unknown action.", status=404)

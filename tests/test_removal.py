@@ -61,10 +61,10 @@ def test_the_copy_alone_goes(site: Site, iconik: Iconik, rest: Rest) -> None:
     asset_id, _ = site.asset()
     site.world.add_file_set(asset_id, site.other, [CLIP])
     assert remove(iconik, asset_id) == Outcome(asset_id, End.REMOVED, removed=1)
-    assert (site.copies(), site.masters(), rest.calls) == (0, 1, 1 + 4)
+    assert (site.copies(), site.masters(), len(rest.sent)) == (0, 1, 1 + 4)
     assert site.world.names_on(site.other) == ["clip.mov"]
     assert remove(iconik, asset_id) == Outcome(asset_id, End.ABSENT)
-    assert rest.calls == 1 + 4 + 4
+    assert len(rest.sent) == 1 + 4 + 4
 
 
 def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> None:
@@ -184,10 +184,10 @@ def test_the_transfers_are_read_once(site: Site, iconik: Iconik, rest: Rest) -> 
     """All assets of a removal share them."""
     removal = Removal(iconik, SETTINGS)
     assets = [arriving(site)[0], site.master(), site.master()]
-    before = rest.calls
+    before = len(rest.sent)
     ends = [remove_asset(removal, asset_id).end for asset_id in assets]
     assert ends == [End.STAYED, End.ABSENT, End.ABSENT]
-    assert rest.calls - before == 3 + 2
+    assert len(rest.sent) - before == 3 + 2
 
 
 def test_transfers_that_nobody_may_see(site: Site, iconik: Iconik) -> None:

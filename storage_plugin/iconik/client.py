@@ -3,7 +3,7 @@
 https://app.iconik.io/docs/reference.html
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFound
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
-from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rest import Query, Rest
 from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text, id_of
 
 MAX_IDS = 500
@@ -71,28 +71,26 @@ class Iconik:
             "object_type": object_type,
             "object_ids": list(object_ids),
             "format_name": format_name,
+            "file_path": file_path,
+            "preferred_original_storage_id": preferred_source,
         }
-        if file_path:
-            body["file_path"] = file_path
-        if preferred_source:
-            body["preferred_original_storage_id"] = preferred_source
+        body = {name: value for name, value in body.items() if value}
         answer = self.rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
         return as_id(answer.get("job_id"))
 
     def file_sets(self, asset_id: str) -> list[rows.FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
-        query = {"file_count": "true"}
         with suppress(BadRequest):  # Another answer for an asset that iconik does not know.
-            return self._of_asset(asset_id, "file_sets/", rows.file_set, query)
+            return self._of_asset(asset_id, "file_sets", rows.file_set, {"file_count": "true"})
         return []
 
     def formats(self, asset_id: str) -> list[rows.Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
-        return self._of_asset(asset_id, "formats/", rows.format)
+        return self._of_asset(asset_id, "formats", rows.format)
 
     def files(self, asset_id: str) -> list[rows.File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
-        return self._of_asset(asset_id, "files/", rows.file, {"generate_signed_url": "false"})
+        return self._of_asset(asset_id, "files", rows.file, {"generate_signed_url": "false"})
 
     def delete_file_set(
         self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
@@ -109,13 +107,12 @@ class Iconik:
             Stale, IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
         """
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
-        query = {"immediately": "true"} if immediately else {}
-        return self._delete(path, query, not_after)
+        return self._delete(path, {"immediately": "true"} if immediately else None, not_after)
 
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
-        return self._delete(path, {}, not_after)
+        return self._delete(path, None, not_after)
 
     def collection_contents(self, collection_id: str) -> rows.Contents:
         """List the assets and collections directly in a collection."""
@@ -160,9 +157,7 @@ class Iconik:
 
         Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
-        query = {"merge_metadata": "true"} if "metadata" in changes else {}
-        job = self.rest.send("PATCH", f"{JOBS}{job_id}/", query=query, json=changes)
-        return as_text(job.get("status"))
+        return as_text(self.rest.send("PATCH", f"{JOBS}{job_id}/", json=changes).get("status"))
 
     def job(self, job_id: str) -> rows.Job:
         """Return the progress of a job."""
@@ -222,11 +217,7 @@ class Iconik:
             self.rest.send("DELETE", path)
 
     def _of_asset(
-        self,
-        asset_id: str,
-        path: str,
-        parse: Callable[[Row], T],
-        query: Mapping[str, str] | None = None,
+        self, asset_id: str, name: str, parse: Callable[[Row], T], query: Query = None
     ) -> list[T]:
         """Return the rows of a whole list below an asset; none if iconik answers 404."""
 
@@ -235,12 +226,12 @@ class Iconik:
                 raise IconikError(f"iconik's answer for asset {asset_id} has a row of another.")
             return parse(row)
 
-        path = f"{FILES}/assets/{asset_id}/{path}"
+        path = f"{FILES}/assets/{asset_id}/{name}/"
         with suppress(NotFound):
             return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
-    def _delete(self, path: str, query: Mapping[str, str], not_after: float) -> Deletion:
+    def _delete(self, path: str, query: Query, not_after: float) -> Deletion:
         try:
             status, _ = self.rest.send_once("DELETE", path, query=query, not_after=not_after)
         except NotFound:

@@ -79,7 +79,7 @@ class Pace:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._slots: list[float] = []  # The times of the latest requests, sorted; some lie ahead.
-        self._next = self._pause_ends = self._careful_until = float("-inf")
+        self._next = self._pause_ends = float("-inf")
         self._refusals = 0
         self._turns: list[threading.Event] = []  # The first of them have a place.
 
@@ -93,9 +93,23 @@ class Pace:
         Raises:
             OutOfTime: the deadline comes first.
         """
-        self._sleep(self._slot(deadline, share))
-        while self.now() < self._pause_ends:  # A pause has begun meanwhile.
-            self._sleep(self._slot(deadline, share))
+        allowed = round(LIMIT * share)
+        while True:
+            with self._lock:
+                now = self.now()
+                slot = max(now, self._pause_ends)
+                if slot < self._pause_ends + WINDOW:
+                    slot = max(slot, self._next)
+                following = slot + SPACING
+                if len(self._slots) >= allowed:
+                    slot = max(slot, self._slots[-allowed] + WINDOW)
+                deadline.remaining(slot - now)
+                self._next = following
+                bisect.insort(self._slots, slot)
+                del self._slots[:-LIMIT]
+            self._sleep(slot - now)
+            if self.now() >= self._pause_ends:
+                return  # Otherwise, a pause has begun meanwhile.
 
     def sleep(self, seconds: float, deadline: Deadline) -> None:
         """Wait for some seconds.
@@ -124,7 +138,6 @@ class Pace:
             asked = (retry_after or 0) * random.uniform(1.0, 1.1)  # noqa: S311
             pause = min(max(backoff(self._refusals - 1), asked), MAX_PAUSE)
             self._pause_ends = self._next = now + pause  # Whoever waits reserves another time.
-            self._careful_until = self._pause_ends + WINDOW
 
     def is_idle(self) -> bool:
         """Whether no request was sent for so long that open connections may be dead."""
@@ -157,23 +170,6 @@ class Pace:
     def _let_in(self) -> None:
         for turn in self._turns[:PLACES]:
             turn.set()
-
-    def _slot(self, deadline: Deadline, share: float) -> float:
-        """Reserve the time of one request, if it is in time, and return the seconds until then."""
-        with self._lock:
-            now = self.now()
-            slot = max(now, self._pause_ends)
-            if slot < self._careful_until:
-                slot = max(slot, self._next)
-            spaced = slot + SPACING
-            allowed = round(LIMIT * share)
-            if len(self._slots) >= allowed:
-                slot = max(slot, self._slots[-allowed] + WINDOW)
-            deadline.remaining(slot - now)
-            self._next = spaced
-            bisect.insort(self._slots, slot)
-            del self._slots[:-LIMIT]
-            return slot - now
 
 
 def backoff(attempts: int) -> float:

@@ -8,12 +8,12 @@ https://app.iconik.io/docs/api.html
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, TypeVar
 
 from storage_plugin.errors import IconikError, IconikUnavailable, NotFound, TooManyFound
-from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rest import Query, Rest
 from storage_plugin.iconik.rows import Row, as_number, id_of
 
 PAGE = 100
@@ -33,7 +33,7 @@ def read(
     parse: Callable[[Row], T],
     *,
     key: Key = "page",
-    query: Mapping[str, str] | None = None,
+    query: Query = None,
     most: float = math.inf,
 ) -> tuple[list[T], int]:
     """Read a list to its end.
@@ -72,8 +72,7 @@ def read(
             if len(rows) in (size, PAGE):  # There may be more rows, which iconik never sends.
                 raise IconikError(f"iconik sends the same page of {path} again and again.")
             break
-        goes_on = len(found) < total if total else len(rows) >= size
-        if not (goes_on or answer.get("next_url") or (as_number(answer.get("pages")) or 0) > page):
+        if not _goes_on(answer, page, is_full=len(rows) >= size, missing=total - len(found)):
             break
         following = {"page": str(page + 1), "last_id": rows[-1]["id"]}[key]
         answer = {"objects": []}
@@ -88,7 +87,7 @@ def read_whole(
     parse: Callable[[Row], T],
     *,
     key: Key = "page",
-    query: Mapping[str, str] | None = None,
+    query: Query = None,
 ) -> list[T]:
     """Read a list that is evidence; see `read`.
 
@@ -122,3 +121,10 @@ def _add(rows: list[Row], found: dict[str, T], parse: Callable[[Row], T], path: 
         if found.setdefault(row["id"], item := parse(row)) != item:
             raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
     return len(found) > known
+
+
+def _goes_on(answer: Row, page: int, *, is_full: bool, missing: int) -> bool:
+    """Whether more rows may follow a page."""
+    if answer.get("next_url") or missing > 0 or (as_number(answer.get("pages")) or 0) > page:
+        return True
+    return is_full and not as_number(answer.get("total"))

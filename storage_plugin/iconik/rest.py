@@ -32,6 +32,10 @@ from storage_plugin.iconik.pace import Deadline, Pace, backoff
 from storage_plugin.iconik.rows import Row
 from storage_plugin.settings import Settings
 
+Query = Mapping[str, str] | None
+Body = Row | None
+Answer = dict[str, Any]
+
 CONNECT = 3.05
 """Seconds to connect."""
 
@@ -102,8 +106,8 @@ class Rest:
         deadline: the end of the time for this request to the plugin.
         share: the part of iconik's limit that these requests may help to use up.
         attempts: the most attempts at a request; answers with 429 do not count.
-        seconds: to wait for an answer, and then for its end.
-        sent: the requests, including those for the editor.
+        patience: seconds to wait for an answer, and then for its end.
+        sent: the method and path of each request, including those for the editor.
     """
 
     session: requests.Session
@@ -114,7 +118,7 @@ class Rest:
     deadline: Deadline
     share: float = 1.0
     attempts: int = 5
-    seconds: float = 10.0
+    patience: float = 10.0
     sent: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -123,27 +127,15 @@ class Rest:
             self.session.close()  # The network may have silently dropped the open connections.
         self._headers()  # If there is no token, nothing else needs to begin.
 
-    @property
-    def calls(self) -> int:
-        """The number of requests sent."""
-        return len(self.sent)
-
     def for_editor(self, deadline: Deadline) -> "Rest":
         """Return this client with less patience, and another deadline, for notifying the editor."""
-        return dataclasses.replace(self, deadline=deadline, share=1.0, attempts=2, seconds=3.0)
+        return dataclasses.replace(self, deadline=deadline, share=1.0, attempts=2, patience=3.0)
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def get(self, path: str, query: Query = None) -> Answer:
         """Return the JSON object at a path."""
         return self.send("GET", path, query=query)
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        json: Row | None = None,
-    ) -> dict[str, Any]:
+    def send(self, method: str, path: str, *, query: Query = None, json: Body = None) -> Answer:
         """Send a request until iconik serves it, and return the JSON object in the answer.
 
         If iconik or the network fails, every request except a POST is repeated, because a repeat is
@@ -157,9 +149,8 @@ class Rest:
                 pass  # iconik did nothing, and the pace makes the next attempt wait.
             except _TokenRefused as refusal:
                 if was_refused:
-                    raise (
-                        refusal if self._is_accepted else AdministratorError(NEVER_ACCEPTED)
-                    ) from None
+                    never = AdministratorError(NEVER_ACCEPTED)
+                    raise (refusal if self._is_accepted else never) from None
                 was_refused = True
                 self.read_token(max_age=0)
                 self.pace.sleep(backoff(2), self.deadline)
@@ -175,18 +166,13 @@ class Rest:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
-        json: Row | None = None,
+        query: Query = None,
+        json: Body = None,
         not_after: float = math.inf,
-    ) -> tuple[int, dict[str, Any]]:
+    ) -> tuple[int, Answer]:
         """Send a request once; if iconik serves it, return the status and the JSON object.
 
-        Args:
-            method: the HTTP method.
-            path: the path.
-            query: the query parameters.
-            json: the JSON object in the request.
-            not_after: the moment, by the clock of the pace, from which it must not be sent.
+        From the moment `not_after`, by the clock of the pace, it must not be sent.
 
         Raises:
             Stale: that moment has passed.
@@ -205,11 +191,11 @@ class Rest:
                 params=query,
                 json=json,
                 headers=headers,
-                timeout=(min(CONNECT, half, not_after - now), min(self.seconds, half)),
+                timeout=(min(CONNECT, half, not_after - now), min(self.patience, half)),
                 allow_redirects=False,
                 stream=True,
             )
-            found = self._read(response, min(self.seconds, half))
+            found = self._read(response, min(self.patience, half))
         except (OSError, HTTPError, ValueError) as error:  # A malformed Location is a ValueError.
             raise self._failure(error, call) from None
         if response.status_code == requests.codes.too_many_requests:
@@ -227,7 +213,7 @@ class Rest:
             )
         return {"App-ID": self.settings.iconik_id, "Auth-Token": token}
 
-    def _read(self, response: requests.Response, seconds: float) -> dict[str, Any] | None:
+    def _read(self, response: requests.Response, seconds: float) -> Answer | None:
         """Return the JSON object in an answer, empty if there is none; None: it is not JSON.
 
         An answer that is too large or takes too long is not read to its end.
