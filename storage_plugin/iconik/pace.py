@@ -63,11 +63,8 @@ class Pace:
     """The pace of all requests of an instance, because iconik counts them together.
 
     Args:
-        clock: returns seconds that never go back.
+        clock: returns seconds that never go back, as the attribute `now` does.
         sleep: waits for the given seconds.
-
-    Attributes:
-        now: the clock.
     """
 
     def __init__(

@@ -25,7 +25,6 @@ from storage_plugin.errors import (
     IconikTimeout,
     IconikUnavailable,
     NotFound,
-    PluginError,
     Stale,
 )
 from storage_plugin.iconik.pace import Deadline, Pace, backoff
@@ -46,35 +45,18 @@ MAX_ANSWER = 32 << 20
 """The largest answer that is read, in bytes after decompression."""
 
 
+NEVER_ACCEPTED = (
+    "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
+    "App ID in ICONIK_ID."
+)
+
+
 class _NotSent(IconikUnavailable):
     """There is no connection, so iconik has not received the request."""
 
 
 class _TokenRefused(IconikUnavailable):
     """iconik refused the token. It may have been rotated, or iconik may accept it the next time."""
-
-
-NEVER_ACCEPTED = (
-    "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
-    "App ID in ICONIK_ID."
-)
-ANSWERED = "iconik answered {call} with {status}."
-FIREWALL = (
-    "Not iconik but something in front of it, such as a firewall, answered {call} with {status}: "
-    "it must let the function's requests pass."
-)
-REFUSALS: Mapping[int, tuple[type[PluginError], str]] = {
-    400: (BadRequest, ANSWERED),
-    401: (_TokenRefused, "iconik refuses the application token for {call}: try again."),
-    403: (
-        AccessDenied,
-        "iconik refuses {call}: a role or the access to the object is missing: `make doctor` names "
-        "roles.",
-    ),
-    404: (NotFound, ANSWERED),
-    429: (IconikBusy, "iconik receives too many requests: try again in a minute."),
-}
-"""The error for an answer of iconik's, by its status."""
 
 
 def new_session() -> requests.Session:
@@ -200,10 +182,12 @@ class Rest:
             raise self._failure(error, call) from None
         if response.status_code == requests.codes.too_many_requests:
             self.pace.refused(_retry_after(response))
-        _check(call, response.status_code, found)
+        _check(call, response.status_code, is_iconiks=found is not None)
+        if found is None or (method == "GET" and not found):
+            raise IconikUnavailable(f"The answer to {call} is not iconik's: try again later.")
         self._is_accepted = True
         self.pace.accepted()
-        return response.status_code, found or {}
+        return response.status_code, found
 
     def _headers(self) -> dict[str, str]:
         token = self.read_token()
@@ -259,21 +243,25 @@ def _retry_after(response: requests.Response) -> float | None:
         return None
 
 
-def _check(call: str, status: int, found: Row | None) -> None:
-    """Raise the error for an answer that is no success.
-
-    Args:
-        call: the method and the path of the request.
-        status: the status of the answer.
-        found: the JSON object in the answer; None: the answer is not iconik's.
-    """
-    error, text = REFUSALS.get(status, (IconikError, ANSWERED))
-    if 200 <= status < 300:
-        if found or (found is not None and not call.startswith("GET")):
-            return
-        error, text = IconikUnavailable, "The answer to {call} is not iconik's: try again later."
-    elif status >= 500:
-        error, text = IconikUnavailable, "iconik answered {call} with {status}: try again later."
-    elif found is None and status not in (401, 429):
-        error, text = IconikError, FIREWALL
-    raise error(text.format(call=call, status=status))
+def _check(call: str, status: int, *, is_iconiks: bool) -> None:
+    """Raise the error for an answer that is no success."""
+    answered = f"iconik answered {call} with {status}"
+    if status == requests.codes.unauthorized:
+        raise _TokenRefused(f"iconik refuses the application token for {call}: try again.")
+    if status == requests.codes.too_many_requests:
+        raise IconikBusy("iconik receives too many requests: try again in a minute.")
+    if status >= 500:
+        raise IconikUnavailable(f"{answered}: try again later.")
+    if status >= 300 and not is_iconiks:
+        raise IconikError(
+            f"Not iconik but something in front of it, such as a firewall, answered {call} with "
+            f"{status}: it must let the function's requests pass."
+        )
+    if status == requests.codes.forbidden:
+        raise AccessDenied(
+            f"iconik refuses {call}: a role or the access to the object is missing: `make doctor` "
+            "names roles."
+        )
+    if status >= 300:
+        kinds = {requests.codes.bad_request: BadRequest, requests.codes.not_found: NotFound}
+        raise kinds.get(status, IconikError)(f"{answered}.")
