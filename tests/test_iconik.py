@@ -4,10 +4,9 @@ from time import tzset
 from typing import Any
 
 import pytest
-import requests
 from requests_mock import Mocker
 
-from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, IconikUnavailable, Stale
+from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, Stale
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Deletion
@@ -143,27 +142,6 @@ def test_a_deletion_s_answer_is_read(
         assert delete(iconik, later, immediately=immediately) is deletion
         assert ("immediately=true" in requests_mock.last_request.query) == immediately
     assert iconik.purge_file_set(ID, OTHER, not_after=later) is deletion
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        ({"status_code": 429}, IconikBusy),
-        ({"status_code": 401, "json": {}}, IconikUnavailable),
-        ({"status_code": 500}, IconikUnavailable),
-        ({"text": "<html>"}, IconikUnavailable),
-        ({"exc": requests.ConnectTimeout}, IconikUnavailable),
-        ({"exc": requests.ConnectionError}, IconikUnavailable),
-    ],
-)
-def test_a_deletion_is_sent_once(
-    iconik: Iconik, requests_mock: Mocker, answer: dict[str, Any], error: type[Exception]
-) -> None:
-    """The client never repeats a deletion, because it needs fresh evidence."""
-    requests_mock.delete(FILE_SET, [answer, {"status_code": 204}])
-    with pytest.raises(error):
-        delete(iconik, iconik.now() + 5)
-    assert requests_mock.call_count == 1
 
 
 def test_a_deletion_on_old_evidence_is_not_sent(
