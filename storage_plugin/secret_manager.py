@@ -9,12 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from storage_plugin.errors import SecretUnavailable
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
@@ -27,26 +25,31 @@ PAUSE, FAILURE_PAUSE = 10.0, 60.0
 """Seconds for which a known secret is not read after an early access, and after a failed one."""
 
 SECONDS, MOMENT = 4.0, 1.0
-"""Seconds for a call to Google, and after a failed one until the next call."""
-
-SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+"""Seconds for a call to Google, and after a failed one until the next access to any secret."""
 
 REMEDIES = {
-    "NOT_FOUND": "Create it in the project {}, with one version.",
+    "NOT_FOUND": "Create it in the function's project (GOOGLE_CLOUD_PROJECT), with one version.",
     "PERMISSION_DENIED": "Grant roles/secretmanager.secretAccessor to the account that reads it.",
     "FAILED_PRECONDITION": "Its latest version is disabled or destroyed: enable it, or add one.",
+    "UnicodeDecodeError": "It is not UTF-8 text: add a version that is.",
 }
-"""Remedies for lasting failures, by gRPC's status. https://grpc.io/docs/guides/status-codes/"""
+"""Remedies for lasting failures, by the text of GoogleError."""
+
+OTHERWISE = (
+    "Secret Manager is unavailable ({}): try again. Outside Google Cloud, log in with gcloud auth "
+    "application-default login."
+)
+
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 R = TypeVar("R")
 
 
 class GoogleError(Exception):
-    """A call to Google failed; the text is the name of gRPC's status or of the error."""
+    """A call to Google failed. The text is the name of gRPC's status, or of the error.
 
-
-class SecretOutOfReach(SecretUnavailable):
-    """A secret temporarily cannot be read; nothing suggests that it has changed."""
+    https://grpc.io/docs/guides/status-codes/
+    """
 
 
 class Secret:
@@ -55,7 +58,7 @@ class Secret:
     Args:
         name: the secret's name in Secret Manager.
         variable: an environment variable that takes precedence if it is set.
-        access: returns the latest version of a secret by its name, or raises SecretUnavailable.
+        access: returns the latest version of a secret by its name, or raises GoogleError.
         warn: logs a sentence for the administrator.
         clock: returns seconds that never go back.
     """
@@ -95,28 +98,33 @@ class Secret:
     def _renew(self, max_age: float) -> None:
         """Read the secret again if it is still too old; this thread holds the lock."""
         now = self._clock()
-        age = now - self._read
+        age, is_early = now - self._read, max_age < MAX_AGE
         is_known = age <= MAX_AGE + GRACE
         if age <= max_age or (is_known and now < self._paused_until):
             return
-        if max_age < MAX_AGE:
+        if is_early:
             self._paused_until = now + PAUSE
         try:
             self._value, self._read = self._stripped(self._access(self.name)), now
-        except SecretOutOfReach as error:
-            if not is_known or max_age < MAX_AGE:
-                raise
-            self._paused_until = now + FAILURE_PAUSE
-            self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
-        except SecretUnavailable:
-            self._read = -math.inf
-            raise
+        except GoogleError as failure:
+            error = self._error(REMEDIES.get(str(failure)) or OTHERWISE.format(failure))
+            if str(failure) in REMEDIES:
+                self._read = -math.inf
+            elif is_known and not is_early:
+                self._paused_until = now + FAILURE_PAUSE
+                self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
+                return
+            raise error from None
 
     def _stripped(self, value: str) -> str:
-        value = value.removeprefix("\ufeff").strip()
-        if not value:
-            raise SecretUnavailable(self.name, f"It is empty: set it, here or in {self.variable}.")
-        return value
+        if stripped := value.removeprefix("\ufeff").strip():
+            return stripped
+        self._read = -math.inf
+        raise self._error(f"It is empty: set it, here or in {self.variable}.")
+
+    def _error(self, why: str) -> SecretUnavailable:
+        message = f"The secret {self.name} cannot be read: see the function's log."
+        return SecretUnavailable(message, why)
 
 
 class SecretManager:
@@ -133,24 +141,19 @@ class SecretManager:
         """Return the latest version of a secret.
 
         Raises:
-            SecretUnavailable: the secret cannot be read; the detail says why and what to do.
+            GoogleError: the secret cannot be read.
         """
         if time.monotonic() < self._away_until:
-            raise SecretOutOfReach(name, "Secret Manager was unavailable a moment ago: try again.")
+            raise GoogleError("a moment ago")
         try:
-            return call_google(functools.partial(_access, name)).decode()
-        except UnicodeDecodeError:
-            raise SecretUnavailable(name, "It is not UTF-8 text: add a version that is.") from None
+            return call_google(functools.partial(_access, name))
         except GoogleError as error:
-            if remedy := REMEDIES.get(str(error)):
-                raise SecretUnavailable(name, remedy.format(google_credentials()[1])) from None
-            self._away_until = time.monotonic() + MOMENT
-            why = f"Secret Manager is unavailable ({error}): try again. Outside Google Cloud, log "
-            why += "in with gcloud auth application-default login."
-            raise SecretOutOfReach(name, why) from None
+            if str(error) not in REMEDIES:
+                self._away_until = time.monotonic() + MOMENT
+            raise
 
 
-def _access(name: str, seconds: float) -> bytes:
+def _access(name: str, seconds: float) -> str:
     import google_crc32c
     from google.api_core.exceptions import DataLoss
     from google.cloud.secretmanager import SecretManagerServiceClient
@@ -161,7 +164,7 @@ def _access(name: str, seconds: float) -> bytes:
         payload = client.access_secret_version(name=version, timeout=seconds, retry=None).payload
     if google_crc32c.value(payload.data) != payload.data_crc32c:
         raise DataLoss("The checksum differs.")
-    return payload.data
+    return payload.data.decode()
 
 
 def call_google(call: Callable[[float], R]) -> R:
@@ -179,17 +182,16 @@ def call_google(call: Callable[[float], R]) -> R:
 
     ends = time.monotonic() + SECONDS
     try:
-        try:
+        with suppress(DataLoss, ServiceUnavailable):
             return call(SECONDS)
-        except (DataLoss, ServiceUnavailable):
-            return call(ends - time.monotonic())
-    except (GoogleAPICallError, GoogleAuthError) as error:
+        return call(ends - time.monotonic())
+    except (GoogleAPICallError, GoogleAuthError, UnicodeDecodeError) as error:
         status = getattr(error, "grpc_status_code", None)
         raise GoogleError(status.name if status else type(error).__name__) from None
 
 
 @functools.cache
-def google_credentials() -> "tuple[Credentials, str]":
+def google_credentials() -> tuple[Any, str]:
     """Return the credentials of this machine, and the id of the Google Cloud project.
 
     Raises:

@@ -56,7 +56,7 @@ def test_a_task_is_handed_over(tasks: Tasks) -> None:
     assert (request.headers, request.body) == ({"Content-Type": "application/json"}, b"{}")
     token = request.oidc_token
     assert (token.service_account_email, token.audience) == (ACCOUNT, URL)
-    assert created.task.schedule_time.timestamp() >= int(before + 600)
+    assert created.task.schedule_time.timestamp() >= before + 600
     assert created.task.dispatch_deadline.seconds == 1800
 
 
@@ -67,7 +67,7 @@ def test_a_task_is_created_once(tasks: Tasks, loses_answers: bool) -> None:
     for _ in range(2):
         hand_over(SETTINGS, path="/remove", name="click-1", body=b"{}")
     (created,) = tasks.created
-    assert "schedule_time" not in created.task
+    assert created.task.schedule_time.timestamp() <= time.time()
 
 
 def test_a_queue_that_is_away(tasks: Tasks) -> None:
@@ -125,7 +125,6 @@ def test_a_token_that_google_did_not_make_now(
         ("", {"aud": "https://elsewhere.example"}),
         ("", {"email": "someone@project.iam.gserviceaccount.com"}),
         ("", {"email_verified": False}),
-        ("", {"padding": "x" * 4096}),
         ("x.y.z", {}),
         (f"{NESTED}.e30.e30", {}),
         ("e30.e30.e30", {}),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
-from storage_plugin.errors import IconikError, IconikUnavailable, NotFound, TooManyFound
+from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, NotFound
 from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import Row, id_of, number_or_none
 
@@ -62,7 +62,7 @@ def read(
 
     Raises:
         IconikError: the list contradicts itself, or does not go on.
-        TooManyFound: there may be more rows than iconik lists.
+        CallerError: there may be more rows than iconik lists.
     """
     first = {"per_page": str(PAGE), **(query or {})}
     answer: Row = rest.get(path, first)
@@ -72,7 +72,7 @@ def read(
         rows = rows_of(answer)
         received, total = received + len(rows), max(total, number_or_none(answer, "total") or 0)
         if max(received, total) >= most:  # A total may stop at that number, too.
-            raise TooManyFound(
+            raise CallerError(
                 f"A search finds {most:,} objects or more, the most that iconik lists: narrow the "
                 "search, or put the assets into a collection.",
                 status=413,
