@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from storage_plugin.errors import SecretUnavailable
+from storage_plugin.logs import Log
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
@@ -59,7 +60,6 @@ class Secret:
         name: the secret's name in Secret Manager.
         variable: an environment variable that takes precedence if it is set.
         access: returns the latest version of a secret by its name, or raises GoogleError.
-        warn: logs a sentence for the administrator.
         clock: returns seconds that never go back.
     """
 
@@ -69,11 +69,9 @@ class Secret:
         variable: str,
         *,
         access: Callable[[str], str],
-        warn: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.variable = name, variable
-        self._access, self._warn, self._clock = access, warn, clock
+        self._name, self._variable, self._access, self._clock = name, variable, access, clock
         self._lock = threading.Lock()
         self._value, self._read, self._paused_until = "", -math.inf, -math.inf
 
@@ -87,7 +85,7 @@ class Secret:
         Raises:
             SecretUnavailable: the secret cannot be read, or is empty.
         """
-        value = os.environ.get(self.variable)
+        value = os.environ.get(self._variable)
         if value is not None:
             return self._stripped(value)
         if self._clock() - self._read > max_age:
@@ -105,14 +103,15 @@ class Secret:
         if is_early:
             self._paused_until = now + PAUSE
         try:
-            self._value, self._read = self._stripped(self._access(self.name)), now
+            self._value, self._read = self._stripped(self._access(self._name)), now
         except GoogleError as failure:
             error = self._error(REMEDIES.get(str(failure)) or OTHERWISE.format(failure))
             if str(failure) in REMEDIES:
                 self._read = -math.inf
             elif is_known and not is_early:
                 self._paused_until = now + FAILURE_PAUSE
-                self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
+                text = f"{error} The last known one is used for up to an hour. {error.detail}"
+                Log().write("WARNING", text)
                 return
             raise error from None
 
@@ -120,10 +119,10 @@ class Secret:
         if stripped := value.removeprefix("\ufeff").strip():
             return stripped
         self._read = -math.inf
-        raise self._error(f"It is empty: set it, here or in {self.variable}.")
+        raise self._error(f"It is empty: set it, here or in {self._variable}.")
 
     def _error(self, why: str) -> SecretUnavailable:
-        message = f"The secret {self.name} cannot be read: see the function's log."
+        message = f"The secret {self._name} cannot be read: see the function's log."
         return SecretUnavailable(message, why)
 
 

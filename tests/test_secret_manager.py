@@ -1,6 +1,7 @@
 """Secrets: how long they are used, and how they are read from Secret Manager."""
 
 import functools
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +40,7 @@ class Source(Secret):
         self.accesses = 0
         self.value: str | GoogleError = "first"
         self.meanwhile: Callable[[], object] = lambda: None
-        self.warnings: list[str] = []
-        warn = self.warnings.append
-        super().__init__(NAME, VARIABLE, access=self.access, warn=warn, clock=time)
+        super().__init__(NAME, VARIABLE, access=self.access, clock=time)
 
     def access(self, name: str) -> str:
         """Return the secret, or fail."""
@@ -101,7 +100,9 @@ def test_wrong_secrets_cause_few_accesses(
     assert source.accesses == 4
 
 
-def test_the_last_known_secret_serves_for_an_hour_more(source: Source, time: Time) -> None:
+def test_the_last_known_secret_serves_for_an_hour_more(
+    source: Source, time: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
     """While Secret Manager is away, the known secret is valid, with one warning a minute."""
     source.read()
     source.value = AWAY
@@ -113,7 +114,8 @@ def test_the_last_known_secret_serves_for_an_hour_more(source: Source, time: Tim
     why = source.read()
     assert why.startswith("Secret Manager is unavailable (UNAVAILABLE)")
     warning = f"{UNREADABLE} The last known one is used for up to an hour. {why}"
-    assert source.warnings == [warning] * 60
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"]) for line in lines] == [("WARNING", warning)] * 60
     source.value = "back"
     assert source.read() == "back"
 
@@ -130,7 +132,12 @@ def test_the_last_known_secret_serves_for_an_hour_more(source: Source, time: Tim
     ],
 )
 def test_a_secret_that_is_gone_serves_no_longer(
-    source: Source, time: Time, value: str | GoogleError, remedy: str, max_age: float
+    source: Source,
+    time: Time,
+    capsys: pytest.CaptureFixture[str],
+    value: str | GoogleError,
+    remedy: str,
+    max_age: float,
 ) -> None:
     """The log names the remedy, and the old secret lets nobody in, also while Google is away."""
     source.read()
@@ -140,7 +147,8 @@ def test_a_secret_that_is_gone_serves_no_longer(
     source.value = AWAY
     assert "UNAVAILABLE" in source.read()
     source.value = "mended"
-    assert (source.read(), source.warnings) == ("mended", [])
+    assert source.read() == "mended"
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("stored", ["a b", "a b\n", "\ufeffa b\r\n", " a b\t\n\n"])
