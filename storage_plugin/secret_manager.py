@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.logs import Log
@@ -42,8 +42,6 @@ OTHERWISE = (
 )
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-
-R = TypeVar("R")
 
 
 class GoogleError(Exception):
@@ -145,7 +143,7 @@ class SecretManager:
         if time.monotonic() < self._away_until:
             raise GoogleError("a moment ago")
         try:
-            return call_google(functools.partial(_access, name))
+            return str(call_google(functools.partial(_access, name)))
         except GoogleError as error:
             if str(error) not in REMEDIES:
                 self._away_until = time.monotonic() + MOMENT
@@ -159,14 +157,14 @@ def _access(name: str, seconds: float) -> str:
 
     credentials, project = google_credentials()
     with SecretManagerServiceClient(credentials=credentials) as client:
-        version = client.secret_version_path(project, name, "latest")
-        payload = client.access_secret_version(name=version, timeout=seconds, retry=None).payload
+        path = f"projects/{project}/secrets/{name}/versions/latest"
+        payload = client.access_secret_version(name=path, timeout=seconds, retry=None).payload
     if google_crc32c.value(payload.data) != payload.data_crc32c:
         raise DataLoss("The checksum differs.")
     return payload.data.decode()
 
 
-def call_google(call: Callable[[float], R]) -> R:
+def call_google(call: Callable[[float], Any]) -> Any:
     """Call a service, and once more if it is unavailable or its answer is damaged.
 
     Args:
