@@ -38,11 +38,7 @@ class PluginError(Exception):
         self.status = status or self.status
 
     def for_editor(self, reference: str) -> str:
-        """Return the next step for an editor.
-
-        Args:
-            reference: the log's reference, by which the administrator finds the message.
-        """
+        """Return the next step for an editor, with the log's reference for the administrator."""
         if self.can_retry:
             return "Repeat the action in a few minutes"
         return f"Ask your administrator: reference {reference}"

@@ -36,11 +36,6 @@ REMEDIES = {
 }
 """Remedies for lasting failures, by the text of GoogleError."""
 
-OTHERWISE = (
-    "Secret Manager is unavailable ({}): try again. Outside Google Cloud, log in with gcloud auth "
-    "application-default login."
-)
-
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -103,15 +98,18 @@ class Secret:
         try:
             self._value, self._read = self._stripped(self._access(self._name)), now
         except GoogleError as failure:
-            error = self._error(REMEDIES.get(str(failure)) or OTHERWISE.format(failure))
-            if str(failure) in REMEDIES:
+            if remedy := REMEDIES.get(str(failure)):
                 self._read = -math.inf
-            elif is_known and not is_early:
-                self._paused_until = now + FAILURE_PAUSE
-                text = f"{error} The last known one is used for up to an hour. {error.detail}"
-                Log().write("WARNING", text)
-                return
-            raise error from None
+                raise self._error(remedy) from None
+            error = self._error(
+                f"Secret Manager is unavailable ({failure}): try again. Outside Google Cloud, log "
+                "in with gcloud auth application-default login."
+            )
+            if not is_known or is_early:
+                raise error from None
+            self._paused_until = now + FAILURE_PAUSE
+            text = f"{error} The last known one is used for up to an hour. {error.detail}"
+            Log().write("WARNING", text)
 
     def _stripped(self, value: str) -> str:
         if stripped := value.removeprefix("\ufeff").strip():

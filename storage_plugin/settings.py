@@ -22,7 +22,7 @@ OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAG
 
 
 class Settings(NamedTuple):
-    """The function's settings. README describes the environment variables that set them."""
+    """The function's settings. README describes the variables of these names."""
 
     iconik_id: str
     storage_name: str
@@ -96,7 +96,10 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _fields(values: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of `Settings` that variables set."""
-    return {_VARIABLES[name].field: _VARIABLES[name].parse(values[name]) for name in values}
+    return {
+        _FIELDS.get(name, name.lower()): _VARIABLES[name].parse(value)
+        for name, value in values.items()
+    }
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -104,13 +107,15 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 class _Variable(NamedTuple):
-    """A variable: the field that it sets, the pattern of its value, and the same rule in words."""
+    """The pattern of a variable's value, the same rule in words, and what the value becomes."""
 
-    field: str
     pattern: str
     rule: str
     parse: Callable[[str], object] = str
 
+
+_FIELDS = {"FORMAT_NAME": "format_names", "CLOUD_RUN_TIMEOUT_SECONDS": "timeout"}
+"""The fields that are not named after their variables."""
 
 _FORMATS = r" *[^, ][^,]*(?:, *[^, ][^,]*)*"
 _FOLDER = r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?"
@@ -118,35 +123,26 @@ _QUEUE = r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+"
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
 """A host. On this machine it may be without TLS."""
 
-_STORAGE = (r".+", "the name or id of a storage")
-_SWITCH = (r"true|false", "true or false", "true".__eq__)
+_URL = rf"{_HOST}(?:/[^?#\s]*)?"
 _WITHOUT_SLASH = methodcaller("rstrip", "/")
+_STORAGE = _Variable(r".+", "the name or id of a storage")
+_SWITCH = _Variable(r"true|false", "true or false", "true".__eq__)
 
 _VARIABLES = {
-    "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
-    "STORAGE_NAME": _Variable("storage_name", *_STORAGE),
-    "FORMAT_NAME": _Variable(
-        "format_names", _FORMATS, "the name of a format, or several with commas", _names
-    ),
-    "STORAGE_PATH": _Variable(
-        "storage_path", _FOLDER, "empty, or a folder that begins with / and has no .."
-    ),
-    MASTER: _Variable("master_storage_name", *_STORAGE),
-    ARCHIVE: _Variable("archive_before_remove", *_SWITCH),
-    "USE_RECYCLE_BIN": _Variable("use_recycle_bin", *_SWITCH),
-    "ICONIK_URL": _Variable("iconik_url", rf"{_HOST}/?", f"like {ICONIK_URL}", _WITHOUT_SLASH),
-    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(
-        "timeout", r"0*[1-9][0-9]*", "a number of seconds", float
-    ),
+    "ICONIK_ID": _Variable(r"[!-~]+", "the App ID of an iconik application token"),
+    "STORAGE_NAME": _STORAGE,
+    "FORMAT_NAME": _Variable(_FORMATS, "the name of a format, or several with commas", _names),
+    "STORAGE_PATH": _Variable(_FOLDER, "empty, or a folder that begins with / and has no .."),
+    MASTER: _STORAGE,
+    ARCHIVE: _SWITCH,
+    "USE_RECYCLE_BIN": _SWITCH,
+    "ICONIK_URL": _Variable(rf"{_HOST}/?", f"like {ICONIK_URL}", _WITHOUT_SLASH),
+    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(r"0*[1-9][0-9]*", "a number of seconds", float),
     "TASK_QUEUE": _Variable(
-        "task_queue", _QUEUE, "like projects/P/locations/L/queues/Q, or auto for make deploy"
+        _QUEUE, "like projects/P/locations/L/queues/Q, or auto for make deploy"
     ),
-    "TASK_SERVICE_ACCOUNT": _Variable(
-        "task_service_account", r"[^@\s]+@[^@\s]+", "the e-mail of a service account"
-    ),
-    "FUNCTION_URL": _Variable(
-        "function_url", rf"{_HOST}(?:/[^?#\s]*)?", "the function's URL, with https", _WITHOUT_SLASH
-    ),
+    "TASK_SERVICE_ACCOUNT": _Variable(r"[^@\s]+@[^@\s]+", "the e-mail of a service account"),
+    "FUNCTION_URL": _Variable(_URL, "the function's URL, with https", _WITHOUT_SLASH),
 }
 
 NAMES = frozenset(_VARIABLES)

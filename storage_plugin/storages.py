@@ -39,15 +39,11 @@ def find_storages(listed: Sequence[Storage], settings: Settings) -> Storages:
 
 
 def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage with exactly this name or id.
-
-    Args:
-        listed: all storages.
-        setting: what holds the name or id, for the message.
-        name: the name or id.
+    """Return the only one of all listed storages with exactly this name or id.
 
     Raises:
-        AdministratorError: no storage has it, or several have it; the message lists all names.
+        AdministratorError: no storage has it, or several have it. The message names the setting
+            that holds it, and lists all names.
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:

@@ -14,12 +14,6 @@ from storage_plugin.settings import Settings
 DISPATCH_DEADLINE = 1800
 """Seconds that Cloud Tasks waits for an answer, the longest time that it allows."""
 
-CERTIFICATES_TIMEOUT = 3.0
-"""Seconds to connect to the server with Google's certificates, and to read from it."""
-
-CLOCK_SKEW = 10
-"""Seconds by which the clocks of this machine and Google may differ."""
-
 
 def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0) -> None:
     """Have Cloud Tasks post a body to the function until the answer is a success.
@@ -89,12 +83,12 @@ def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:
     from google.auth.transport.requests import Request
     from google.oauth2.id_token import verify_oauth2_token
 
-    request = functools.partial(Request(), timeout=CERTIFICATES_TIMEOUT)
+    request = functools.partial(Request(), timeout=3.0)  # For Google's certificates.
     try:
         claims = jwt.decode(token, verify=False)
         if (claims["aud"], claims["email"], claims["email_verified"]) != (audience, account, True):
             return False  # Other tokens are refused before any certificates are fetched.
-        verify_oauth2_token(token, request, audience=audience, clock_skew_in_seconds=CLOCK_SKEW)
+        verify_oauth2_token(token, request, audience=audience, clock_skew_in_seconds=10)
     except TransportError:
         raise QueueUnavailable("Google's certificates cannot be read: try again.") from None
     except (GoogleAuthError, ValueError, KeyError, TypeError, RecursionError):
