@@ -2,9 +2,7 @@
 
 import functools
 import json
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import google.auth
@@ -33,24 +31,21 @@ class Source(Secret):
 
     Attributes:
         value: of the secret, or why it cannot be read.
-        meanwhile: what happens while it is read.
+        accesses: the number of accesses to it.
     """
 
     def __init__(self, time: Time) -> None:
         super().__init__(NAME, VARIABLE, access=self.access, clock=time)
         self.accesses = 0
         self.value: str | GoogleError = "first"
-        self.meanwhile: Callable[[], object] = bool
 
     def access(self, name: str) -> str:
         """Return the secret, or fail."""
         assert name == NAME
         self.accesses += 1
-        value = self.value
-        self.meanwhile()
-        if isinstance(value, GoogleError):
-            raise value
-        return value
+        if isinstance(self.value, GoogleError):
+            raise self.value
+        return self.value
 
     def read(self, max_age: float = 300) -> str:
         """Read the secret; return it, or what the administrator learns instead."""
@@ -161,21 +156,6 @@ def test_a_secret_is_stripped(source: Source, monkeypatch: pytest.MonkeyPatch, s
     assert (source.read(), source.read(0), source.accesses) == ("a b", "a b", 1)
     monkeypatch.setenv(VARIABLE, stored.replace("a b", ""))
     assert source.read() == f"It is empty: set it, here or in {VARIABLE}."
-
-
-@pytest.mark.parametrize("is_known", [True, False])
-def test_threads_share_one_access(source: Source, time: Time, is_known: bool) -> None:
-    """Requests that start together wait for one access."""
-    if is_known:
-        source.read()
-        time.sleep(1)
-    others_ask = threading.Event()
-    source.value, source.meanwhile = "second", others_ask.wait
-    with ThreadPoolExecutor(8) as pool:
-        reads = [pool.submit(source.read, 0 if is_known else 300) for _ in range(8)]
-        others_ask.set()
-    assert [each.result() for each in reads] == ["second"] * 8
-    assert source.accesses == 1 + is_known
 
 
 # The real library against a server that speaks its protocol

@@ -99,7 +99,10 @@ def test_a_connection_that_the_network_forgets_costs_no_click(system: System, fa
 
 
 def test_rotation_under_load(system: System) -> None:
-    """While both secrets are rotated no action fails, and none with a valid secret is refused."""
+    """While both secrets are rotated no action fails, and none with a valid secret is refused.
+
+    Requests that start together share an access.
+    """
     rotations = {100: ("secret-2", "token-1"), 200: ("secret-2", "token-2")}
 
     def act(number: int) -> tuple[int, bool]:
