@@ -1,6 +1,5 @@
 """The Cloud Function that iconik's custom actions call: let in, read, act, answer."""
 
-import functools
 import os
 import time
 import uuid
@@ -26,9 +25,8 @@ from storage_plugin.webhook import Action
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()
-warn = functools.partial(Log().write, "WARNING")
-shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access, warn=warn)
-iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access, warn=warn)
+shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access)
+iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access)
 session = new_session()
 pace = Pace()
 

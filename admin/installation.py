@@ -16,7 +16,7 @@ from storage_plugin.iconik.client import USER, Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
-from storage_plugin.settings import Settings, is_function_url
+from storage_plugin.settings import Settings, is_valid
 
 PATIENCE = (10.0, 60.0)
 """Seconds to wait for a connection, and for an answer, because the function may have to start."""
@@ -49,7 +49,7 @@ class Installation:
         if not url:
             remedy = "run make deploy, or add OPTIONS='--url URL'"
             raise AdministratorError(f"The function's URL is unknown: {remedy}.")
-        if not is_function_url(url) or target(url).verb:
+        if not is_valid("FUNCTION_URL", url) or target(url).verb:
             raise AdministratorError(
                 f"{url} is not the URL of a function: use https, and leave out /add."
             )

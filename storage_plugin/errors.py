@@ -13,29 +13,32 @@ class PluginError(Exception):
     Args:
         message: what happened and what to do, for the caller.
         detail: more, for the administrator's log only.
+        status: the status of the HTTP answer, unless it is that of the class.
+        headers: the headers of the HTTP answer.
 
     Attributes:
-        status: the status of the HTTP answer.
         can_retry: whether the same request may succeed later.
-        headers: the headers of the HTTP answer.
         severity: the severity of the log line.
     """
 
     status = 500
     can_retry = False
-    headers: Mapping[str, str] = {}
     severity = "ERROR"
 
-    def __init__(self, message: str, detail: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.detail = detail
+        self.detail, self.headers = detail, headers
+        self.status = status or self.status
 
     def for_editor(self, reference: str) -> str:
-        """Return the next step for an editor.
-
-        Args:
-            reference: the log's reference, by which the administrator finds the message.
-        """
+        """Return the next step for an editor, with the log's reference for the administrator."""
         if self.can_retry:
             return "Repeat the action in a few minutes"
         return f"Ask your administrator: reference {reference}"
@@ -54,59 +57,24 @@ class Fault(PluginError):
 
 
 class CallerError(PluginError):
-    """The request cannot be served as it is.
+    """The request cannot be served as it is."""
 
-    Args:
-        message: what happened and what to do, for the caller.
-        status: the status of the HTTP answer, 400 to 499.
-        headers: the headers of the HTTP answer.
-    """
-
+    status = 400
     severity = "WARNING"
 
-    def __init__(
-        self, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
-
-
-class TooManyFound(CallerError):
-    """A saved search finds more than iconik lists."""
-
     def for_editor(self, reference: str) -> str:  # noqa: ARG002 - Nobody needs to look it up.
-        """Return the next step for an editor."""
-        return "Narrow the search, or put the assets into a collection"
+        """Return the message itself, because it says what the editor can do."""
+        return str(self).removesuffix(".")
 
 
 class AdministratorError(PluginError):
     """The settings, the storages or the token are wrong, so nothing can be done."""
 
 
-class TooManyFiles(PluginError):
-    """The time limit of a request is too short for one asset."""
-
-    status = 504
-
-
-class AccessDenied(PluginError):
-    """The token's user may not do this with this object. Other objects may be fine."""
-
-
 class SecretUnavailable(AdministratorError):
-    """A secret cannot be read, so every request is refused.
-
-    Args:
-        name: the secret's name. Strangers learn no more.
-        why: why it cannot be read and what to do, for the administrator.
-    """
+    """A secret cannot be read. Strangers learn its name, and only the log says why."""
 
     status = 503
-    can_retry = True
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"The secret {name} cannot be read: see the function's log.", why)
 
 
 class QueueUnavailable(PluginError):
@@ -114,6 +82,10 @@ class QueueUnavailable(PluginError):
 
     status = 503
     can_retry = True
+
+
+class AccessDenied(PluginError):
+    """The token's user may not do this with this object. Other objects may be fine."""
 
 
 class IconikError(PluginError):

@@ -18,10 +18,8 @@ from storage_plugin import __version__
 from storage_plugin.errors import Fault, PluginError
 from storage_plugin.settings import TIMEOUT
 
-REPORTED = {
-    "@type": "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
-}
-"""A field that makes Error Reporting show a line."""
+REPORTED = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+"""The `@type` of a line that Error Reporting shows."""
 
 _lock = threading.Lock()
 
@@ -47,13 +45,7 @@ class Log:
             self._common["logging.googleapis.com/trace"] = prefix + trace[0]
 
     def write_answer(self, answer: str, status: int, *, error: PluginError | None) -> None:
-        """Write the request's last line, with the figures.
-
-        Args:
-            answer: the text of the answer.
-            status: its HTTP status.
-            error: the error behind the answer, if any.
-        """
+        """Write the request's last line, with the figures, and the error behind the answer."""
         name, fields = self.figures.get("action", "request"), {**self.figures, "status": status}
         severity, detail = (error.severity, f" {error.detail}") if error else ("INFO", "")
         if isinstance(error, Fault):
@@ -62,7 +54,7 @@ class Log:
             kind = type(error.cause).__name__
             fields["stack_trace"] = f"Traceback (most recent call last):\n{frames}{kind}"
         if status >= 500:
-            fields |= REPORTED
+            fields["@type"] = REPORTED
         self.write(severity, f"{name} {status}: {answer}{detail}".rstrip(), **fields)
 
     def write(self, severity: str, message: str, **fields: object) -> None:
@@ -83,9 +75,9 @@ class Log:
 
 def greeting(environ: Mapping[str, str]) -> str:
     """Return a sentence with the versions of the software and the time limit of requests."""
-    limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS")
+    framework = metadata.version("functions-framework")
+    seconds = environ.get("CLOUD_RUN_TIMEOUT_SECONDS") or f"{TIMEOUT:g}"
     return (
         f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
-        f"{metadata.version('functions-framework')}, time limit "
-        + (f"{limit} s." if limit else f"{TIMEOUT:g} s, because the platform names none.")
+        f"{framework}, time limit {seconds} s."
     )

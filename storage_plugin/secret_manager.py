@@ -9,12 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import Any
 
 from storage_plugin.errors import SecretUnavailable
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
+from storage_plugin.logs import Log
 
 SHARED_SECRET = ("bz-shared-secret", "BZ_SHARED_SECRET")
 ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
@@ -27,26 +26,24 @@ PAUSE, FAILURE_PAUSE = 10.0, 60.0
 """Seconds for which a known secret is not read after an early access, and after a failed one."""
 
 SECONDS, MOMENT = 4.0, 1.0
-"""Seconds for a call to Google, and after a failed one until the next call."""
+"""Seconds for a call to Google, and after a failed one until the next access to any secret."""
+
+REMEDIES = {
+    "NOT_FOUND": "Create it in the function's project (GOOGLE_CLOUD_PROJECT), with one version.",
+    "PERMISSION_DENIED": "Grant roles/secretmanager.secretAccessor to the account that reads it.",
+    "FAILED_PRECONDITION": "Its latest version is disabled or destroyed: enable it, or add one.",
+    "UnicodeDecodeError": "It is not UTF-8 text: add a version that is.",
+}
+"""Remedies for lasting failures, by the text of GoogleError."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
-REMEDIES = {
-    "NOT_FOUND": "Create it in the project {}, with one version.",
-    "PERMISSION_DENIED": "Grant roles/secretmanager.secretAccessor to the account that reads it.",
-    "FAILED_PRECONDITION": "Its latest version is disabled or destroyed: enable it, or add one.",
-}
-"""Remedies for lasting failures, by gRPC's status. https://grpc.io/docs/guides/status-codes/"""
-
-R = TypeVar("R")
-
 
 class GoogleError(Exception):
-    """A call to Google failed; the text is the name of gRPC's status or of the error."""
+    """A call to Google failed. The text is the name of gRPC's status, or of the error.
 
-
-class SecretOutOfReach(SecretUnavailable):
-    """A secret temporarily cannot be read; nothing suggests that it has changed."""
+    https://grpc.io/docs/guides/status-codes/
+    """
 
 
 class Secret:
@@ -55,8 +52,7 @@ class Secret:
     Args:
         name: the secret's name in Secret Manager.
         variable: an environment variable that takes precedence if it is set.
-        access: returns the latest version of a secret by its name, or raises SecretUnavailable.
-        warn: logs a sentence for the administrator.
+        access: returns the latest version of a secret by its name, or raises GoogleError.
         clock: returns seconds that never go back.
     """
 
@@ -66,11 +62,9 @@ class Secret:
         variable: str,
         *,
         access: Callable[[str], str],
-        warn: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.variable = name, variable
-        self._access, self._warn, self._clock = access, warn, clock
+        self._name, self._variable, self._access, self._clock = name, variable, access, clock
         self._lock = threading.Lock()
         self._value, self._read, self._paused_until = "", -math.inf, -math.inf
 
@@ -84,7 +78,7 @@ class Secret:
         Raises:
             SecretUnavailable: the secret cannot be read, or is empty.
         """
-        value = os.environ.get(self.variable)
+        value = os.environ.get(self._variable)
         if value is not None:
             return self._stripped(value)
         if self._clock() - self._read > max_age:
@@ -95,28 +89,37 @@ class Secret:
     def _renew(self, max_age: float) -> None:
         """Read the secret again if it is still too old; this thread holds the lock."""
         now = self._clock()
-        age = now - self._read
+        age, is_early = now - self._read, max_age < MAX_AGE
         is_known = age <= MAX_AGE + GRACE
         if age <= max_age or (is_known and now < self._paused_until):
             return
-        if max_age < MAX_AGE:
+        if is_early:
             self._paused_until = now + PAUSE
         try:
-            self._value, self._read = self._stripped(self._access(self.name)), now
-        except SecretOutOfReach as error:
-            if not is_known or max_age < MAX_AGE:
-                raise
+            self._value, self._read = self._stripped(self._access(self._name)), now
+        except GoogleError as failure:
+            if remedy := REMEDIES.get(str(failure)):
+                self._read = -math.inf
+                raise self._error(remedy) from None
+            error = self._error(
+                f"Secret Manager is unavailable ({failure}): try again. Outside Google Cloud, log "
+                "in with gcloud auth application-default login."
+            )
+            if not is_known or is_early:
+                raise error from None
             self._paused_until = now + FAILURE_PAUSE
-            self._warn(f"{error} The last known one is used for up to an hour. {error.detail}")
-        except SecretUnavailable:
-            self._read = -math.inf
-            raise
+            text = f"{error} The last known one is used for up to an hour. {error.detail}"
+            Log().write("WARNING", text)
 
     def _stripped(self, value: str) -> str:
-        value = value.removeprefix("\ufeff").strip()
-        if not value:
-            raise SecretUnavailable(self.name, f"It is empty: set it, here or in {self.variable}.")
-        return value
+        if stripped := value.removeprefix("\ufeff").strip():
+            return stripped
+        self._read = -math.inf
+        raise self._error(f"It is empty: set it, here or in {self._variable}.")
+
+    def _error(self, why: str) -> SecretUnavailable:
+        message = f"The secret {self._name} cannot be read: see the function's log."
+        return SecretUnavailable(message, why)
 
 
 class SecretManager:
@@ -133,38 +136,33 @@ class SecretManager:
         """Return the latest version of a secret.
 
         Raises:
-            SecretUnavailable: the secret cannot be read; the detail says why and what to do.
+            GoogleError: the secret cannot be read.
         """
         if time.monotonic() < self._away_until:
-            raise SecretOutOfReach(name, "Secret Manager was unavailable a moment ago: try again.")
+            raise GoogleError("a moment ago")
         try:
-            return call_google(functools.partial(_access, name)).decode()
-        except UnicodeDecodeError:
-            raise SecretUnavailable(name, "It is not UTF-8 text: add a version that is.") from None
+            return str(call_google(functools.partial(_access, name)))
         except GoogleError as error:
-            if remedy := REMEDIES.get(str(error)):
-                raise SecretUnavailable(name, remedy.format(google_credentials()[1])) from None
-            self._away_until = time.monotonic() + MOMENT
-            why = f"Secret Manager is unavailable ({error}): try again. Outside Google Cloud, log "
-            why += "in with gcloud auth application-default login."
-            raise SecretOutOfReach(name, why) from None
+            if str(error) not in REMEDIES:
+                self._away_until = time.monotonic() + MOMENT
+            raise
 
 
-def _access(name: str, seconds: float) -> bytes:
+def _access(name: str, seconds: float) -> str:
     import google_crc32c
     from google.api_core.exceptions import DataLoss
     from google.cloud.secretmanager import SecretManagerServiceClient
 
     credentials, project = google_credentials()
     with SecretManagerServiceClient(credentials=credentials) as client:
-        version = client.secret_version_path(project, name, "latest")
-        payload = client.access_secret_version(name=version, timeout=seconds, retry=None).payload
+        path = f"projects/{project}/secrets/{name}/versions/latest"
+        payload = client.access_secret_version(name=path, timeout=seconds, retry=None).payload
     if google_crc32c.value(payload.data) != payload.data_crc32c:
         raise DataLoss("The checksum differs.")
-    return payload.data
+    return payload.data.decode()
 
 
-def call_google(call: Callable[[float], R]) -> R:
+def call_google(call: Callable[[float], Any]) -> Any:
     """Call a service, and once more if it is unavailable or its answer is damaged.
 
     Args:
@@ -179,17 +177,16 @@ def call_google(call: Callable[[float], R]) -> R:
 
     ends = time.monotonic() + SECONDS
     try:
-        try:
+        with suppress(DataLoss, ServiceUnavailable):
             return call(SECONDS)
-        except (DataLoss, ServiceUnavailable):
-            return call(ends - time.monotonic())
-    except (GoogleAPICallError, GoogleAuthError) as error:
+        return call(ends - time.monotonic())
+    except (GoogleAPICallError, GoogleAuthError, UnicodeDecodeError) as error:
         status = getattr(error, "grpc_status_code", None)
         raise GoogleError(status.name if status else type(error).__name__) from None
 
 
 @functools.cache
-def google_credentials() -> "tuple[Credentials, str]":
+def google_credentials() -> tuple[Any, str]:
     """Return the credentials of this machine, and the id of the Google Cloud project.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 from storage_plugin.errors import AdministratorError, CallerError
@@ -19,41 +20,21 @@ ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
 """The settings that a custom action's URL may override: query parameter to variable."""
 
-MAX_OVERRIDE = 255
-"""The most characters of an override, because jobs, tasks and log lines repeat it."""
-
 
 class Settings(NamedTuple):
-    """The function's settings, named after their environment variables.
-
-    Attributes:
-        iconik_id: the App ID of the application token.
-        storage_name: the name or id of the storage to copy to and delete from.
-        format_names: the formats to copy and delete.
-        storage_path: the folder on the storage to copy into; empty: the folders of the source.
-        master_storage_name: the name or id of the only storage whose copies count as masters;
-            None: all storages of type B2.
-        archive_before_remove: whether files without a master are first copied to the masters'
-            storage.
-        use_recycle_bin: whether removed files can be restored in iconik for some time.
-        iconik_url: scheme and host of iconik, without a trailing slash.
-        timeout: seconds after which the platform ends a request.
-        task_queue: full name of the Cloud Tasks queue that takes the work; None: there is no queue.
-        task_service_account: e-mail of the account that the queue's requests come from.
-        function_url: the function's own URL, without a trailing slash.
-    """
+    """The function's settings. README describes the variables of these names."""
 
     iconik_id: str
     storage_name: str
     format_names: tuple[str, ...] = ("ORIGINAL",)
-    storage_path: str = "/"
-    master_storage_name: str | None = None
+    storage_path: str = "/"  # Empty: the folders of the source.
+    master_storage_name: str | None = None  # None: the masters are on all storages of type B2.
     archive_before_remove: bool = False
     use_recycle_bin: bool = False
-    iconik_url: str = ICONIK_URL
+    iconik_url: str = ICONIK_URL  # Without a slash at the end, as the function's.
     timeout: float = TIMEOUT
-    task_queue: str | None = None
-    task_service_account: str = ""
+    task_queue: str | None = None  # The full name.
+    task_service_account: str = ""  # The e-mail address.
     function_url: str = ""
 
     @classmethod
@@ -65,19 +46,15 @@ class Settings(NamedTuple):
         """
         if problems := list(_problems(environ)):
             raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
-        return cls(**_fields({name: environ[name] for name in _VARIABLES if name in environ}))
+        return cls(**_fields({name: environ[name] for name in NAMES & environ.keys()}))
 
     def override(self, query: Mapping[str, str]) -> "Settings":
-        """Return these settings with the overrides of a custom action's URL.
-
-        Args:
-            query: the overrides that `read_query` returns.
-        """
+        """Return these settings with the overrides that `read_query` returns."""
         return self._replace(**_fields({OVERRIDES[name]: query[name] for name in query}))
 
 
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Check the query parameters of a custom action's URL.
+    """Return the overrides in the query of a custom action's URL.
 
     Args:
         query: the values of each parameter.
@@ -89,97 +66,83 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
         raise CallerError(
             f"Unknown query parameter {', '.join(unknown)}: use only storage, format and path."
         )
-    for name, values in query.items():
-        variable, is_short = OVERRIDES[name], all(len(each) <= MAX_OVERRIDE for each in values)
-        if len(values) != 1 or not is_short or not _is_valid(variable, values[0]):
-            rule = f"{_VARIABLES[variable].rule}, of at most {MAX_OVERRIDE} characters"
+    for name, (value, *others) in query.items():
+        if others or not is_valid(OVERRIDES[name], value):
+            rule = _VARIABLES[OVERRIDES[name]].rule
             raise CallerError(f"The query parameter {name} must be {rule}.")
     return {name: values[0] for name, values in query.items()}
 
 
-def is_function_url(value: str) -> bool:
-    """Whether a URL may be the function's: it must be encrypted, or on this machine."""
-    return _is_valid("FUNCTION_URL", value)
-
-
-def _problems(environ: Mapping[str, str]) -> Iterator[str]:
-    for name, variable in _VARIABLES.items():
-        if name in environ:
-            if not _is_valid(name, environ[name]):
-                yield f"{name} must be {variable.rule}{_flaw(environ[name])}"
-        elif name in REQUIRED or ("TASK_QUEUE" in environ and name in WITH_QUEUE):
-            yield f"{name} is missing and must be {variable.rule}"
-        elif name == MASTER and environ.get(ARCHIVE) == "true":
-            yield f"{ARCHIVE} needs {MASTER}, which is missing"
-
-
-def _flaw(value: str) -> str:
-    """Name what is easily overlooked in a value."""
-    if not value:
-        return ", and is ''"
-    return ", without spaces around it" if value != value.strip(" ") else ""
-
-
-def _is_valid(name: str, value: str) -> bool:
+def is_valid(name: str, value: str) -> bool:
+    """Whether a variable may have a value."""
     is_clean = value == visible(value.strip(" "))  # Names may contain all but control characters.
     return is_clean and re.fullmatch(_VARIABLES[name].pattern, value) is not None
 
 
+def _problems(environ: Mapping[str, str]) -> Iterator[str]:
+    needed = REQUIRED + (WITH_QUEUE if "TASK_QUEUE" in environ else ())
+    for name, variable in _VARIABLES.items():
+        value = environ.get(name)
+        if value is None:
+            if name in needed:
+                yield f"{name} is missing and must be {variable.rule}"
+        elif not is_valid(name, value):
+            is_padded = value != value.strip(" ")
+            flaw = ", without spaces around it" if is_padded else "" if value else ", and is ''"
+            yield f"{name} must be {variable.rule}{flaw}"
+    if environ.get(ARCHIVE) == "true" and MASTER not in environ:
+        yield f"{ARCHIVE} needs {MASTER}, which is missing"
+
+
 def _fields(values: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of `Settings` that variables set."""
-    return {_VARIABLES[name].field: _VARIABLES[name].parse(values[name]) for name in values}
+    return {
+        _FIELDS.get(name, name.lower()): _VARIABLES[name].parse(value)
+        for name, value in values.items()
+    }
 
 
 def _names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip(" ") for name in value.split(",")))
 
 
-def _without_slash(value: str) -> str:
-    return value.rstrip("/")
-
-
 class _Variable(NamedTuple):
-    """A variable: the field that it sets, the pattern of its value, and the same rule in words."""
+    """The pattern of a variable's value, the same rule in words, and what the value becomes."""
 
-    field: str
     pattern: str
     rule: str
     parse: Callable[[str], object] = str
 
 
-_STORAGE = (r".+", "the name or id of a storage")
-_FORMATS = (r" *[^, ][^,]*(?:, *[^, ][^,]*)*", "the name of a format, or several with commas")
-_FOLDER = (
-    r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?",
-    "empty, or a folder that begins with / and has no ..",
-)
-_SWITCH = (r"true|false", "true or false", "true".__eq__)
-_QUEUE = (
-    r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+",
-    "like projects/P/locations/L/queues/Q, or auto for make deploy",
-)
+_FIELDS = {"FORMAT_NAME": "format_names", "CLOUD_RUN_TIMEOUT_SECONDS": "timeout"}
+"""The fields that are not named after their variables."""
+
+_FORMATS = r" *[^, ][^,]*(?:, *[^, ][^,]*)*"
+_FOLDER = r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?"
+_QUEUE = r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+"
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
 """A host. On this machine it may be without TLS."""
 
+_URL = rf"{_HOST}(?:/[^?#\s]*)?"
+_WITHOUT_SLASH = methodcaller("rstrip", "/")
+_STORAGE = _Variable(r".+", "the name or id of a storage")
+_SWITCH = _Variable(r"true|false", "true or false", "true".__eq__)
+
 _VARIABLES = {
-    "ICONIK_ID": _Variable("iconik_id", r"[!-~]+", "the App ID of an iconik application token"),
-    "STORAGE_NAME": _Variable("storage_name", *_STORAGE),
-    "FORMAT_NAME": _Variable("format_names", *_FORMATS, _names),
-    "STORAGE_PATH": _Variable("storage_path", *_FOLDER),
-    MASTER: _Variable("master_storage_name", *_STORAGE),
-    ARCHIVE: _Variable("archive_before_remove", *_SWITCH),
-    "USE_RECYCLE_BIN": _Variable("use_recycle_bin", *_SWITCH),
-    "ICONIK_URL": _Variable("iconik_url", f"{_HOST}/?", f"like {ICONIK_URL}", _without_slash),
-    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(
-        "timeout", r"0*[1-9][0-9]*", "a number of seconds", float
+    "ICONIK_ID": _Variable(r"[!-~]+", "the App ID of an iconik application token"),
+    "STORAGE_NAME": _STORAGE,
+    "FORMAT_NAME": _Variable(_FORMATS, "the name of a format, or several with commas", _names),
+    "STORAGE_PATH": _Variable(_FOLDER, "empty, or a folder that begins with / and has no .."),
+    MASTER: _STORAGE,
+    ARCHIVE: _SWITCH,
+    "USE_RECYCLE_BIN": _SWITCH,
+    "ICONIK_URL": _Variable(rf"{_HOST}/?", f"like {ICONIK_URL}", _WITHOUT_SLASH),
+    "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(r"0*[1-9][0-9]*", "a number of seconds", float),
+    "TASK_QUEUE": _Variable(
+        _QUEUE, "like projects/P/locations/L/queues/Q, or auto for make deploy"
     ),
-    "TASK_QUEUE": _Variable("task_queue", *_QUEUE),
-    "TASK_SERVICE_ACCOUNT": _Variable(
-        "task_service_account", r"[^@\s]+@[^@\s]+", "the e-mail of a service account"
-    ),
-    "FUNCTION_URL": _Variable(
-        "function_url", rf"{_HOST}(?:/[^?#\s]*)?", "the function's URL, with https", _without_slash
-    ),
+    "TASK_SERVICE_ACCOUNT": _Variable(r"[^@\s]+@[^@\s]+", "the e-mail of a service account"),
+    "FUNCTION_URL": _Variable(_URL, "the function's URL, with https", _WITHOUT_SLASH),
 }
 
 NAMES = frozenset(_VARIABLES)

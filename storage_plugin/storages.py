@@ -1,7 +1,8 @@
 """The storages that the settings name, and whether files may be removed from one of them."""
 
-import posixpath
+import ntpath
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from storage_plugin.errors import AdministratorError
@@ -25,35 +26,24 @@ class Storages(NamedTuple):
 
 
 def find_storages(listed: Sequence[Storage], settings: Settings) -> Storages:
-    """Return the storages of an action.
-
-    Args:
-        listed: all storages.
-        settings: name the storages.
+    """Return those of all listed storages that the settings name.
 
     Raises:
         AdministratorError: no storage has a name, or several have it.
     """
-    setting, master = "STORAGE_NAME, or storage= in the URL", None
-    if settings.master_storage_name:
-        master = find_storage(listed, MASTER, settings.master_storage_name)
-    return Storages(
-        storage=find_storage(listed, setting, settings.storage_name),
-        master=master,
-        masters=(master,) if master else tuple(each for each in listed if each.method == "B2"),
-    )
+    storage = find_storage(listed, "STORAGE_NAME, or storage= in the URL", settings.storage_name)
+    if not settings.master_storage_name:
+        return Storages(storage, None, tuple(each for each in listed if each.method == "B2"))
+    master = find_storage(listed, MASTER, settings.master_storage_name)
+    return Storages(storage, master, (master,))
 
 
 def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
-    """Return the storage with exactly this name or id.
-
-    Args:
-        listed: all storages.
-        setting: the setting that holds the name or id, for the message.
-        name: the name or id.
+    """Return the only one of all listed storages with exactly this name or id.
 
     Raises:
-        AdministratorError: no storage has it, or several have it; the message lists all names.
+        AdministratorError: no storage has it, or several have it. The message names the setting
+            that holds it, and lists all names.
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
@@ -95,19 +85,15 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
     if storage is None:
         return f"iconik no longer lists it; {remedy}"
     if storage.method != "FILE":
-        return (
-            f"it is of type {storage.method}, and files are removed only from storages of type "
-            f"FILE; {remedy}"
-        )
+        only = "and files are removed only from storages of type FILE"
+        return f"it is of type {storage.method}, {only}; {remedy}"
     if own := [master for master in masters if _may_be_one(master, storage)]:
         return f"its files are the masters of {visible(str(own[0].name))}; {remedy}"
-    if not any(master.is_active for master in masters):
-        states = ", ".join(f"{visible(str(each.name))} is {each.status}" for each in masters)
-        return (
-            f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); check its "
-            f"settings in iconik, or set {MASTER}"
-        )
-    return None
+    if any(master.is_active for master in masters):
+        return None
+    states = ", ".join(f"{visible(str(each.name))} is {each.status}" for each in masters)
+    remedy = f"check its settings in iconik, or set {MASTER}"
+    return f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); {remedy}"
 
 
 def _may_be_one(master: Storage, storage: Storage) -> bool:
@@ -116,10 +102,9 @@ def _may_be_one(master: Storage, storage: Storage) -> bool:
         return True
     if master.method != "FILE" or not (master.mount_point and storage.mount_point):
         return False
-    folders = sorted(_folder(each) for each in (master.mount_point, storage.mount_point))
-    return folders[1].startswith(folders[0])
-
-
-def _folder(mount_point: str) -> str:
-    """Return a folder's place with a slash at its end; empty: it is the root of the disk."""
-    return f"{place(posixpath.normpath(mount_point.replace(chr(92), '/')))}/".lstrip("/")
+    # Windows' normpath knows both kinds of slashes. The root of a disk becomes an empty path.
+    one, other = (
+        PurePosixPath(place(ntpath.normpath(mount_point)))
+        for mount_point in (master.mount_point, storage.mount_point)
+    )
+    return one.is_relative_to(other) or other.is_relative_to(one)

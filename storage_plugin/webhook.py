@@ -20,8 +20,6 @@ MAX_BODY = 800_000
 MAX_IDS = 19_000
 """The most ids in a body, in which they take 741 kB."""
 
-TOO_MANY = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
-
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
 """The actions and their titles in iconik, with places for the objects and the storage."""
 
@@ -41,10 +39,8 @@ class Selection(NamedTuple):
     saved_searches: tuple[str, ...] = ()
 
     def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each `object_type` that is selected, with its ids."""
-        for object_type in ("assets", "collections", "saved_searches"):
-            if ids := getattr(self, object_type):
-                yield object_type, ids
+        """Return each `object_type` that is selected, with its ids."""
+        return ((object_type, ids) for object_type, ids in self._asdict().items() if ids)
 
     def objects(self) -> list[tuple[str, str]]:
         """Return the type and the id of each object."""
@@ -60,9 +56,8 @@ class Action(NamedTuple):
 
     Attributes:
         name: `add` or `remove`.
-        selection: the objects to add or remove.
         overrides: the query of the action's URL: the values of each parameter.
-        user_id: the editor's id; None: iconik did not send it.
+        user_id: the editor's id, or None if iconik did not send it.
     """
 
     name: str
@@ -83,9 +78,7 @@ def is_authentic(given: str, secret: str) -> bool:
 
 
 def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> Action:
-    """Read the custom action in a request.
-
-    Unknown keys in the payload are ignored, because iconik may add some.
+    """Read the custom action in a request. iconik may add keys to the payload.
 
     Raises:
         CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
@@ -93,16 +86,16 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
-        raise CallerError(
-            "Unknown action: the path of the URL must end in /add or /remove.", status=404
-        )
+        text = "Unknown action: the path of the URL must end in /add or /remove."
+        raise CallerError(text, status=404)
     selection = Selection(
         assets=_ids(payload, "asset_ids"),
         collections=_ids(payload, "collection_ids"),
         saved_searches=_ids(payload, "saved_search_ids"),
     )
     if sum(selection.counts().values()) > MAX_IDS:
-        raise CallerError(TOO_MANY, status=413)
+        text = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
+        raise CallerError(text, status=413)
     user_id = payload.get("user_id")
     return Action(route[1], selection, query, str(user_id) if is_uuid(user_id) else None)
 

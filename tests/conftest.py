@@ -1,6 +1,5 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -61,30 +60,9 @@ def rest(world: World, iconik_url: str) -> Rest:
 
 
 @pytest.fixture
-def hasty_rest(world: World, iconik_url: str) -> Rest:
-    """Return a REST client of the world whose pauses are short."""
-    pace = Pace(hasty_clock, lambda seconds: time.sleep(seconds / HASTE))
-    return new_rest(iconik_url, world, pace=pace, deadline=hasty_deadline())
-
-
-@pytest.fixture
 def iconik(rest: Rest) -> Iconik:
     """Return a client of the world."""
     return Iconik(rest)
-
-
-HASTE = 8
-"""How much faster the plugin's time passes, so that tests do not wait for its pauses."""
-
-
-def hasty_clock() -> float:
-    """Return the seconds of the plugin's time."""
-    return time.monotonic() * HASTE
-
-
-def hasty_deadline() -> Deadline:
-    """Return a deadline in the plugin's time."""
-    return Deadline(600, hasty_clock)
 
 
 class Time:

@@ -22,7 +22,7 @@ for venv; do :; done
 echo made >> $venv.log
 {base} "$@" --without-pip
 if [ -e $venv.interrupt-venv ]; then rm $venv.interrupt-venv $venv/pyvenv.cfg; kill -INT 0; fi
-cp -r {pip} $venv/lib/python*/site-packages
+cp -r "{pip}" $venv/lib/python*/site-packages
 """
 """A Python whose environments get their pip from a folder. A file interrupts it half-way."""
 

@@ -1,6 +1,5 @@
 """The lines that Cloud Logging reads, and the versions that they name."""
 
-import contextlib
 import io
 import json
 import platform
@@ -9,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -36,14 +36,6 @@ def line(capsys: pytest.CaptureFixture[str]) -> Line:
     return read
 
 
-def test_a_line_is_one_json_object(line: Line) -> None:
-    """A message stays on its line, whatever it contains."""
-    Log().write("INFO", "two\nlines", status=200)
-    entry = line()
-    assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
-    assert entry == {"severity": "INFO", "message": "two\nlines", "status": 200}
-
-
 @pytest.mark.parametrize(
     ("header", "project", "trace"),
     [
@@ -54,12 +46,15 @@ def test_a_line_is_one_json_object(line: Line) -> None:
         ("../../x", "p", None),
     ],
 )
-def test_lines_belong_to_their_trace(
+def test_a_line_is_one_json_object(
     line: Line, header: str, project: str, trace: str | None
 ) -> None:
-    """Cloud Logging shows a request's lines together; an invalid trace is left out."""
-    Log(header, project).write("INFO", "x")
-    assert line().get("logging.googleapis.com/trace") == trace
+    """A message stays on its line, and belongs to its request; an invalid trace is left out."""
+    Log(header, project).write("INFO", "two\nlines", status=200)
+    entry = line()
+    assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
+    assert entry.pop("logging.googleapis.com/trace", None) == trace
+    assert entry == {"severity": "INFO", "message": "two\nlines", "status": 200}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +104,7 @@ def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
         def write(self, text: str) -> int:
             for part in text.partition(" "):
                 super().write(part)
-                with contextlib.suppress(threading.BrokenBarrierError):
+                with suppress(threading.BrokenBarrierError):
                     everyone.wait(timeout=0.05)
             return len(text)
 
@@ -121,26 +116,14 @@ def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["x"] * 4
 
 
-# The start of an instance
-
-
-def test_the_version_is_in_one_place() -> None:
-    """The project has the plugin's version, and the changelog lists it."""
+@pytest.mark.parametrize(
+    ("environ", "seconds"), [({"CLOUD_RUN_TIMEOUT_SECONDS": "540"}, 540), ({}, 60)]
+)
+def test_the_greeting_names_versions_and_limit(environ: dict[str, str], seconds: int) -> None:
+    """The first line of a log names the software and the time limit of a request."""
+    assert greeting(environ) == (
+        f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
+        f"{metadata.version('functions-framework')}, time limit {seconds} s."
+    )
     assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
     assert f"\n## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("environ", "limit"),
-    [
-        ({"CLOUD_RUN_TIMEOUT_SECONDS": "540"}, "540 s."),
-        ({}, "60 s, because the platform names none."),
-    ],
-)
-def test_the_greeting_names_versions_and_limit(environ: dict[str, str], limit: str) -> None:
-    """The first line of a log names the software and the time limit of a request."""
-    framework = metadata.version("functions-framework")
-    assert greeting(environ) == (
-        f"The plugin {__version__} starts: Python {platform.python_version()}, "
-        f"functions-framework {framework}, time limit {limit}"
-    )

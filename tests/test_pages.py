@@ -7,7 +7,7 @@ import pytest
 from requests_mock import Mocker
 
 from sandbox.site import CLIP, Site
-from storage_plugin.errors import IconikError, IconikUnavailable, TooManyFound
+from storage_plugin.errors import CallerError, IconikError, IconikUnavailable
 from storage_plugin.iconik import pages
 from storage_plugin.iconik.client import Iconik
 from tests.conftest import Time, mocked_rest
@@ -205,7 +205,7 @@ def test_a_search_that_finds_too_much_says_what_to_do(
         return {"objects": [row(each) | {"object_type": "assets"} for each in found], **total}
 
     requests_mock.get(f"/API/search/v1/search/saved/{search_id}/", json=answer)
-    with pytest.raises(TooManyFound, match=r"10,000 .* narrow the search") as raised:
+    with pytest.raises(CallerError, match=r"10,000 .* narrow the search") as raised:
         Iconik(mocked_rest(time)).saved_search_results(search_id)
     assert "again" not in str(raised.value) + raised.value.for_editor("")
     assert requests_mock.call_count == (1 if total else 100)

@@ -16,7 +16,6 @@ from storage_plugin.errors import (
     IconikUnavailable,
     OutOfTime,
     PluginError,
-    TooManyFiles,
 )
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
@@ -458,7 +457,7 @@ def test_an_iconik_that_is_too_slow_is_told(site: Site, slow: Slow) -> None:
 
 @pytest.mark.parametrize(
     ("late", "end", "error"),
-    [(0, End.FAILED, TooManyFiles), (560, End.FAILED, TooManyFiles), (575, End.LEFT, OutOfTime)],
+    [(0, End.FAILED, PluginError), (560, End.FAILED, PluginError), (575, End.LEFT, OutOfTime)],
 )
 def test_an_asset_that_takes_longer_than_the_request_is_told(
     site: Site, slow: Slow, late: int, end: End, error: type[PluginError]

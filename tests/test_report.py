@@ -11,6 +11,7 @@ from storage_plugin.errors import (
     IconikUnavailable,
     OutOfTime,
     PluginError,
+    SecretUnavailable,
 )
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import End, Outcome, Report
@@ -119,6 +120,7 @@ BUSY, TOKEN, LATE = IconikUnavailable("busy"), AdministratorError("token"), OutO
         ([BUSY], IconikUnavailable, "Repeat the action in a few minutes."),
         ([BUSY, LATE], OutOfTime, "Repeat the action in a few minutes. Repeat the action."),
         ([LATE], OutOfTime, "Repeat the action."),
+        ([SecretUnavailable("gone", "why")], SecretUnavailable, "Ask your administrator: ref"),
         ([LATE, TOKEN], AdministratorError, "Ask your administrator: reference 4f2a9c. Repeat the"),
     ],
 )

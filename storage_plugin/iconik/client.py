@@ -124,7 +124,7 @@ class Iconik:
         """Run a saved search and list its results.
 
         Raises:
-            TooManyFound: iconik does not list all results.
+            CallerError: iconik does not list all results.
         """
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
         found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)

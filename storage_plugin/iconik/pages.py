@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, TypeVar
 
-from storage_plugin.errors import IconikError, IconikUnavailable, NotFound, TooManyFound
+from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, NotFound
 from storage_plugin.iconik.rest import Query, Rest
 from storage_plugin.iconik.rows import Row, as_number, id_of
 
@@ -51,7 +51,7 @@ def read(
 
     Raises:
         IconikError: the list contradicts itself, or does not go on.
-        TooManyFound: there may be more rows than iconik lists.
+        CallerError: there may be more rows than iconik lists.
     """
     first = {"per_page": str(PAGE), **(query or {})}
     answer: Row = rest.get(path, first)
@@ -62,7 +62,7 @@ def read(
         received += len(rows)
         total = max(total, as_number(answer.get("total")) or 0)
         if max(received, total) >= most:  # A total may stop at that number, too.
-            raise TooManyFound(
+            raise CallerError(
                 f"A search finds {most:,} objects or more, the most that iconik lists: narrow the "
                 "search, or put the assets into a collection.",
                 status=413,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from storage_plugin.errors import IconikUnavailable, OutOfTime, Stale, TooManyFiles
+from storage_plugin.errors import IconikUnavailable, OutOfTime, PluginError, Stale
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.rows import File, FileSet, Format, Storage
 from storage_plugin.names import visible
@@ -120,7 +120,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
 
     Raises:
         AdministratorError: the storages do not allow a removal.
-        TooManyFiles: the rows of this asset alone take too long to read.
+        PluginError: the rows of this asset alone take too long to read.
     """
     iconik, settings = removal.iconik, removal.settings
     evidence = Evidence(
@@ -183,7 +183,8 @@ def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, lis
         if removal.iconik.now() - begun < removal.settings.timeout / 2:
             raise
         count = sum(each.file_count or 0 for each in evidence.file_sets.values())
-        raise TooManyFiles(
-            f"Comparing {count:,} files takes longer than the function's time limit: use a queue."
+        raise PluginError(
+            f"Comparing {count:,} files takes longer than the function's time limit: use a queue.",
+            status=504,
         ) from None
     return rows

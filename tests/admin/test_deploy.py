@@ -38,7 +38,7 @@ STEPS = 16
 
 AGAIN = "Run the same command again: it continues where it stopped."
 QUICK_PYTHON = f"""#!/bin/sh
-case $2 in admin) cat environment ;; *) exec {sys.executable} "$@" ;; esac
+case $2 in admin) cat environment ;; *) exec '{sys.executable}' "$@" ;; esac
 """
 """A Python that need not import anything to print the environment."""
 

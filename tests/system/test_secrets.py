@@ -1,19 +1,18 @@
 """A running function whose secrets are in Secret Manager."""
 
 from collections.abc import Iterator
-from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
 import pytest
-import requests
 
-from sandbox.function import Function
 from sandbox.network import RESET, SWALLOW
 from sandbox.secrets import ACCOUNTS, PROJECT_PATH, Secrets, found, refused
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World, new_id
+from tests.system.stage import post
 
 NAME = "bz-shared-secret"
 TOKEN_PATH = f"{ACCOUNTS}/default/token"
@@ -26,7 +25,7 @@ class System:
         self.world, self.secrets = World(token="token-1"), Secrets()
         iconik_url = stack.enter_context(serve(create_app(self.world)))
         settings = Site(self.world).settings(iconik_url)
-        self.function: Function = stack.enter_context(self.secrets.run_function(settings | changes))
+        self.function = stack.enter_context(self.secrets.run_function(settings | changes))
         self.store("secret-1", "token-1")
 
     def store(self, secret: str, token: str) -> None:
@@ -37,12 +36,7 @@ class System:
 
     def post(self, secret: str = "secret-1") -> int:
         """Post a custom action, and return the status of the answer."""
-        return requests.post(
-            f"{self.function.url}/add",
-            json={"asset_ids": [new_id()]},
-            headers={"x-bz-secret": secret},
-            timeout=60,
-        ).status_code
+        return post(self.function, "/add", secret, asset_ids=[new_id()]).status_code
 
 
 @pytest.fixture
@@ -85,7 +79,7 @@ def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
         secrets.answers = dict.fromkeys(answers, secrets.hang)
     else:
         secrets.silent = TOKEN_PATH
-    with futures.ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
     assert "Secret Manager is unavailable (DEADLINE_EXCEEDED)" in system.function.output
     assert len(secrets.accesses) <= 1
@@ -105,7 +99,10 @@ def test_a_connection_that_the_network_forgets_costs_no_click(system: System, fa
 
 
 def test_rotation_under_load(system: System) -> None:
-    """While both secrets are rotated no action fails, and none with a valid secret is refused."""
+    """While both secrets are rotated no action fails, and none with a valid secret is refused.
+
+    Requests that start together share an access.
+    """
     rotations = {100: ("secret-2", "token-1"), 200: ("secret-2", "token-2")}
 
     def act(number: int) -> tuple[int, bool]:
@@ -116,7 +113,7 @@ def test_rotation_under_load(system: System) -> None:
         status = system.post(secret)
         return status, secret == system.secret
 
-    with futures.ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(act, range(300)))
     assert {status for status, is_valid in answers if is_valid} == {200}
     assert {status for status, is_valid in answers if not is_valid} <= {200, 401}
