@@ -18,11 +18,10 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove, time_limits
+from storage_plugin.remove import SHARE_OF_QUEUE, remove, time_limits
 from storage_plugin.rounds import Round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
-from storage_plugin.webhook import Action
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()
@@ -43,29 +42,26 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         200 and `OK` if everything is done, or `OK: ` and a sentence if something stayed; otherwise,
         another status and one line that says what went wrong and what to do.
     """
-    started = time.monotonic()
+    started, body = time.monotonic(), None
     project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
-    error: PluginError | None = None
-    status, is_delivery, body = 200, False, None
+    error: PluginError | None
     try:
         is_delivery = let_in(request)
         body = read_body(request)
-        action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
-        round = read_task(action, body, retries=retries) if is_delivery else click(action)
-        answer = act(round, log, started=started)
+        round = read_round(request, body, is_delivery=is_delivery)
+        answer, error = act(round, log, started=started)
     except PluginError as raised:
-        error, answer, status = raised, str(raised), raised.status
+        answer, error = str(raised), raised
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
         error = Fault(raised)
-        answer, status = str(error), error.status
+        answer = str(error)
 
     # One line that can be encoded, whatever characters iconik's names contain.
     answer = " ".join(answer.encode(errors="replace").decode().split())
+    status, headers = (error.status, error.headers) if error else (200, {})
     log.figures["duration_ms"] = int((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
-    headers = error.headers if error else None
     # A streamed answer, because the framework reads the whole body of a request before any other.
     kind = LastResponse if body is None else flask.Response
     response = kind(iter([answer]), status, headers, mimetype="text/plain")
@@ -127,12 +123,16 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def click(action: Action) -> Round:
-    """Return the round of a click.
+def read_round(request: flask.Request, body: bytes, *, is_delivery: bool) -> Round:
+    """Return the round that the queue delivers, or else the first one of a click.
 
     Raises:
-        CallerError: nothing is selected.
+        CallerError: the request is not valid, or selects nothing.
     """
+    action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
+    if is_delivery:
+        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
+        return read_task(action, body, retries=retries)
     if not action.selection.counts():
         raise CallerError(
             "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
@@ -140,13 +140,16 @@ def click(action: Action) -> Round:
     return Round(action, uuid.uuid4().hex, time.time(), action.selection.objects()[0])
 
 
-def act(round: Round, log: Log, *, started: float) -> str:
-    """Carry out a click, or another round of a removal, and return the answer.
+def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | None]:
+    """Carry out a click, or another round of a removal.
 
     Args:
         round: the round.
         log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
+
+    Returns:
+        The answer, and the error behind it, if any.
     """
     action, is_click = round.action, round.is_click
     query = {**read_query(action.overrides), **round.overrides}
@@ -154,24 +157,25 @@ def act(round: Round, log: Log, *, started: float) -> str:
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=action.selection.counts()
     )
-    *limits, begin = time_limits(settings, is_click=is_click)
-    for_work, for_editor = (Deadline(each + started - time.monotonic()) for each in limits)
+    work, editor, _ = time_limits(settings, is_click=is_click)
+    elapsed = time.monotonic() - started
     rest = Rest(
         session,
         settings,
         read_token=iconik_token.read,
         pace=pace,
-        deadline=for_work,
+        deadline=Deadline(work - elapsed),
         share=1.0 if is_click else SHARE_OF_QUEUE,
     )
-    iconik, editor = Iconik(rest), Iconik(rest.for_editor(for_editor))
+    storage_name = round.report.storage_name or settings.storage_name
+    notifier = Iconik(rest.for_editor(Deadline(editor - elapsed)))
+    job = Job(notifier, round, storage_name=storage_name, log=log)
     try:
         if action.name == "add" and is_click:
-            job = Job(editor, round, storage_name=settings.storage_name, log=log)
-            log.figures["jobs"] = add(iconik, action.selection, settings, job)
-            return "OK"
+            log.figures["jobs"] = add(Iconik(rest), action.selection, settings=settings, job=job)
+            return "OK", None
         if action.name == "remove":
-            return remove(Work(round, settings, iconik, editor, begin, log))
+            return remove(Iconik(rest), round, settings=settings, job=job)
     finally:
         log.figures["iconik_calls"] = rest.calls
     raise CallerError("Unknown action.", status=404)

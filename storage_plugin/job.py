@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from storage_plugin.errors import NotFound, PluginError
+from storage_plugin.errors import PluginError
+from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.rows import ENDED, Row
-from storage_plugin.iconik.rows import Job as JobRow
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import Report, count
 from storage_plugin.rounds import Round
@@ -54,45 +53,48 @@ class Job:
     Attributes:
         id: the id of the job, or None if it is not known.
         storage_name: as above.
+        log: as above.
         halt: `Aborted` or `Paused` if an editor did that, else empty.
         has_ended: whether the job had ended before this round.
     """
 
-    def __init__(
-        self,
-        iconik: Iconik,
-        round: Round,
-        *,
-        storage_name: str,
-        log: Log,
-    ) -> None:
-        self.id = round.job_id
-        self.halt = ""
-        self.has_ended = False
-        self._iconik = iconik
-        self._action = round.action
-        self.storage_name = storage_name
-        self._log = log
-        self._click_id, self._selected = round.click_id, round.selected
-        self._is_deleted = False
+    def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
+        self.id, self.storage_name, self.log = round.job_id, storage_name, log
+        self.halt, self.has_ended = "", False
+        self._iconik, self._round = iconik, round
         self._has_warned = False
         self._opened = iconik.now()
         self._due = self._opened + 1.0
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Create the job of a removal, and close those that were interrupted."""
-        self._attempt(lambda: self._create({"status": "STARTED"}))
-        with suppress(PluginError):  # The next removal tries again.
-            for job in self._running():
-                if job.modified and job.modified < time.time() - ABANDONED:
-                    end = {"message": INTERRUPTED, "error_message": INTERRUPTED}
+        """Find or create the job of a removal, and close those that were interrupted."""
+        if self.id:
+            return
+        running: list[rows.Job] = []
+        with suppress(PluginError):
+            running = self._iconik.running_jobs(CUSTOM_TYPES["remove"])
+        # iconik may have created it although its answer was lost.
+        self.id = next((job.id for job in running if job.click_id == self._round.click_id), None)
+        if not self.id:
+            self._attempt(lambda: self._create({"status": "STARTED"}))
+        for job in running:
+            if job.modified and job.modified < time.time() - ABANDONED:
+                end = {"message": INTERRUPTED, "error_message": INTERRUPTED}
+                with suppress(PluginError):  # The next removal tries again.
                     self._iconik.update_job(job.id, {"status": "FAILED", **end})
 
     def read(self) -> None:
         """Learn what has happened to the job since the last round of its removal."""
+
+        def read() -> None:
+            job = self._iconik.job(str(self.id))
+            self.halt = HALTS.get(str(job.status), "")
+            is_told = str(job.message).startswith(tuple(HALTS.values()))
+            self.has_ended = job.status in rows.ENDED and (is_told or not self.halt)
+
         if self.id:
-            self._attempt(lambda: self._note_status(self._iconik.job(str(self.id)).status))
+            self._attempt(read)
 
     def show(self, done: int, total: int) -> None:
         """Show the progress if that is due, and learn whether an editor has halted the removal.
@@ -104,7 +106,7 @@ class Job:
         if not self._lock.acquire(blocking=False):
             return  # Another thread shows it.
         try:
-            if self.id and self._iconik.now() >= self._due:
+            if self._iconik.now() >= self._due:
                 self.update(done, total)
                 now = self._iconik.now()
                 # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
@@ -118,7 +120,7 @@ class Job:
         def update() -> None:
             state = {**self._progress(done, total), **changes}
             status = self._iconik.update_job(str(self.id), state)
-            self._note_status(status or self._iconik.job(str(self.id)).status)
+            self.halt = HALTS.get(status or str(self._iconik.job(str(self.id)).status), "")
 
         if self.id:
             self._attempt(update)
@@ -129,64 +131,47 @@ class Job:
         Returns:
             Whether the editor can see the result.
         """
+        if not self._round.is_click:  # The queue may deliver a round twice at the same time.
+            self.read()
+        if self.has_ended:
+            return True
         status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
-        sentence = f"{halt}{report.sentence()}"
-        end = {**self._progress(report.total, report.total), "status": status, "message": sentence}
-        is_shown = self._attempt(lambda: self._end(end))
+        progress, sentence = self._progress(report.total, report.total), halt + report.sentence()
+        is_shown = self._end({**progress, "status": status, "message": sentence})
         # The numbers are shown. The titles of assets take more calls.
-        message = f"{halt}{report.message(self._titles(report))}"
+        message = halt + report.message(self._titles(report))
         if is_shown and message != sentence:
             error = {"error_message": message} if status == "FAILED" else {}
-            changes = {"message": message, **error}
-            self._attempt(lambda: self._iconik.update_job(str(self.id), changes))
+            self._end({"message": message, **error})
         if is_shown and status == "FINISHED":
             return True
-        return self._attempt(lambda: self._notify(end["title"], sentence, message)) or is_shown
+        return self._notify(progress, sentence, message=message, is_shown=is_shown) or is_shown
 
     def fail(self, error: PluginError) -> None:
         """Show that an Add failed, and notify the editor."""
-        message = f"{error.for_editor(self._log.reference)}."
+        message = f"{error.for_editor(self.log.reference)}."
         end = {"status": "FAILED", "message": message, "error_message": message}
-        self._attempt(lambda: self._create(end))
-        self._attempt(lambda: self._notify(self._progress(0, 0)["title"], message, message))
+        is_shown = self._attempt(lambda: self._create(end))
+        self._notify(self._progress(0, 0), message, message=message, is_shown=is_shown)
 
-    def _create(self, state: Row) -> None:
-        object_type, object_id = self._selected
+    def _create(self, state: rows.Row) -> None:
+        action, (object_type, object_id) = self._round.action, self._round.selected
         job = {
             "type": "CUSTOM",
-            "custom_type": CUSTOM_TYPES[self._action.name],
+            "custom_type": CUSTOM_TYPES[action.name],
             "object_type": object_type,
             "object_id": object_id,
-            "metadata": {"click_id": self._click_id},
+            "metadata": {"click_id": self._round.click_id},
             **self._progress(0, 0),
         }
         self.id = self._iconik.create_job(job | dict(state))
 
-    def _running(self) -> list[JobRow]:
-        return self._iconik.running_jobs(CUSTOM_TYPES["remove"])
-
-    def _end(self, end: Row) -> None:
-        """Change the job for the last time, or create it if that has failed before."""
-        if self._is_deleted:
-            raise NotFound("An editor has deleted the job.")
-        if not self.id:
-            # iconik may have created it although its answer was lost.
-            found = [job.id for job in self._running() if job.click_id == self._click_id]
-            self.id = found[0] if found else None
-        if self.id:
-            self._iconik.update_job(self.id, end)
-        else:
-            self._create(end)
-
-    def _note_status(self, status: str | None) -> None:
-        self.halt = HALTS.get(str(status), "")
-        self.has_ended = status in ENDED and not self.halt
-
     def _progress(self, done: int, total: int) -> dict[str, object]:
         """Return the title with the number of assets, and the progress."""
-        kinds = {"assets": total} if total else self._action.selection.counts()
+        action = self._round.action
+        kinds = {"assets": total} if total else action.selection.counts()
         what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
-        title = ACTIONS[self._action.name].format(what, self.storage_name)
+        title = ACTIONS[action.name].format(what, self.storage_name)
         return {"title": title, "progress_processed": done, "progress_total": total}
 
     def _titles(self, report: Report) -> dict[str, str]:
@@ -197,12 +182,21 @@ class Job:
                 return self._iconik.asset_title(asset_id)
             return None
 
-        ids = [note.asset_id for note in report.notes if not note.title]
+        ids = [asset_id for asset_id, title, _ in report.notes if not title]
         return {id: text for id, text in zip(ids, side_by_side(title, ids), strict=True) if text}
 
-    def _notify(self, title: object, sentence: str, message: str) -> None:
-        if user_id := self._action.user_id:
-            object_type, object_id = ("jobs", self.id) if self.id else self._selected
+    def _end(self, changes: rows.Row) -> bool:
+        """Change the job for the last time, and return whether that worked."""
+        return self.id is not None and self._attempt(
+            lambda: self._iconik.update_job(str(self.id), changes)
+        )
+
+    def _notify(self, progress: rows.Row, sentence: str, *, message: str, is_shown: bool) -> bool:
+        """Notify the editor, if iconik has named one, and return whether that worked."""
+        user_id, title = self._round.action.user_id, progress["title"]
+        object_type, object_id = ("jobs", self.id) if is_shown else self._round.selected
+
+        def notify() -> None:
             self._iconik.notify(
                 {
                     "event_type": "finished",
@@ -215,16 +209,16 @@ class Job:
                 }
             )
 
+        return not user_id or self._attempt(notify)
+
     def _attempt(self, show: Callable[[], object]) -> bool:
         """Show something, and return whether that worked; log only the first error."""
         try:
             show()
         except PluginError as error:
-            if isinstance(error, NotFound):  # An editor has deleted the job. The removal goes on.
-                self.id, self._is_deleted = None, True
             if not self._has_warned:
                 self._has_warned = True
                 text = f"The editor may not see the result in iconik: {error}"
-                self._log.write("WARNING", text)
+                self.log.write("WARNING", text)
             return False
         return True

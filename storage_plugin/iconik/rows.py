@@ -141,6 +141,7 @@ class Job(NamedTuple):
     status: str | None
     custom_type: str | None
     modified: float | None
+    message: str | None
     click_id: str | None
 
 
@@ -243,6 +244,7 @@ def job(row: Row) -> Job:
         status=text_or_none(row, "status"),
         custom_type=text_or_none(row, "custom_type"),
         modified=time_or_none(row, "date_modified"),
+        message=text_or_none(row, "message"),
         click_id=text_or_none(object_of(row, "metadata"), "click_id"),
     )
 
