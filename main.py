@@ -18,7 +18,7 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.remove import SHARE_OF_QUEUE, remove, time_limits
+from storage_plugin.remove import remove, time_limits
 from storage_plugin.rounds import Round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
@@ -45,7 +45,6 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     started, body = time.monotonic(), None
     project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
-    error: PluginError | None
     try:
         is_delivery = let_in(request)
         body = read_body(request)
@@ -90,45 +89,35 @@ def let_in(request: flask.Request) -> bool:
         CallerError: the request has neither.
         SecretUnavailable, QueueUnavailable: the request cannot be verified.
     """
-    given = request.headers.get(webhook.SECRET_HEADER)
-    if given and webhook.is_authentic(given, shared_secret.read()):
-        return False
-    # The secret may have been rotated.
-    if given and webhook.is_authentic(given, shared_secret.read(max_age=0)):
-        return False
+    header = webhook.SECRET_HEADER
+    if given := request.headers.get(header):
+        if webhook.is_authentic(given, shared_secret.read()):
+            return False
+        if webhook.is_authentic(given, shared_secret.read(max_age=0)):  # It was rotated.
+            return False
     if task_queue.is_delivery(request.headers.get("Authorization", ""), os.environ):
         return True
-    header = webhook.SECRET_HEADER
-    raise CallerError(
-        f"The header {header} must hold the shared secret.",
-        status=401,
-        headers={"WWW-Authenticate": header},
-    )
+    message = f"The header {header} must hold the shared secret."
+    raise CallerError(message, status=401, headers={"WWW-Authenticate": header})
 
 
 def read_body(request: flask.Request) -> bytes:
     """Return the body of a POST."""
     if request.method != "POST":
-        raise CallerError(
-            "A custom action is sent with POST.", status=405, headers={"Allow": "POST"}
-        )
+        message = "A custom action is sent with POST."
+        raise CallerError(message, status=405, headers={"Allow": "POST"})
     try:
         body = request.stream.read(webhook.MAX_BODY + 1)
     except Exception:  # noqa: BLE001 - Each server raises its own error, which may quote the body.
         raise CallerError("The body cannot be read completely.") from None
     if len(body) > webhook.MAX_BODY:
-        raise CallerError(
-            f"The body is over {webhook.MAX_BODY // 1000} kB: select fewer objects.", status=413
-        )
+        size = f"{webhook.MAX_BODY // 1000} kB"
+        raise CallerError(f"The body is over {size}: select fewer objects.", status=413)
     return body
 
 
 def read_round(request: flask.Request, body: bytes, *, is_delivery: bool) -> Round:
-    """Return the round that the queue delivers, or else the first one of a click.
-
-    Raises:
-        CallerError: the request is not valid, or selects nothing.
-    """
+    """Return the round that the queue delivers, or the first one of a click."""
     action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
     if is_delivery:
         retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
@@ -151,31 +140,23 @@ def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | N
     Returns:
         The answer, and the error behind it, if any.
     """
-    action, is_click = round.action, round.is_click
+    action, selection = round.action, round.action.selection
     query = {**read_query(action.overrides), **round.overrides}
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
-        action=action.name, storage=settings.storage_name, selected=action.selection.counts()
+        action=action.name, storage=settings.storage_name, selected=selection.counts()
     )
-    work, editor, _ = time_limits(settings, is_click=is_click)
-    elapsed = time.monotonic() - started
-    rest = Rest(
-        session,
-        settings,
-        read_token=iconik_token.read,
-        pace=pace,
-        deadline=Deadline(work - elapsed),
-        share=1.0 if is_click else SHARE_OF_QUEUE,
-    )
-    storage_name = round.report.storage_name or settings.storage_name
-    notifier = Iconik(rest.for_editor(Deadline(editor - elapsed)))
-    job = Job(notifier, round, storage_name=storage_name, log=log)
+    limits = time_limits(settings, is_click=round.is_click)
+    work, editor, _ = (Deadline(each + started - time.monotonic()) for each in limits)
+    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
+    iconik, editors = Iconik(rest), Iconik(rest.for_editor(editor))
+    job = Job(editors, round, storage_name=settings.storage_name, log=log)
     try:
-        if action.name == "add" and is_click:
-            log.figures["jobs"] = add(Iconik(rest), action.selection, settings=settings, job=job)
+        if action.name == "add" and round.is_click:
+            log.figures["jobs"] = add(iconik, selection, settings=settings, job=job)
             return "OK", None
         if action.name == "remove":
-            return remove(Iconik(rest), round, settings=settings, job=job)
+            return remove(iconik, round, settings=settings, job=job)
     finally:
         log.figures["iconik_calls"] = rest.calls
     raise CallerError("Unknown action.", status=404)

@@ -20,7 +20,7 @@ from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import find_assets
 from storage_plugin.removal.shared import Removal
-from storage_plugin.rounds import AWAITED, TOUCHED, Round, rest_of, write_task
+from storage_plugin.rounds import Round, rest_of, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.task_queue import hand_over
 from storage_plugin.webhook import Selection
@@ -85,21 +85,22 @@ def remove(
     formats = ",".join(settings.format_names)
     round = round._replace(overrides={"storage": settings.storage_name, "format": formats})
     try:
-        report, following = _remove_assets(iconik, round, settings=settings, job=job)
+        report, rest = _remove_assets(iconik, round, settings=settings, job=job)
     except PluginError as error:
         report = Report.of_error(error, job.storage_name, reference=job.log.reference)
-        must_pause = not isinstance(error, OutOfTime)
-        following = round.following(must_pause=must_pause) if error.can_retry else None
-    job.open()
+        rest = round if error.can_retry else None
+    job.open()  # Again, if that has failed.
     job.log.figures.update({"assets": report.total, **report.numbers})
-    report = round.report + report
-    if following and not job.halt and _hand_over(round, following, settings=settings, job=job):
-        sentence = f"{report.sentence()} The removal continues in the background."
-        job.update(report.finished, report.total, message=sentence)
-        return f"OK: {sentence}", None
-    if not job.close(report):  # A round without a selection tries it again.
+    is_out_of_time, report = isinstance(report.cause, OutOfTime), round.report + report
+    if rest and not job.halt:
+        following = round.following(rest, at_once=is_out_of_time)
+        if _hand_over(round, following, settings=settings, job=job):
+            sentence = f"{report.sentence()} The removal continues in the background."
+            job.update(report.finished, report.total, message=sentence)
+            return f"OK: {sentence}", None
+    if not job.close(report):  # A round without a selection tries that again.
         action = round.action._replace(selection=Selection())
-        following = round.following(must_pause=True, action=action, report=report)
+        following = round.following(round._replace(action=action, report=report), at_once=False)
         _hand_over(round, following, settings=settings, job=job)
     # After an error, the queue would deliver the round again.
     return report.answer(), report.cause if round.is_click else None
@@ -111,14 +112,16 @@ def _remove_assets(
     """Remove assets until the time is up or an editor halts the removal.
 
     Returns:
-        The report on this round, and the next one, unless it has nothing to do.
+        The report on this round, and what is left of it, unless another round is of no use.
     """
     if not round.action.selection.counts():
         return Report(job.storage_name), None
-    clicked = None if round.is_click else round.clicked
-    removal = Removal(iconik, settings, clicked, round.marked(AWAITED))
+    clicked = None
+    if not round.is_click:
+        clicked, iconik.rest.share = round.clicked, SHARE_OF_QUEUE
+    removal = Removal(iconik, settings, clicked, round.awaited)
     storage, reference = removal.storages.storage, job.log.reference
-    job.storage_name = storage.name or job.storage_name
+    job.storage_name = name = storage.name or job.storage_name
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
         found = find_assets(iconik, round.action.selection)
@@ -126,45 +129,45 @@ def _remove_assets(
     outcomes = request_copies(iconik, outcomes, removal.storages)
     for outcome in outcomes:
         outcome.write_log(job.log)
-    unread = {"unknown": len(found.unknown), "missing": found.missing}
-    report = Report.of(outcomes, job.storage_name, **unread, reference=reference)
-    rest = rest_of(round, outcomes)
-    if isinstance(report.cause, AdministratorError) or not rest.action.selection.counts():
-        return report, None
+    numbers = {"unknown": len(found.unknown), "missing": found.missing}
+    report = Report.of(outcomes, name, reference=reference, **numbers)
     done = [each for each in outcomes if each.is_done]
-    has_requested = len(rest.marked(AWAITED)) > len(round.marked(AWAITED))
-    is_idle = not (round.is_click or done or has_requested)
+    if len(done) == len(outcomes) or isinstance(report.cause, AdministratorError):
+        return report, None
+    rest = rest_of(round, outcomes)
     if rest.after:  # The next round reads the collections and saved searches again.
-        unread = {}
-    finished = Report.of(done, job.storage_name, **unread, reference=reference)
-    return report, rest.following(
-        must_pause=is_idle or not report.numbers["left"],
-        overrides={**round.overrides, "storage": storage.id},
-        report=round.report + finished,
-    )
+        numbers = {}
+    finished = round.report + Report.of(done, name, reference=reference, **numbers)
+    overrides = {**round.overrides, "storage": storage.id}
+    return report, rest._replace(overrides=overrides, report=finished)
 
 
 def _side_by_side(
     removal: Removal, round: Round, *, titles: Mapping[str, str | None], job: Job
 ) -> list[Outcome]:
-    """Remove assets side by side, and return what became of them. Those that do not begin are left.
+    """Return what became of the assets, whose titles are given by their ids.
 
-    Args:
-        removal: what the assets have in common.
-        round: the round.
-        titles: the titles of the assets by id.
-        job: shows the progress, and knows whether an editor has halted the removal.
+    Those that do not begin are left.
     """
-    iconik, has_queue = removal.iconik, bool(removal.settings.task_queue)
-    *_, seconds = time_limits(removal.settings, is_click=round.is_click)
-    end, is_in_vain, touched = Deadline(seconds, iconik.now), Event(), round.marked(TOUCHED)
-    total, finished = round.report.total + len(titles), itertools.count(round.report.total + 1)
+    iconik, settings, named = removal.iconik, removal.settings, round.action.selection.assets
+    others, places = titles.keys() - {*named}, PLACES
+    if settings.task_queue:
+        order = [*named, *sorted(id for id in others if id > round.after)]
+        begin = {*round.first_of(order)}
+    else:  # A repeat must not spend all its time on the assets that are gone.
+        order = random.sample([*named, *others], len(titles))
+        begin = {*order}
+    if not round.is_click or (settings.task_queue and len(order) > SMALL):
+        iconik.rest.share, places = SHARE_OF_QUEUE, int(PLACES * SHARE_OF_QUEUE)
+    *_, seconds = time_limits(settings, is_click=round.is_click)
+    end, is_in_vain = Deadline(seconds, iconik.now), Event()
+    total, finished = round.report.total + len(order), itertools.count(round.report.total + 1)
 
     def remove_one(asset_id: str) -> Outcome:
         if job.halt or is_in_vain.is_set():
             return Outcome(asset_id, End.LEFT)
-        if end.is_over or iconik.deadline.is_over:
-            return _not_begun(asset_id)
+        if end.is_over or iconik.deadline.is_over or asset_id not in begin:
+            return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
         try:
             outcome = remove_asset(removal, asset_id, titles[asset_id])
         except AdministratorError as error:
@@ -172,26 +175,17 @@ def _side_by_side(
             outcome = Outcome(asset_id, End.FAILED, error=error)
         if outcome.end is not End.LEFT:
             job.show(next(finished), total)
-        was_touched = asset_id in touched
-        if outcome.end is End.ABSENT and (was_touched or round.retries):
-            outcome = outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
-        return outcome._replace(is_touched=outcome.is_touched or was_touched)
+        return outcome
 
-    places = PLACES
-    if not round.is_click or (has_queue and len(titles) > SMALL):
-        iconik.rest.share, places = SHARE_OF_QUEUE, int(PLACES * SHARE_OF_QUEUE)
-    named = round.action.selection.assets
-    others = titles.keys() - {*named}
-    if not has_queue:  # A repeat must not spend all its time on the assets that are gone.
-        order = random.sample([*named, *others], len(titles))
-        return side_by_side(remove_one, order, places)
-    order = [*named, *sorted(id for id in others if id > round.after)]
-    begun = side_by_side(remove_one, round.first_of(order), places)
-    return begun + [_not_begun(id) for id in order[len(begun) :]]
+    return [_of_all_rounds(each, round) for each in side_by_side(remove_one, order, places)]
 
 
-def _not_begun(asset_id: str) -> Outcome:
-    return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
+def _of_all_rounds(outcome: Outcome, round: Round) -> Outcome:
+    """Return what became of an asset in this round and the earlier ones."""
+    is_touched = outcome.is_touched or outcome.asset_id in round.touched
+    if outcome.end is End.ABSENT and (is_touched or round.retries):
+        return outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
+    return outcome._replace(is_touched=is_touched)
 
 
 def _hand_over(round: Round, following: Round, *, settings: Settings, job: Job) -> bool:

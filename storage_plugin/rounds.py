@@ -15,8 +15,8 @@ VERSION = 3
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 """Seconds before a round if the one before has achieved nothing. Each pause is twice as long."""
 
-AWAITED, TOUCHED = 1, 2
-"""Marks of an asset that is left: its copy was requested; it has lost files, or may have."""
+MAX_TOUCHED = 500
+"""The most assets that a task names as touched, because its size is limited."""
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Round(NamedTuple):
     """One round of a removal.
 
     Attributes:
-        action: the click, with what is left of its selection. What waits for a copy comes last.
+        action: the click, with what is left of its selection.
         click_id: names the click.
         clicked: the time of the click, in seconds since 1970.
         selected: the type and the id of the first object that was selected.
@@ -33,9 +33,10 @@ class Round(NamedTuple):
         pause: the seconds between the round before and this one.
         overrides: the settings of the click that do not follow a new deployment, by the name of
             their query parameter.
-        job_id: the id of the job in iconik, or None if it is not known.
+        job_id: the id of the job in iconik; empty: it is not known.
         after: in collections and saved searches, the assets with ids up to this are done or named.
-        marks: a digit for each selected asset, the sum of its marks in earlier rounds.
+        waiting: the number of selected assets, the last ones, whose copies were requested.
+        touched: the selected assets that have lost files, or may have.
         report: what became of the assets that are done.
         retries: the number of earlier deliveries of this round.
     """
@@ -47,9 +48,10 @@ class Round(NamedTuple):
     number: int = 0
     pause: float = 0.0
     overrides: Mapping[str, str] = {}
-    job_id: str | None = None
+    job_id: str = ""
     after: str = ""
-    marks: str = ""
+    waiting: int = 0
+    touched: Sequence[str] = ()
     report: Report = Report()
     retries: int = 0
 
@@ -58,62 +60,66 @@ class Round(NamedTuple):
         """Whether this is the click itself."""
         return self.number == 0
 
-    def marked(self, mark: int) -> frozenset[str]:
-        """Return the selected assets with a mark."""
-        pairs = zip(self.action.selection.assets, self.marks)  # noqa: B905 - A click has no marks.
-        return frozenset(id for id, marks in pairs if int(marks) & mark)
+    @property
+    def awaited(self) -> frozenset[str]:
+        """The assets whose copies were requested in earlier rounds."""
+        assets = self.action.selection.assets
+        return frozenset(assets[len(assets) - self.waiting :])
 
     def first_of(self, assets: Sequence[T]) -> Sequence[T]:
         """Return the assets of this round: all, or so many that the next task can name them."""
         counts = self.action.selection._replace(assets=()).counts()
         return assets if len(assets) <= MAX_IDS else assets[: MAX_IDS - sum(counts.values())]
 
-    def following(self, *, must_pause: bool, **changes: Any) -> "Round":
-        """Return the next round, after a pause or at once."""
-        pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause)) if must_pause else 0.0
-        return self._replace(number=self.number + 1, pause=pause, **changes)
+    def following(self, rest: "Round", *, at_once: bool) -> "Round":
+        """Return the next round, which begins at once only if this one has achieved something.
+
+        Args:
+            rest: this round with what is left of it.
+            at_once: whether there is no reason to wait.
+        """
+        has_finished = rest.report.total > self.report.total
+        has_achieved = self.is_click or has_finished or rest.waiting > self.waiting
+        pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
+        return rest._replace(
+            number=self.number + 1, pause=0.0 if at_once and has_achieved else pause
+        )
 
 
 def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
-    """Return the round with what is left of it.
+    """Return a round with what is left of it.
 
     Args:
         round: the round.
         outcomes: what became of the assets, in the order in which they begin: the selected ones,
             and those in collections and saved searches by their ids.
     """
-    first, named = round.first_of(outcomes), {*round.action.selection.assets}
-    awaited, marks = round.marked(AWAITED), dict[str, int]()
-    for each in first:
-        if not each.is_done:
-            is_awaited = each.end is End.WAITING or each.asset_id in awaited
-            marks[each.asset_id] = AWAITED * is_awaited + TOUCHED * each.is_touched
-    ids = sorted(marks, key=lambda each: marks[each] & AWAITED)
-    containers, after = Selection(), ""
+    first, selection, after = round.first_of(outcomes), Selection(), ""
     if len(first) < len(outcomes):  # The next round finds the others again.
-        containers = round.action.selection
-        after = max({each.asset_id for each in first} - named, default=round.after)
+        selection = round.action.selection
+        found = first[len(selection.assets) :]
+        after = found[-1].asset_id if found else round.after
+    left = [each for each in first if not each.is_done]
+    awaited = round.awaited | {each.asset_id for each in left if each.end is End.WAITING}
+    ids = sorted([each.asset_id for each in left], key=awaited.__contains__)
     return round._replace(
-        action=round.action._replace(selection=containers._replace(assets=tuple(ids))),
+        action=round.action._replace(selection=selection._replace(assets=tuple(ids))),
         after=after,
-        marks="".join(str(marks[id]) for id in ids),
+        waiting=len(awaited.intersection(ids)),
+        touched=[each.asset_id for each in left if each.is_touched][:MAX_TOUCHED],
     )
 
 
 def write_task(round: Round) -> bytes:
     """Return the body of a task: a custom action's payload, and the round."""
-    selection = round.action.selection
+    selection, report = round.action.selection, vars(round.report) | {"cause": None}
     payload = {
         "asset_ids": selection.assets,
         "collection_ids": selection.collections,
         "saved_search_ids": selection.saved_searches,
         "user_id": round.action.user_id,
         "version": VERSION,
-        "round": {
-            **round._asdict(),
-            "action": None,
-            "report": vars(round.report) | {"cause": None},
-        },
+        "round": round._asdict() | {"action": None, "report": report},
     }
     return json.dumps(payload, separators=(",", ":")).encode()
 

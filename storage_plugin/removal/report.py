@@ -1,7 +1,7 @@
 """What became of a removal: numbers and reasons, for the answer, the log and the editor."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
@@ -62,15 +62,23 @@ class Outcome(NamedTuple):
         """Whether another round would change nothing."""
         return self.end not in STEPS and not (self.error and self.error.can_retry)
 
+    @property
+    def reason(self) -> str:
+        """All reasons, for editors."""
+        return "; ".join(self.reasons) or "it failed"
+
     def write_log(self, log: Log) -> None:
         """Log an asset that stayed or failed."""
         if self.end in (End.STAYED, End.WAITING):
             severity = "WARNING" if self.end is End.STAYED else "INFO"
-            text = f"Kept {self.asset_id}: {'; '.join(self.reasons)}."
-            log.write(severity, text, kept=self.asset_id)
+            log.write(severity, f"Kept {self.asset_id}: {self.reason}.", kept=self.asset_id)
         if self.end is End.FAILED and self.error:
             text = f"Failed {self.asset_id}: {self.error} {self.error.detail}".rstrip()
             log.write("ERROR", text, failed=self.asset_id)
+
+
+Note = tuple[str, str | None, str]
+"""The id of an asset, its title, if it is known, and why it failed or stayed, for editors."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +87,24 @@ class Report:
 
     Attributes:
         storage_name: the storage that files are removed from.
-        numbers: of assets, by the values of `End`; of deleted `file_sets`; of selected collections
-            and searches that are `unknown` to iconik; of selected objects that are `missing`,
-            because iconik counts and does not list them; of `notable` assets; and of rounds that
-            were `prevented`, so nobody knows all assets.
-        notes: the id, the title, if it is known, and the reason of the first notable assets: they
-            failed or stayed, or had nothing to remove for a reason.
-        next_steps: what the editor can do about failures, as sentences.
+        numbers: of assets, by the values of `End`; of `notable` assets, that is, those that failed
+            or for which there is a reason; of deleted `file_sets`; of selected collections and
+            searches that are `unknown` to iconik; of selected objects that are `missing`, because
+            iconik counts and does not list them; of rounds that an error has `prevented`.
+        notes: on the first notable assets.
+        next_steps: what the editor can do about errors, as sentences.
         cause: the error that most needs action, in this round; None: there was none.
     """
 
     storage_name: str = ""
     numbers: Counter[str] = field(default_factory=Counter)
-    notes: Sequence[tuple[str, str | None, str]] = ()
+    notes: Sequence[Note] = ()
     next_steps: Sequence[str] = ()
     cause: PluginError | None = None
 
     @classmethod
     def of_error(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
-        """Return the report on a round that an error prevented; see `of`."""
+        """Return the report on a round that an error has prevented; see `of`."""
         steps = [f"{cause.for_editor(reference)}."]
         return cls(storage_name, Counter(prevented=1), next_steps=steps, cause=cause)
 
@@ -107,34 +114,28 @@ class Report:
         outcomes: Sequence[Outcome],
         storage_name: str,
         *,
-        unknown: int = 0,
-        missing: int = 0,
         reference: str = "",
+        **numbers: int,
     ) -> "Report":
         """Return the report on some assets.
 
         Args:
             outcomes: what became of the assets.
             storage_name: the storage that files are removed from.
-            unknown: see `Report.numbers`.
-            missing: see `Report.numbers`.
             reference: the log's reference, by which the administrator finds an error.
+            numbers: `unknown` and `missing`, as above.
         """
         notable = [each for each in outcomes if each.end is End.FAILED or each.reasons]
         notable.sort(key=lambda each: each.end is not End.FAILED)
-        numbers = Counter(each.end.value for each in outcomes)
-        numbers.update(unknown=unknown, missing=missing, notable=len(notable))
-        numbers.update(file_sets=sum(each.removed for each in outcomes))
-        failures = [each.error for each in notable if each.error]
+        steps = [f"{each.error.for_editor(reference)}." for each in notable if each.error]
+        errors = filter(None, (each.error for each in outcomes))
+        numbers |= {"notable": len(notable), "file_sets": sum(each.removed for each in outcomes)}
         return cls(
             storage_name,
-            numbers,
-            notes=[
-                (each.asset_id, each.title, "; ".join(each.reasons) or "it failed")
-                for each in notable[:NAMED]
-            ],
-            next_steps=[*dict.fromkeys(f"{each.for_editor(reference)}." for each in failures)],
-            cause=max(filter(None, (each.error for each in outcomes)), key=_urgency, default=None),
+            Counter(numbers) + Counter(each.end.value for each in outcomes),
+            notes=[(each.asset_id, each.title, each.reason) for each in notable[:NAMED]],
+            next_steps=[*dict.fromkeys(steps)],
+            cause=max(errors, key=_urgency, default=None),
         )
 
     def __add__(self, other: "Report") -> "Report":
@@ -172,27 +173,23 @@ class Report:
 
     def sentence(self) -> str:
         """Return the numbers, for editors."""
-        unknown, missing = self.numbers["unknown"], self.numbers["missing"]
-        sentences = [self._ends()] if self.total or not unknown else []
-        if self.total and self.numbers["prevented"]:
-            sentences.append("The rest was not removed.")
-        if unknown:
-            containers = "selected collections and saved searches"
-            sentences.append(f"iconik does not know {unknown:,} of the {containers}.")
-        if missing:
-            objects = count(missing, "selected object")
-            sentences.append(f"iconik does not list {objects} that it counts.")
-        return " ".join(sentences)
+        name, total, numbers = visible(self.storage_name), self.total, self.numbers
+        unknown, missing, prevented = (numbers[key] for key in ("unknown", "missing", "prevented"))
+        containers = "selected collections and saved searches"
+        objects = count(missing, "selected object")
+        sentences = {
+            self._ends(name): total,
+            f"Nothing was removed from {name}.": prevented and not total,
+            "The rest was not removed.": prevented and total,
+            "The selection contains no assets.": not (total or unknown or prevented),
+            f"iconik does not know {unknown:,} of the {containers}.": unknown,
+            f"iconik does not list {objects} that it counts.": missing,
+        }
+        return " ".join(sentence for sentence, is_so in sentences.items() if is_so)
 
-    def message(self, titles: Mapping[str, str]) -> str:
-        """Return the numbers, the reasons and the next step, for editors.
-
-        Args:
-            titles: the titles of assets by id, as far as the notes lack them.
-        """
-        notes = [
-            f"{visible(title or titles.get(id, id))}: {reason}" for id, title, reason in self.notes
-        ]
+    def message(self) -> str:
+        """Return the numbers, the reasons and the next step, for editors."""
+        notes = [f"{visible(title or id)}: {reason}" for id, title, reason in self.notes]
         steps = [step for end, step in STEPS.items() if self.numbers[end.value]]
         return self._text(notes, [*self.next_steps, *steps])
 
@@ -202,14 +199,12 @@ class Report:
         if self.cause:
             return self._text(notes, [str(self.cause)])
         is_ok = self.status() == "FINISHED" and not notes
-        return "OK" if is_ok else f"OK: {self._text(notes)}"
+        return "OK" if is_ok else f"OK: {self._text(notes, [])}"
 
-    def _ends(self) -> str:
-        name, numbers = visible(self.storage_name), self.numbers
-        if not self.total:
-            nothing = f"Nothing was removed from {name}."
-            return nothing if numbers["prevented"] else "The selection contains no assets."
-        if numbers["absent"] == self.total:
+    def _ends(self, name: str) -> str:
+        """Return what became of the assets, in a sentence."""
+        numbers, total = self.numbers, self.total
+        if numbers["absent"] == total:
             return f"{'Nothing to remove' if numbers['notable'] else 'Nothing'} was on {name}."
         words = {
             "removed": f"removed from {name}",
@@ -221,14 +216,13 @@ class Report:
         }
         parts = [f"{numbers[end]:,} {words[end]}" for end in words if numbers[end]]
         first, _, rest = ", ".join(parts).partition(" ")
-        return f"{first} of {count(self.total, 'asset')} {rest}."
+        return f"{first} of {count(total, 'asset')} {rest}."
 
-    def _text(self, notes: Sequence[str], more: Sequence[str] = ()) -> str:
+    def _text(self, notes: Sequence[str], more: Sequence[str]) -> str:
         """Return the numbers, the notes that are shown, how many are not, and more sentences."""
         others = self.numbers["notable"] - len(notes)
-        listed = [*notes, f"and {others:,} more"] if notes and others else notes
-        reasons = [f"{'; '.join(listed)}."] if listed else []
-        return " ".join([self.sentence(), *reasons, *more])
+        listed = "; ".join([*notes, f"and {others:,} more"] if others else notes)
+        return " ".join([self.sentence(), *([f"{listed}."] if notes else []), *more])
 
 
 def count(number: int, what: str) -> str:
