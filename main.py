@@ -17,11 +17,10 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.remove import SHARE_OF_QUEUE, Work, remove, time_limits
+from storage_plugin.remove import remove, time_limits
 from storage_plugin.rounds import Round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
-from storage_plugin.webhook import Action
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()
@@ -41,29 +40,25 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         200 and `OK` if everything is done, or `OK: ` and a sentence if something stayed; otherwise,
         another status and one line that says what went wrong and what to do.
     """
-    started = time.monotonic()
+    started, body = time.monotonic(), None
     project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
-    error: PluginError | None = None
-    status, is_delivery, body = 200, False, None
     try:
         is_delivery = let_in(request)
         body = read_body(request)
-        action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
-        round = read_task(action, body, retries=retries) if is_delivery else click(action)
-        answer = act(round, log, started=started)
+        round = read_round(request, body, is_delivery=is_delivery)
+        answer, error = act(round, log, started=started)
     except PluginError as raised:
-        error, answer, status = raised, str(raised), raised.status
+        answer, error = str(raised), raised
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
         error = Fault(raised)
-        answer, status = str(error), error.status
+        answer = str(error)
 
     # One line that can be encoded, whatever characters iconik's names contain.
     answer = " ".join(answer.encode(errors="replace").decode().split())
+    status, headers = (error.status, error.headers) if error else (200, {})
     log.figures["duration_ms"] = int((time.monotonic() - started) * 1000)
     log.write_answer(answer, status, error=error)
-    headers = error.headers if error else None
     # A streamed answer, because the framework reads the whole body of a request before any other.
     kind = LastResponse if body is None else flask.Response
     response = kind(iter([answer]), status, headers, mimetype="text/plain")
@@ -92,45 +87,39 @@ def let_in(request: flask.Request) -> bool:
         CallerError: the request has neither.
         SecretUnavailable, QueueUnavailable: the request cannot be verified.
     """
-    given = request.headers.get(webhook.SECRET_HEADER)
-    if given and webhook.is_authentic(given, shared_secret.read()):
-        return False
-    # The secret may have been rotated.
-    if given and webhook.is_authentic(given, shared_secret.read(max_age=0)):
-        return False
+    header = webhook.SECRET_HEADER
+    if given := request.headers.get(header):
+        if webhook.is_authentic(given, shared_secret.read()):
+            return False
+        if webhook.is_authentic(given, shared_secret.read(max_age=0)):  # It was rotated.
+            return False
     if task_queue.is_delivery(request.headers.get("Authorization", ""), os.environ):
         return True
-    header = webhook.SECRET_HEADER
-    raise CallerError(
-        f"The header {header} must hold the shared secret.",
-        status=401,
-        headers={"WWW-Authenticate": header},
-    )
+    message = f"The header {header} must hold the shared secret."
+    raise CallerError(message, status=401, headers={"WWW-Authenticate": header})
 
 
 def read_body(request: flask.Request) -> bytes:
     """Return the body of a POST."""
     if request.method != "POST":
-        raise CallerError(
-            "A custom action is sent with POST.", status=405, headers={"Allow": "POST"}
-        )
+        message = "A custom action is sent with POST."
+        raise CallerError(message, status=405, headers={"Allow": "POST"})
     try:
         body = request.stream.read(webhook.MAX_BODY + 1)
     except Exception:  # noqa: BLE001 - Each server raises its own error, which may quote the body.
         raise CallerError("The body cannot be read completely.") from None
     if len(body) > webhook.MAX_BODY:
-        raise CallerError(
-            f"The body is over {webhook.MAX_BODY // 1000} kB: select fewer objects.", status=413
-        )
+        size = f"{webhook.MAX_BODY // 1000} kB"
+        raise CallerError(f"The body is over {size}: select fewer objects.", status=413)
     return body
 
 
-def click(action: Action) -> Round:
-    """Return the round of a click.
-
-    Raises:
-        CallerError: nothing is selected.
-    """
+def read_round(request: flask.Request, body: bytes, *, is_delivery: bool) -> Round:
+    """Return the round that the queue delivers, or the first one of a click."""
+    action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
+    if is_delivery:
+        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
+        return read_task(action, body, retries=retries)
     if not action.selection.counts():
         raise CallerError(
             "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
@@ -138,38 +127,34 @@ def click(action: Action) -> Round:
     return Round(action, uuid.uuid4().hex, time.time(), action.selection.objects()[0])
 
 
-def act(round: Round, log: Log, *, started: float) -> str:
-    """Carry out a click, or another round of a removal, and return the answer.
+def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | None]:
+    """Carry out a click, or another round of a removal.
 
     Args:
         round: the round.
         log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
+
+    Returns:
+        The answer, and the error behind it, if any.
     """
-    action, is_click = round.action, round.is_click
+    action, selection = round.action, round.action.selection
     query = {**read_query(action.overrides), **round.overrides}
     settings = Settings.from_environment(os.environ).override(query)
     log.figures.update(
-        action=action.name, storage=settings.storage_name, selected=action.selection.counts()
+        action=action.name, storage=settings.storage_name, selected=selection.counts()
     )
-    *limits, begin = time_limits(settings, is_click=is_click)
-    for_work, for_editor = (Deadline(each + started - time.monotonic()) for each in limits)
-    rest = Rest(
-        session,
-        settings,
-        read_token=iconik_token.read,
-        pace=pace,
-        deadline=for_work,
-        share=1.0 if is_click else SHARE_OF_QUEUE,
-    )
-    iconik, editor = Iconik(rest), Iconik(rest.for_editor(for_editor))
+    limits = time_limits(settings, is_click=round.is_click)
+    work, editor, _ = (Deadline(each + started - time.monotonic()) for each in limits)
+    rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
+    iconik, editors = Iconik(rest), Iconik(rest.for_editor(editor))
+    job = Job(editors, round, storage_name=settings.storage_name, log=log)
     try:
-        if action.name == "add" and is_click:
-            job = Job(editor, round, storage_name=settings.storage_name, log=log)
-            log.figures["jobs"] = add(iconik, action.selection, settings, job)
-            return "OK"
+        if action.name == "add" and round.is_click:
+            log.figures["jobs"] = add(iconik, selection, settings=settings, job=job)
+            return "OK", None
         if action.name == "remove":
-            return remove(Work(round, settings, iconik, editor, begin, log))
+            return remove(iconik, round, settings=settings, job=job)
     finally:
         log.figures["iconik_calls"] = len(rest.sent)
     raise CallerError("Unknown action.", status=404)

@@ -1,5 +1,6 @@
 """ADD: the bulk copies of a selection."""
 
+import itertools
 from collections.abc import Sequence
 
 from storage_plugin.errors import PluginError
@@ -10,11 +11,11 @@ from storage_plugin.storages import find_storages
 from storage_plugin.webhook import Selection
 
 
-def add(iconik: Iconik, selection: Selection, settings: Settings, job: Job) -> list[str]:
+def add(iconik: Iconik, selection: Selection, *, settings: Settings, job: Job) -> list[str]:
     """Have the selection copied to the storage.
 
     Args:
-        iconik: a client.
+        iconik: a client. It accepts 500 objects of one type, and one format, in a call.
         selection: the objects to copy.
         settings: the storage, the formats and the folder.
         job: shows the editor a failure. iconik itself shows the jobs of the copies.
@@ -25,19 +26,9 @@ def add(iconik: Iconik, selection: Selection, settings: Settings, job: Job) -> l
     Raises:
         PluginError: iconik has refused a call. It may have accepted others.
     """
-    try:
-        return _request_copies(iconik, selection, settings)
-    except PluginError as error:
-        job.fail(error)
-        raise
 
-
-def _request_copies(iconik: Iconik, selection: Selection, settings: Settings) -> list[str]:
-    """Request the copies: iconik accepts 500 objects of one type, and one format, in a call."""
-    storages = find_storages(iconik.storages(), settings)
-
-    def copy(request: tuple[str, str, Sequence[str]]) -> str | None:
-        object_type, format_name, ids = request
+    def copy(request: tuple[tuple[str, Sequence[str]], str]) -> str | None:
+        (object_type, ids), format_name = request
         return iconik.copy(
             storages.storage.id,
             object_type,
@@ -47,10 +38,11 @@ def _request_copies(iconik: Iconik, selection: Selection, settings: Settings) ->
             preferred_source=storages.master.id if storages.master else None,
         )
 
-    requests = [
-        (object_type, format_name, some)
-        for object_type, ids in selection.by_type()
-        for format_name in settings.format_names
-        for some in chunks(ids)
-    ]
-    return [job_id for job_id in side_by_side(copy, requests) if job_id]
+    pieces = [(kind, some) for kind, ids in selection.by_type() for some in chunks(ids)]
+    try:
+        storages = find_storages(iconik.storages(), settings)
+        jobs = side_by_side(copy, itertools.product(pieces, settings.format_names))
+    except PluginError as error:
+        job.fail(error)
+        raise
+    return [job_id for job_id in jobs if job_id]

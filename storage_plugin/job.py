@@ -5,15 +5,15 @@ https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from storage_plugin.errors import NotFound, PluginError
+from storage_plugin.errors import PluginError
+from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.rows import ENDED, Row
-from storage_plugin.iconik.rows import Job as JobRow
 from storage_plugin.logs import Log
-from storage_plugin.removal.report import Report, count
+from storage_plugin.removal.report import Note, Report, count
 from storage_plugin.rounds import Round
 from storage_plugin.webhook import ACTIONS
 
@@ -23,21 +23,13 @@ CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
 """The words for one object of each type."""
 
-HALTS = {
-    "ABORT_PENDING": "Aborted",
-    "ABORTED": "Aborted",
-    "DISCARDED": "Aborted",
-    "PAUSED": "Paused",
-}
+HALTS = {"PAUSED": "Paused"} | dict.fromkeys(("ABORT_PENDING", "ABORTED", "DISCARDED"), "Aborted")
 """What an editor did to a job, by its status. Either ends the removal."""
 
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
 
 ABANDONED = 2 * 3600.0
-"""Seconds without a change after which a running job counts as interrupted.
-
-A removal in the queue pauses for an hour at most.
-"""
+"""Seconds without a change, twice the longest pause, after which a running job is interrupted."""
 
 
 class Job:
@@ -52,76 +44,78 @@ class Job:
         log: the log of this request.
 
     Attributes:
-        id: the id of the job, or None if it is not known.
-        storage_name: as above.
+        id: the id of the job; empty: it is not known.
+        storage_name: its name in iconik, as soon as that is known.
+        log: as above.
         halt: `Aborted` or `Paused` if an editor did that, else empty.
         has_ended: whether the job had ended before this round.
     """
 
-    def __init__(
-        self,
-        iconik: Iconik,
-        round: Round,
-        *,
-        storage_name: str,
-        log: Log,
-    ) -> None:
-        self.id = round.job_id
-        self.halt = ""
-        self.has_ended = False
-        self._iconik = iconik
-        self._action = round.action
-        self.storage_name = storage_name
-        self._log = log
-        self._click_id, self._selected = round.click_id, round.selected
-        self._is_deleted = False
-        self._has_warned = False
-        self._opened = iconik.now()
-        self._due = self._opened + 1.0
-        self._lock = threading.Lock()
+    def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
+        self.id, self.log = round.job_id, log
+        self.storage_name = round.report.storage_name or storage_name
+        self.halt, self.has_ended = "", False
+        self._iconik, self._round = iconik, round
+        self._opened, self._due = iconik.now(), iconik.now() + 1.0
+        self._lock, self._has_warned = threading.Lock(), False
 
     def open(self) -> None:
-        """Create the job of a removal, and close those that were interrupted."""
-        self._attempt(lambda: self._create({"status": "STARTED"}))
-        with suppress(PluginError):  # The next removal tries again.
-            for job in self._running():
-                if job.modified and job.modified < time.time() - ABANDONED:
-                    end = {"message": INTERRUPTED, "error_message": INTERRUPTED}
-                    self._iconik.update_job(job.id, {"status": "FAILED", **end})
+        """Find or create the job of a removal, and close those that were interrupted."""
+        if self.id:
+            return
+        running: list[rows.Job] = []
+        with suppress(PluginError):
+            running = self._iconik.running_jobs(CUSTOM_TYPES["remove"])
+        # iconik may have created it although its answer was lost.
+        own = [job.id for job in running if job.click_id == self._round.click_id]
+        self.id = own[0] if own else self._create(status="STARTED")
+        end = {"status": "FAILED", "message": INTERRUPTED, "error_message": INTERRUPTED}
+        for job in running:
+            if job.modified and job.modified < time.time() - ABANDONED:
+                with suppress(PluginError):  # The next removal tries again.
+                    self._iconik.update_job(job.id, end)
 
     def read(self) -> None:
         """Learn what has happened to the job since the last round of its removal."""
         if self.id:
-            self._attempt(lambda: self._note_status(self._iconik.job(str(self.id)).status))
+            with self._attempt():
+                job = self._iconik.job(self.id)
+                self.halt = HALTS.get(str(job.status), "")
+                is_told = str(job.message).startswith(tuple(HALTS.values()))
+                self.has_ended = job.status in rows.ENDED and (is_told or not self.halt)
 
     def show(self, done: int, total: int) -> None:
-        """Show the progress if that is due, and learn whether an editor has halted the removal.
+        """Show the progress if that is due; see `update`."""
+        if not self._lock.acquire(blocking=False):
+            return  # Another thread shows it.
+        if self._iconik.now() >= self._due:
+            self.update(done, total)
+            now = self._iconik.now()
+            # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
+            self._due = now + min(10.0, max(1.0, (now - self._opened) / 10))
+        self._lock.release()
+
+    def update(self, done: int, total: int, **changes: str) -> bool:
+        """Show the progress, and learn whether an editor has halted the removal.
 
         Args:
             done: the number of finished assets.
             total: the number of all assets.
+            changes: other fields, for example a message.
+
+        Returns:
+            Whether iconik has changed the job.
         """
-        if not self._lock.acquire(blocking=False):
-            return  # Another thread shows it.
-        try:
-            if self.id and self._iconik.now() >= self._due:
-                self.update(done, total)
-                now = self._iconik.now()
-                # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
-                self._due = now + min(10.0, max(1.0, (now - self._opened) / 10))
-        finally:
-            self._lock.release()
-
-    def update(self, done: int, total: int, **changes: str) -> None:
-        """Show the progress and, for example, a message, and learn about a halt."""
-
-        def update() -> None:
-            state = {**self._progress(done, total), **changes}
-            status = self._iconik.update_job(str(self.id), state)
-            self._note_status(status or self._iconik.job(str(self.id)).status)
-
         if self.id:
-            self._attempt(update)
+            with self._attempt():
+                progress = {"progress_processed": done, "progress_total": total}
+                state = {"title": self._title(total), **progress, **changes}
+                status = self._iconik.update_job(self.id, state)
+                if not status and "status" not in changes:
+                    status = self._iconik.job(self.id).status
+                self.halt = HALTS.get(str(status), "")
+                return True
+        return False
 
     def close(self, report: Report) -> bool:
         """Show the result. Notify the editor if it is no success, or if it cannot be shown.
@@ -129,102 +123,88 @@ class Job:
         Returns:
             Whether the editor can see the result.
         """
+        if not self._round.is_click:  # The queue may deliver a round twice at the same time.
+            self.read()
+        if self.has_ended:
+            return True
         status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
-        sentence = f"{halt}{report.sentence()}"
-        end = {**self._progress(report.total, report.total), "status": status, "message": sentence}
-        is_shown = self._attempt(lambda: self._end(end))
+        total, sentence = report.total, halt + report.sentence()
+        is_shown = self.update(total, total, status=status, message=sentence)
         # The numbers are shown. The titles of assets take more calls.
-        message = f"{halt}{report.message(self._titles(report))}"
+        message = halt + self._with_titles(report).message()
         if is_shown and message != sentence:
             error = {"error_message": message} if status == "FAILED" else {}
-            changes = {"message": message, **error}
-            self._attempt(lambda: self._iconik.update_job(str(self.id), changes))
+            self.update(total, total, message=message, **error)
         if is_shown and status == "FINISHED":
             return True
-        return self._attempt(lambda: self._notify(end["title"], sentence, message)) or is_shown
+        short = f"{self._title(total)}: {sentence}"
+        return self._notify(short, message, is_shown=is_shown) or is_shown
 
     def fail(self, error: PluginError) -> None:
         """Show that an Add failed, and notify the editor."""
-        message = f"{error.for_editor(self._log.reference)}."
-        end = {"status": "FAILED", "message": message, "error_message": message}
-        self._attempt(lambda: self._create(end))
-        self._attempt(lambda: self._notify(self._progress(0, 0)["title"], message, message))
+        message = f"{error.for_editor(self.log.reference)}."
+        self.id = self._create(status="FAILED", message=message, error_message=message)
+        self._notify(f"{self._title()}: {message}", message, is_shown=bool(self.id))
 
-    def _create(self, state: Row) -> None:
-        object_type, object_id = self._selected
+    def _create(self, **state: str) -> str:
+        """Create the job, and return its id, which is empty if that has failed."""
+        object_type, object_id = self._round.selected
         job = {
+            "title": self._title(),
             "type": "CUSTOM",
-            "custom_type": CUSTOM_TYPES[self._action.name],
+            "custom_type": CUSTOM_TYPES[self._round.action.name],
             "object_type": object_type,
             "object_id": object_id,
-            "metadata": {"click_id": self._click_id},
-            **self._progress(0, 0),
+            "metadata": {"click_id": self._round.click_id},
+            **state,
         }
-        self.id = self._iconik.create_job(job | dict(state))
+        with self._attempt():
+            return self._iconik.create_job(job)
+        return ""
 
-    def _running(self) -> list[JobRow]:
-        return self._iconik.running_jobs(CUSTOM_TYPES["remove"])
-
-    def _end(self, end: Row) -> None:
-        """Change the job for the last time, or create it if that has failed before."""
-        if self._is_deleted:
-            raise NotFound("An editor has deleted the job.")
-        if not self.id:
-            # iconik may have created it although its answer was lost.
-            found = [job.id for job in self._running() if job.click_id == self._click_id]
-            self.id = found[0] if found else None
-        if self.id:
-            self._iconik.update_job(self.id, end)
-        else:
-            self._create(end)
-
-    def _note_status(self, status: str | None) -> None:
-        self.halt = HALTS.get(str(status), "")
-        self.has_ended = status in ENDED and not self.halt
-
-    def _progress(self, done: int, total: int) -> dict[str, object]:
-        """Return the title with the number of assets, and the progress."""
-        kinds = {"assets": total} if total else self._action.selection.counts()
+    def _title(self, total: int = 0) -> str:
+        """Return the title, with the number of all assets if it is known."""
+        action = self._round.action
+        kinds = {"assets": total} if total else action.selection.counts()
         what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
-        title = ACTIONS[self._action.name].format(what, self.storage_name)
-        return {"title": title, "progress_processed": done, "progress_total": total}
+        return ACTIONS[action.name].format(what, self.storage_name)
 
-    def _titles(self, report: Report) -> dict[str, str]:
-        """Return the titles that the report lacks, as far as iconik sends them."""
+    def _with_titles(self, report: Report) -> Report:
+        """Return a report with the titles that it lacks, as far as iconik sends them."""
 
-        def title(asset_id: str) -> str | None:
+        def with_title(note: Note) -> Note:
+            asset_id, title, reason = note
             with suppress(PluginError):
-                return self._iconik.asset_title(asset_id)
-            return None
+                title = title or self._iconik.asset_title(asset_id)
+            return asset_id, title, reason
 
-        ids = [note.asset_id for note in report.notes if not note.title]
-        return {id: text for id, text in zip(ids, side_by_side(title, ids), strict=True) if text}
+        return replace(report, notes=side_by_side(with_title, report.notes))
 
-    def _notify(self, title: object, sentence: str, message: str) -> None:
-        if user_id := self._action.user_id:
-            object_type, object_id = ("jobs", self.id) if self.id else self._selected
-            self._iconik.notify(
-                {
-                    "event_type": "finished",
-                    "message_short": f"{title}: {sentence}",
-                    "message_long": message,
-                    "recipient_id": user_id,
-                    "sender_id": self._iconik.current_user_id(),
-                    "object_type": object_type,
-                    "object_id": object_id,
-                }
-            )
+    def _notify(self, short: str, message: str, *, is_shown: bool) -> bool:
+        """Notify the editor, if iconik has named one, and return whether that worked."""
+        if not self._round.action.user_id:
+            return True
+        object_type, object_id = ("jobs", self.id) if is_shown else self._round.selected
+        with self._attempt():
+            notification = {
+                "event_type": "finished",
+                "message_short": short,
+                "message_long": message,
+                "recipient_id": self._round.action.user_id,
+                "sender_id": self._iconik.current_user_id(),
+                "object_type": object_type,
+                "object_id": object_id,
+            }
+            self._iconik.notify(notification)
+            return True
+        return False
 
-    def _attempt(self, show: Callable[[], object]) -> bool:
-        """Show something, and return whether that worked; log only the first error."""
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Try to show something; log only the first error."""
         try:
-            show()
+            yield
         except PluginError as error:
-            if isinstance(error, NotFound):  # An editor has deleted the job. The removal goes on.
-                self.id, self._is_deleted = None, True
             if not self._has_warned:
                 self._has_warned = True
-                text = f"The editor may not see the result in iconik: {error}"
-                self._log.write("WARNING", text)
-            return False
-        return True
+                self.log.write("WARNING", f"The editor may not see the result in iconik: {error}")

@@ -1,39 +1,42 @@
 """A removal in rounds: the click is the first, and each one leaves the rest to the next. No I/O."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from storage_plugin.errors import CallerError, OutOfTime
-from storage_plugin.iconik.pace import TIME_IS_UP
+from storage_plugin.errors import CallerError
 from storage_plugin.removal.report import End, Outcome, Report
-from storage_plugin.webhook import MAX_IDS, Action, Selection, is_uuid, read_object
+from storage_plugin.webhook import MAX_IDS, Action, Selection, read_object
 
-NOT_BEGUN = OutOfTime(TIME_IS_UP)
-"""The error of an asset that did not begin."""
+VERSION = 3
+"""The form of a task. Change it with the fields of `Round` and `Report`."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
-"""Seconds before a round if the one before could finish nothing. Each pause is twice as long."""
+"""Seconds before a round if the one before has achieved nothing. Each pause is twice as long."""
 
-AWAITED, TOUCHED = 1, 2
-"""Marks of an asset that is left: its copy was requested; it has lost files, or may have."""
+MAX_TOUCHED = 500
+"""The most assets that a task names as touched, because its size is limited."""
+
+T = TypeVar("T")
 
 
 class Round(NamedTuple):
     """One round of a removal.
 
     Attributes:
-        action: the click, with what is left of its selection. What waits for a copy comes last.
+        action: the click, with what is left of its selection.
         click_id: names the click.
         clicked: the time of the click, in seconds since 1970.
         selected: the type and the id of the first object that was selected.
         number: 0 for the click, 1 for the first delivery by the queue, and so on.
-        pauses: the number of pauses so far.
+        pause: the seconds between the round before and this one.
         overrides: the settings of the click that do not follow a new deployment, by the name of
             their query parameter.
-        job_id: the id of the job in iconik, or None if it is not known.
-        after: in collections and saved searches, the assets with ids up to this are done.
-        marks: a digit for each selected asset, the sum of its marks in earlier rounds.
+        job_id: the id of the job in iconik; empty: it is not known.
+        after: in collections and saved searches, the assets with ids up to this are done or named.
+        waiting: the number of selected assets, the last ones, whose copies were requested.
+        touched: the selected assets that have lost files, or may have.
         report: what became of the assets that are done.
         retries: the number of earlier deliveries of this round.
     """
@@ -43,12 +46,13 @@ class Round(NamedTuple):
     clicked: float
     selected: Sequence[str]
     number: int = 0
-    pauses: int = 0
+    pause: float = 0.0
     overrides: Mapping[str, str] = {}
-    job_id: str | None = None
+    job_id: str = ""
     after: str = ""
-    marks: str = ""
-    report: Report = Report("")
+    waiting: int = 0
+    touched: Sequence[str] = ()
+    report: Report = Report()
     retries: int = 0
 
     @property
@@ -57,63 +61,65 @@ class Round(NamedTuple):
         return self.number == 0
 
     @property
-    def pause(self) -> float:
-        """The seconds of the latest pause."""
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.pauses - 1, 10))
+    def awaited(self) -> frozenset[str]:
+        """The assets whose copies were requested in earlier rounds."""
+        assets = self.action.selection.assets
+        return frozenset(assets[len(assets) - self.waiting :])
 
-    def marked(self, mark: int) -> frozenset[str]:
-        """Return the selected assets with a mark."""
-        pairs = zip(self.action.selection.assets, self.marks)  # noqa: B905 - A click has no marks.
-        return frozenset(id for id, marks in pairs if int(marks) & mark)
+    def first_of(self, assets: Sequence[T]) -> Sequence[T]:
+        """Return the assets of this round: all, or so many that the next task can name them."""
+        counts = self.action.selection._replace(assets=()).counts()
+        return assets if len(assets) <= MAX_IDS else assets[: MAX_IDS - sum(counts.values())]
 
-    def following(self, *, must_pause: bool, **changes: Any) -> "Round":
-        """Return the next round, after a pause or at once."""
-        pauses = self.pauses + must_pause
-        return self._replace(number=self.number + 1, pauses=pauses, **changes)
+    def following(self, rest: "Round", *, at_once: bool) -> "Round":
+        """Return the next round, which begins at once only if this one has achieved something.
 
-
-def rest_of(round: Round, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], Round]:
-    """Return what became of the assets that are done, and the round with those that are left."""
-    containers, after, seen = _named(round, outcomes)
-    most, awaited = MAX_IDS - sum(containers.counts().values()), round.marked(AWAITED)
-    marks = {}
-    for each in [each for each in seen if not each.is_done][:most]:
-        is_awaited = each.end is End.WAITING or each.asset_id in awaited
-        marks[each.asset_id] = AWAITED * is_awaited + TOUCHED * each.is_touched
-    ids = sorted(marks, key=lambda each: marks[each] & AWAITED)
-    selection = containers._replace(assets=tuple(ids))
-    rest = round._replace(
-        action=round.action._replace(selection=selection),
-        after=after,
-        marks="".join(str(marks[id]) for id in ids),
-    )
-    return [each for each in seen if each.asset_id not in marks], rest
+        Args:
+            rest: this round with what is left of it.
+            at_once: whether there is no reason to wait.
+        """
+        has_finished = rest.report.total > self.report.total
+        has_achieved = self.is_click or has_finished or rest.waiting > self.waiting
+        pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
+        return rest._replace(
+            number=self.number + 1, pause=0.0 if at_once and has_achieved else pause
+        )
 
 
-def _named(round: Round, outcomes: Sequence[Outcome]) -> tuple[Selection, str, Sequence[Outcome]]:
-    """Return the assets that the next round knows by their ids, as far as they are left.
+def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
+    """Return a round with what is left of it.
 
-    If too many are left for one task, the next round finds those again that did not begin: in the
-    returned collections and saved searches, after the returned id.
+    Args:
+        round: the round.
+        outcomes: what became of the assets, in the order in which they begin: the selected ones,
+            and those in collections and saved searches by their ids.
     """
-    if sum(not each.is_done for each in outcomes) <= MAX_IDS:
-        return Selection(), "", outcomes
-    named = {*round.action.selection.assets}
-    begun = {each.asset_id for each in outcomes if each.error is not NOT_BEGUN}
-    after = max(begun - named, default=round.after)
-    seen = [each for each in outcomes if each.asset_id in named or each.asset_id <= after]
-    return round.action.selection._replace(assets=()), after, seen
+    first, selection, after = round.first_of(outcomes), Selection(), ""
+    if len(first) < len(outcomes):  # The next round finds the others again.
+        selection = round.action.selection
+        found = first[len(selection.assets) :]
+        after = found[-1].asset_id if found else round.after
+    left = [each for each in first if not each.is_done]
+    awaited = round.awaited | {each.asset_id for each in left if each.end is End.WAITING}
+    ids = sorted([each.asset_id for each in left], key=awaited.__contains__)
+    return round._replace(
+        action=round.action._replace(selection=selection._replace(assets=tuple(ids))),
+        after=after,
+        waiting=len(awaited.intersection(ids)),
+        touched=[each.asset_id for each in left if each.is_touched][:MAX_TOUCHED],
+    )
 
 
 def write_task(round: Round) -> bytes:
     """Return the body of a task: a custom action's payload, and the round."""
-    selection = round.action.selection
+    selection, report = round.action.selection, vars(round.report) | {"cause": None}
     payload = {
         "asset_ids": selection.assets,
         "collection_ids": selection.collections,
         "saved_search_ids": selection.saved_searches,
         "user_id": round.action.user_id,
-        "round": {**round._asdict(), "action": None, "report": round.report.to_json()},
+        "version": VERSION,
+        "round": round._asdict() | {"action": None, "report": report},
     }
     return json.dumps(payload, separators=(",", ":")).encode()
 
@@ -127,14 +133,11 @@ def read_task(action: Action, body: bytes, *, retries: str) -> Round:
         retries: the number of earlier deliveries, as Cloud Tasks states it in a header.
 
     Raises:
-        CallerError: another version of the plugin wrote the task.
+        CallerError: another version of the plugin wrote the task. The queue must not repeat it.
     """
-    try:
-        value: Any = read_object(body)["round"]
-        report = Report.from_json(value["report"])
-        found = Round(**{**value, "action": action, "report": report, "retries": int(retries)})
-        if found.job_id is not None and not is_uuid(found.job_id):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise CallerError("Another version of the plugin wrote the task.") from None
-    return found
+    task: Any = read_object(body)
+    if task.get("version") != VERSION:
+        raise CallerError("Another version of the plugin wrote the task.", status=200)
+    round, report = task["round"], task["round"]["report"]
+    report = Report(**{**report, "numbers": Counter(report["numbers"])})
+    return Round(**{**round, "action": action, "report": report, "retries": int(retries)})

@@ -7,8 +7,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +30,7 @@ from storage_plugin.errors import QueueUnavailable
 from storage_plugin.iconik import client, pace
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.settings import Settings
+from tests.system.stage import EDITOR, Scene
 
 FUNCTION = functions_framework.create_app(
     "iconik_handler", str(Path(__file__).parent.parent / "main.py")
@@ -38,8 +38,7 @@ FUNCTION = functions_framework.create_app(
 main = sys.modules["main"]
 
 ICONIK_URL = "https://iconik.test"
-EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
-HOUR = 3600.0
+MINUTE, HOUR = 60.0, 3600.0
 
 DONE = ("500, but done", "no answer", "time-out", "half an answer", "kill, but done")
 FAULTS = (*DONE, "429", "500", "404", "403", "401", "HTML", "kill")
@@ -53,23 +52,15 @@ class Killed(BaseException):
     """The instance is killed."""
 
 
-class Serial:
+class Serial(nullcontext["Serial"]):
     """Stands in for a pool of threads: it does everything at once, in order."""
 
     def __init__(self, _: int) -> None:
-        pass
+        super().__init__(self)
 
-    def __enter__(self) -> "Serial":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+    def submit(self, work: Callable[[], Any]) -> None:
         """Do some work."""
-        future: Future[Any] = Future()
-        future.set_result(work())
-        return future
+        work()
 
     map = map
 
@@ -89,7 +80,7 @@ def nothing(*_: str) -> str:
     return ""
 
 
-class Stage:
+class Stage(Scene):
     """The function, an iconik, and a queue that delivers when it is told to.
 
     Args:
@@ -119,17 +110,14 @@ class Stage:
         self.tasks: list[Task] = []
         self.deliveries = 0
         self._names: set[str] = set()
-        self.environ = self.site.settings(ICONIK_URL) | {
-            "ICONIK_TOKEN": self.world.token,
-            "BZ_SHARED_SECRET": "secret",
+        secrets = {"ICONIK_TOKEN": self.world.token, "BZ_SHARED_SECRET": "secret"}
+        queue = {
+            "TASK_QUEUE": QUEUE,
+            "TASK_SERVICE_ACCOUNT": ACCOUNT,
+            "FUNCTION_URL": "https://function.test",
+            "CLOUD_RUN_TIMEOUT_SECONDS": "1800",
         }
-        if has_queue:
-            self.environ |= {
-                "TASK_QUEUE": QUEUE,
-                "TASK_SERVICE_ACCOUNT": ACCOUNT,
-                "FUNCTION_URL": "https://function.test",
-                "CLOUD_RUN_TIMEOUT_SECONDS": "1800",
-            }
+        self.environ = self.site.settings(ICONIK_URL) | secrets | (queue if has_queue else {})
         self.environ |= settings
         self._iconik = create_app(self.world)
         self._random = random.Random(0)  # noqa: S311 - Equal stages play equally.
@@ -143,41 +131,26 @@ class Stage:
         body = json.dumps(payload(**{"user_id": EDITOR, **selection})).encode()
         return self.post(path, body, {"x-bz-secret": "secret"})
 
-    @property
-    def jobs(self) -> list[Row]:
-        """The jobs of the plugin."""
-        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
+    def remove(self, path: str = "/remove") -> TestResponse:
+        """Click a removal of all assets."""
+        return self.click(path, asset_ids=[*self.world.assets])
 
     @property
-    def job(self) -> Row:
-        """The only one of them."""
-        (job,) = self.jobs
-        return job
-
-    @property
-    def notes(self) -> list[Row]:
+    def notes(self) -> list[str]:
         """The notifications."""
-        return list(self.world.notifications.values())
+        return [note["message_long"] for note in self.world.notifications.values()]
 
     def add(self, asset_id: str) -> None:
         """Have a master copied to LucidLink."""
         body = {"object_type": "assets", "object_ids": [asset_id], "format_name": "ORIGINAL"}
         self.world.copy(self.site.lucidlink, body | {"preferred_original_storage_id": self.site.b2})
 
-    # iconik
+    # iconik, in the place of a session of requests
 
     def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        params: dict[str, str] | None,
-        json: Row | None,
-        headers: dict[str, str],
-        timeout: tuple[float, float],
-        **_: object,
+        self, method: str, url: str, *, timeout: tuple[float, float], **call: Any
     ) -> requests.Response:
-        """Answer a call to iconik, in the place of a session of requests."""
+        """Answer a call to iconik."""
         path = url.removeprefix(ICONIK_URL)
         self.calls.append(f"{method} {path}")
         self.now += self.latency
@@ -185,7 +158,7 @@ class Stage:
         if self.latency > timeout[1]:
             fault = fault or "time-out"
         if not fault or fault in DONE:
-            status, data = self._serve(method, path, params, json, headers)
+            status, data = self._serve(method, path, call)
         if not fault:
             return _answer(status, data)
         if fault.startswith("kill"):
@@ -204,22 +177,15 @@ class Stage:
     def close(self) -> None:
         """Close all connections to iconik, of which there are none."""
 
-    def _serve(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None,
-        content: Row | None,
-        headers: dict[str, str],
-    ) -> tuple[int, bytes]:
+    def _serve(self, method: str, path: str, call: Row) -> tuple[int, bytes]:
         """Have the sandbox answer a call; flask's own test client takes three times as long."""
-        body = b"" if content is None else json.dumps(content).encode()
+        body, headers = json.dumps(call["json"]).encode(), call["headers"]
         environ = {
             "REQUEST_METHOD": method,
             "SERVER_NAME": "iconik.test",
             "SERVER_PORT": "443",
             "PATH_INFO": path,
-            "QUERY_STRING": urlencode(query or {}),
+            "QUERY_STRING": urlencode(call["params"] or {}),
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.url_scheme": "https",
@@ -257,12 +223,9 @@ class Stage:
     def deliver_one(self, task: Task) -> None:
         """Deliver a task, and put it into the queue again if the answer is no success."""
         self.deliveries += 1
-        headers = {
-            "Authorization": "queue",
-            "X-CloudTasks-TaskRetryCount": str(task.retries),
-        }
+        headers = {"Authorization": "queue", "X-CloudTasks-TaskRetryCount": str(task.retries)}
         try:
-            is_done = 200 <= self.post(task.path, task.body, headers).status_code < 300
+            is_done = self.post(task.path, task.body, headers).status_code == 200
         except Killed:
             is_done = False
         if not is_done and task.retries < 19:

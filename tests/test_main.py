@@ -131,17 +131,36 @@ def test_an_action_is_one_of_two_by_name(
     assert name != "check" or stage.calls == []
 
 
-@pytest.mark.parametrize("path", ["/add", "/check"])
-def test_the_queue_delivers_only_removals(path: str) -> None:
-    """Nothing else is ever handed over."""
+@pytest.fixture
+def queued() -> Stage:
+    """Return a function with a queue, and an iconik too slow for a click, which was clicked."""
     stage = Stage(has_queue=True)
     stage.latency = 1.0
-    asset_id = stage.site.asset()[0]
-    stage.click(asset_ids=[asset_id])
-    (task,) = stage.tasks
+    stage.click(asset_ids=stage.assets(1))
     stage.calls.clear()
-    assert stage.post(path, task.body, {"Authorization": "queue"}).status_code == 404
-    assert stage.calls == []
+    return stage
+
+
+@pytest.mark.parametrize("path", ["/add", "/check"])
+def test_the_queue_delivers_only_removals(queued: Stage, path: str) -> None:
+    """Nothing else is ever handed over."""
+    response = queued.post(path, queued.tasks[0].body, {"Authorization": "queue"})
+    assert (response.status_code, queued.calls) == (404, [])
+
+
+def test_a_task_of_another_version_is_dropped(queued: Stage) -> None:
+    """The queue hears a success, so that it does not deliver it in vain."""
+    queued.tasks.append(queued.tasks.pop()._replace(body=b"{}"))
+    assert (queued.deliver(), queued.calls, queued.tasks) == (1, [], [])
+
+
+def test_a_round_is_read_only_from_the_queue(queued: Stage) -> None:
+    """A click that names a round is the click of somebody with the secret, and nothing else."""
+    body = json.loads(queued.tasks.pop().body)
+    body["round"]["overrides"]["storage"] = "Other"
+    queued.click(**body)
+    (task,) = queued.tasks
+    assert json.loads(task.body)["round"]["overrides"]["storage"] == queued.site.lucidlink
 
 
 def test_nothing_is_selected() -> None:
@@ -150,16 +169,3 @@ def test_nothing_is_selected() -> None:
     response = stage.click()
     assert (response.status_code, stage.calls) == (400, [])
     assert response.text.startswith("Nothing is selected")
-
-
-def test_a_round_is_read_only_from_the_queue() -> None:
-    """A click that names a round is the click of somebody with the secret, and nothing else."""
-    stage = Stage(has_queue=True)
-    stage.latency = 1.0
-    asset_id = stage.site.asset()[0]
-    stage.click(asset_ids=[asset_id])
-    body = json.loads(stage.tasks.pop().body)
-    body["round"]["overrides"]["storage"] = "Other"
-    stage.click(**body)
-    (task,) = stage.tasks
-    assert json.loads(task.body)["round"]["overrides"]["storage"] == stage.site.lucidlink

@@ -17,7 +17,7 @@ from storage_plugin.iconik.rows import ENDED
 from tests.stage import AWAY, DONE, FAULTS, HOUR, LOST, Killed, Stage, Task, written
 
 EVERY = int(os.environ.get("STORIES_EVERY", "41"))
-"""One of how many stories is played."""
+"""Of how many stories in which something happens at a call one is played."""
 
 LOG = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Play:
         stage = self.stage
         is_killed = self.story.event.startswith("kill") and not stage.deliveries
         ended = [job for job in stage.jobs if job["status"] in ENDED]
-        notes = [note["message_long"] for note in stage.notes]
+        notes = stage.notes
         told = [str(job.get("message")) for job in ended] or notes
         if is_killed and not told:
             return  # The next removal closes the job.
@@ -223,31 +223,29 @@ def claims(message: str) -> int:
 
 
 def stories(has_queue: bool, archives: bool) -> Iterator[Story]:
-    """Yield all stories of a deployment."""
+    """Yield the stories of a deployment."""
     usual = Play(Story(has_queue, archives))
     usual.click()
     usual.deliver()
-    calls = range(len(usual.stage.calls))
-    for events, numbers in (
-        (("",), [0]),
-        (FAULTS + ACTS + (SIDE_BY_SIDE,) * has_queue, calls),
-        (FAULTS_OF_THE_QUEUE, range(usual.hand_overs)),
-        ((TWICE, LATE), range(usual.stage.deliveries)),
+    at_calls = itertools.product(
+        FAULTS + ACTS + (SIDE_BY_SIDE,) * has_queue, range(len(usual.stage.calls))
+    )
+    for event, number in itertools.chain(
+        [("", 0)],
+        itertools.islice(at_calls, 0, None, EVERY),
+        itertools.product(FAULTS_OF_THE_QUEUE, range(usual.hand_overs)),
+        itertools.product((TWICE, LATE), range(usual.stage.deliveries)),
     ):
-        for event, number in itertools.product(events, numbers):
-            yield Story(has_queue, archives, event, number)
+        yield Story(has_queue, archives, event, number)
 
 
 @pytest.mark.parametrize("archives", [False, True])
 @pytest.mark.parametrize("has_queue", [False, True])
 def test_stories(has_queue: bool, archives: bool) -> None:
     """Each story ends well."""
-    flaws, number = {}, 0
-    for story in itertools.islice(stories(has_queue, archives), 0, None, EVERY):
-        play = Play(story)
+    plays = [Play(story) for story in stories(has_queue, archives)]
+    for play in plays:
         play.perform()
-        number += 1
-        if play.flaws:
-            flaws[story] = play.flaws
-    LOG.info("%d stories, %d with flaws", number, len(flaws))
+    flaws = {play.story: play.flaws for play in plays if play.flaws}
+    LOG.info("%d stories, %d with flaws", len(plays), len(flaws))
     assert not flaws

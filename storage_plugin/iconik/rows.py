@@ -203,6 +203,7 @@ class Job(NamedTuple):
     status: TextOrNone
     custom_type: TextOrNone
     modified: Annotated[TimeOrNone, "date_modified"]
+    message: TextOrNone
     click_id: Annotated[str | None, within("click_id"), "metadata"]
 
 

@@ -26,7 +26,7 @@ def stage(running: Stage) -> Iterator[Stage]:
 def running_with_queue() -> Iterator[QueuedStage]:
     """Run a function with a queue, which archives."""
     with ExitStack() as stack:
-        yield QueuedStage(stack, ARCHIVE_BEFORE_REMOVE="true")
+        yield QueuedStage(stack)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A running function, on an iconik that holds nothing at the start of each test."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -20,32 +20,50 @@ TOKEN = "token-for-tests"
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
 
-Run = Callable[[Mapping[str, str]], AbstractContextManager[Function]]
+
+class Scene:
+    """An iconik, `world`, with its storages, `site`, and what an editor sees there."""
+
+    world: World
+    site: Site
+
+    def assets(self, number: int) -> list[str]:
+        """Add assets on both storages, and return their ids."""
+        return [self.site.asset()[0] for _ in range(number)]
+
+    @property
+    def jobs(self) -> list[Row]:
+        """The jobs of the plugin."""
+        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
+
+    @property
+    def job(self) -> Row:
+        """The only one of them."""
+        (job,) = self.jobs
+        return job
 
 
-class Stage:
-    """A function that many tests share, for its start takes half a second.
+class Stage(Scene):
+    """A function that many tests share, because its start takes half a second.
 
     Args:
         stack: takes what has to be stopped.
-        run: runs a function with some settings.
         changes: settings that are not as usual.
 
     Attributes:
-        world: the iconik, and `site` its storages.
-        faults: what goes wrong with requests to it.
+        faults: what goes wrong with requests to iconik.
         settings: of the function.
         function: the function.
     """
 
-    def __init__(self, stack: ExitStack, run: Run = run_function, **changes: str) -> None:
+    def __init__(self, stack: ExitStack, **changes: str) -> None:
         self.faults = Faults()
         self._mistakes: list[str] = []
         self._set_up()
         url = stack.enter_context(serve(self, self.faults))
         secrets = {"ICONIK_TOKEN": TOKEN, "BZ_SHARED_SECRET": SECRET}
         self.settings = self.site.settings(url) | secrets
-        self.function = stack.enter_context(run(self.settings | changes))
+        self.function = stack.enter_context(self._start(self.settings | changes))
         self._logged = 0
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -68,35 +86,19 @@ class Stage:
         if contract.DESCRIPTION.is_file():
             self._mistakes = contract.enforce(self._app)
 
-    @contextmanager
-    def run(self, **changes: str | None) -> Iterator[Function]:
+    def _start(self, settings: Mapping[str, str]) -> AbstractContextManager[Function]:
+        return run_function(settings)
+
+    def run(self, **changes: str | None) -> AbstractContextManager[Function]:
         """Run another function on the same iconik, with other settings; None takes one away."""
-        changed = self.settings | changes
-        with run_function(
-            {name: value for name, value in changed.items() if value is not None}
-        ) as it:
-            yield it
+        changed = {**self.settings, **changes}
+        return run_function({name: value for name, value in changed.items() if value is not None})
 
     def post(
         self, path: str = "/remove", secret: str | None = SECRET, **selection: object
     ) -> requests.Response:
         """Post a custom action to the function, as iconik does."""
         return post(self.function, path, secret, **selection)
-
-    def assets(self, number: int) -> list[str]:
-        """Add assets on both storages, and return their ids."""
-        return [self.site.asset()[0] for _ in range(number)]
-
-    @property
-    def jobs(self) -> list[Row]:
-        """The jobs that the plugin has made."""
-        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
-
-    @property
-    def job(self) -> Row:
-        """The only one of them."""
-        (job,) = self.jobs
-        return job
 
     @property
     def output(self) -> str:
@@ -110,22 +112,18 @@ class Stage:
 
 
 class QueuedStage(Stage):
-    """A function with a queue, which delivers when it is told to.
+    """A function that archives, with a queue, `tasks`, which delivers when it is told to."""
 
-    Attributes:
-        tasks: the queue.
-    """
-
-    def __init__(self, stack: ExitStack, **changes: str) -> None:
+    def __init__(self, stack: ExitStack) -> None:
         self.tasks = Tasks()
-        super().__init__(stack, self.tasks.run_function, **changes)
+        super().__init__(stack, ARCHIVE_BEFORE_REMOVE="true")
 
-    @contextmanager
-    def test(self) -> Iterator[None]:
-        """Begin a test, with nothing in the queue."""
+    def _set_up(self) -> None:
         self.tasks.reset()
-        with super().test():
-            yield
+        super()._set_up()
+
+    def _start(self, settings: Mapping[str, str]) -> AbstractContextManager[Function]:
+        return self.tasks.run_function(settings)
 
 
 def post(
