@@ -249,6 +249,6 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
         size = count(len(evidence.files_of(file_set)), "file")
         yield f"  {evidence.format_of(file_set)}, {size}: {what}."
     if not evidence.doomed:
-        nothing = f"it has no files of {', '.join(evidence.format_names)} there"
+        nothing = f"it has no files of {', '.join(settings.format_names)} there"
         yield f"  Nothing: {'; '.join(why_nothing(evidence)) or nothing}."
     yield "Nothing has been deleted."

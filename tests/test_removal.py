@@ -190,16 +190,6 @@ def test_the_transfers_are_read_once(site: Site, iconik: Iconik, rest: Rest) -> 
     assert rest.calls - before == 3 + 2
 
 
-def test_transfers_that_nobody_may_see(site: Site, iconik: Iconik) -> None:
-    """They are not missed, unless the removal has waited: the asset may have been added again."""
-    site.world.roles.remove("can_read_transfers")
-    assert remove(iconik, site.master()).end is End.ABSENT
-    asset_id, copy = site.asset()
-    outcome = remove(iconik, asset_id, clicked=9e9)
-    assert outcome.end is End.FAILED
-    assert copy in site.world.file_sets
-
-
 @pytest.mark.parametrize(
     ("created", "seconds", "is_later"),
     [

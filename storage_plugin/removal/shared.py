@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from storage_plugin.iconik.client import Iconik
@@ -29,22 +28,15 @@ class Shared(Generic[T]):
     def __init__(self, ask: Callable[[], T], seconds: float, clock: Callable[[], float]) -> None:
         self._ask, self._seconds, self._clock = ask, seconds, clock
         self._lock = threading.Lock()
-        self._asked, self._answer = -math.inf, Future[T]()
+        self._last: tuple[float, T] | None = None
 
     def read(self) -> tuple[float, T]:
-        """Return when iconik was asked, and the answer, for which other threads may have asked."""
+        """Return when iconik was asked, and the answer. While one thread asks, the others wait."""
+        wanted = self._clock()
         with self._lock:
-            is_first = self._clock() - self._asked >= self._seconds
-            if is_first:
-                self._asked, self._answer = self._clock(), Future()
-            asked, answer = self._asked, self._answer
-        if is_first:
-            try:
-                answer.set_result(self._ask())
-            except BaseException as error:  # noqa: BLE001 - The other threads must not wait for ever.
-                answer.set_exception(error)
-                self._asked = -math.inf  # The next thread asks again.
-        return asked, answer.result()
+            if self._last is None or wanted - self._last[0] >= self._seconds:
+                self._last = self._clock(), self._ask()
+            return self._last
 
 
 class Removal:
