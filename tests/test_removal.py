@@ -2,9 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from sandbox.site import CLIP, Site
 from sandbox.world import Row
 from storage_plugin.errors import (
     AdministratorError,
-    IconikUnavailable,
     OutOfTime,
     PluginError,
     TooManyFiles,
@@ -26,7 +23,7 @@ from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.shared import Removal, Shared
+from storage_plugin.removal.shared import Removal, once
 from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import (
@@ -468,9 +465,9 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
     assert copy in site.world.file_sets
 
 
-def test_threads_share_an_answer_while_it_is_new(time: Time) -> None:
-    """One of them asks; after an error, or later, the next one asks again."""
-    go, answers = Event(), iter([1, IconikUnavailable("busy"), 3])
+def test_threads_share_an_answer() -> None:
+    """One of them asks, and the others wait; after an error the next one asks again."""
+    go, answers = Event(), iter([IconikUnavailable("busy"), 1])
 
     def ask() -> int:
         go.wait()
@@ -478,17 +475,13 @@ def test_threads_share_an_answer_while_it_is_new(time: Time) -> None:
             raise answer
         return answer
 
-    shared = Shared(ask, 1.0, time)
+    read = once(ask)
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(shared.read) for _ in range(8)]
+        futures = [pool.submit(read) for _ in range(8)]
         go.set()
-    assert {future.result() for future in futures} == {(1000.0, 1)}
-    time.sleep(0.9)
-    assert shared.read() == (1000.0, 1)
-    time.sleep(0.1)
-    with pytest.raises(IconikUnavailable):
-        shared.read()
-    assert shared.read() == (1001.0, 3)
+    errors = [future.exception() for future in futures if future.exception()]
+    assert len(errors) == 1
+    assert {future.result() for future in futures if not future.exception()} == {read()} == {1}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class _Asset:
         is_there = any(file.status != "AWAITED" for file in files)
         if self.gone or (is_there and evidence.clicked is None):
             return False
-        return self._id in self._removal.arriving.read()[1]
+        return self._id in self._removal.arriving()
 
     def _delete(self, verdicts: Verdicts, evidence: Evidence) -> bool:
         """Delete the file sets that may go; return whether all of them are certainly gone."""
