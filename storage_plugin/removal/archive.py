@@ -48,7 +48,7 @@ def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
         and names.count(evidence.formats[str(file_set.format_id)].name) == len(rivals) == 1
         and all(
             file.status == "CLOSED" and (file.size or file.checksum in OF_NOTHING)
-            for file in needed(evidence.files_of(file_set))
+            for file in needed(evidence.files[file_set.id])
         )
     )
 

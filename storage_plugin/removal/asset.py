@@ -97,7 +97,7 @@ class _Asset:
 
     def _is_arriving(self, evidence: Evidence) -> bool:
         """Whether iconik is copying the asset to the storage, as far as that is to be feared."""
-        files = [file for each in evidence.doomed for file in evidence.files_of(each)]
+        files = [file for each in evidence.doomed for file in evidence.files[each.id]]
         is_there = any(file.status != "AWAITED" for file in files)
         if self.gone or (is_there and evidence.clicked is None):
             return False

@@ -1,6 +1,5 @@
 """Looking at one asset: what iconik states about it, for the rule to judge."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -50,15 +49,6 @@ class Evidence(NamedTuple):
             for each in self.file_sets.values()
             if each.format_id == file_set.format_id and each.storage_id in self.masters
         ]
-
-    def files_of(self, file_set: FileSet) -> Sequence[File]:
-        """Return the rows of a file set."""
-        return self.files.get(file_set.id, ())
-
-    def is_in_bin(self, file_set_id: str) -> bool:
-        """Whether a file set is in iconik's recycle bin."""
-        record = self.file_sets.get(file_set_id)
-        return record is not None and record.status == "DELETED"
 
     def format_of(self, file_set: FileSet) -> str:
         """Return the name of a file set's format, in words if iconik does not list the format."""
@@ -153,10 +143,11 @@ def _chosen(removal: Removal, evidence: Evidence) -> list[FileSet]:
 
 def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, list[File]]:
     """Return the rows of an asset's files, by the id of the file set."""
-    rows, begun = defaultdict(list), removal.iconik.now()
+    rows: dict[str, list[File]] = {id: [] for id in evidence.file_sets}
+    begun = removal.iconik.now()
     try:
         for file in removal.iconik.files(asset_id):
-            rows[file.file_set_id].append(file)
+            rows.setdefault(file.file_set_id, []).append(file)
     except OutOfTime:
         if removal.iconik.now() - begun < removal.settings.timeout / 2:
             raise

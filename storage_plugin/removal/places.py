@@ -14,15 +14,18 @@ def of(file: File) -> str:
     return place(f"{file.folder}/{file.name}")
 
 
-def files_on(storage_id: str, evidence: Evidence) -> Iterator[File]:
-    """Yield the files that are, or may be, on a storage, but for what systems add."""
+def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[File, bool]]:
+    """Yield the files that are, or may be, on a storage, and whether they are in the recycle bin.
+
+    Files that systems add are not among them.
+    """
     for id, files in evidence.files.items():
         record = evidence.file_sets.get(id)
         for file in files:
             named = {file.storage_id, record and record.storage_id} - {None}
             is_there = storage_id in named or not named
             if is_there and file.type != "DIRECTORY" and file.original_name not in OF_SYSTEMS:
-                yield file
+                yield file, record is not None and record.status == "DELETED"
 
 
 def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
@@ -47,11 +50,10 @@ def doubtful(storage_id: str, evidence: Evidence) -> Set[str]:
 
     At most one of them is there, and one in the recycle bin is going to take the others with it.
     """
-    found: dict[str, File] = {}
+    found: dict[str, tuple[File, bool]] = {}
     several = set()
-    for file in files_on(storage_id, evidence):
-        first = found.setdefault(of(file), file)
-        is_binned = any(evidence.is_in_bin(each.file_set_id) for each in (file, first))
-        if first is not file and (is_binned or not are_same_bytes(first, file)):
+    for file, is_in_bin in files_on(storage_id, evidence):
+        first, was_in_bin = found.setdefault(of(file), (file, is_in_bin))
+        if first is not file and (is_in_bin or was_in_bin or not are_same_bytes(first, file)):
             several.add(of(file))
     return several

@@ -77,8 +77,8 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
     others = {
         places.of(file): file
-        for file in places.files_on(evidence.storage.id, evidence)
-        if file.file_set_id not in going and not evidence.is_in_bin(file.file_set_id)
+        for file, is_in_bin in places.files_on(evidence.storage.id, evidence)
+        if file.file_set_id not in going and not is_in_bin
     }
     changed = {}
     for id in going:
@@ -132,7 +132,7 @@ def _flaws(
 ) -> Iterator[Verdict]:
     """Yield why a file set on a storage for masters is no complete copy of a doomed one."""
     where, there = evidence.where(master), evidence.storage_name(master.storage_id)
-    copies = needed(evidence.files_of(master))
+    copies = needed(evidence.files[master.id])
     if master.status != "ACTIVE":
         yield Verdict(Kind.STAYS, f"iconik's record of {where} is {_state(master.status)}")
     # The rows of a new copy may contradict its record, so their states come first.
@@ -142,13 +142,13 @@ def _flaws(
     for reason in _gaps(master, evidence):
         yield Verdict(Kind.NOT_YET, reason)
     of = evidence.formats[str(master.format_id)]
-    files = (*evidence.files_of(master), *evidence.files_of(doomed))
+    files = (*evidence.files[master.id], *evidence.files[doomed.id])
     versions = {each.version_id for each in (of, master, doomed)} | {
         each.version_id for each in files
     }
     if len(versions - {None}) > 1:
         yield Verdict(Kind.STAYS, f"{where} is of another version")
-    if difference := first_difference(needed(evidence.files_of(doomed)), copies):
+    if difference := first_difference(needed(evidence.files[doomed.id]), copies):
         yield Verdict(Kind.STAYS, difference)
 
 
@@ -176,7 +176,7 @@ def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
         "file_set_status": {"ACTIVE", file_set.status},
     }
     for field, values in expected.items():
-        said = {getattr(file, field) for file in evidence.files_of(file_set)}
+        said = {getattr(file, field) for file in evidence.files[file_set.id]}
         for wrong in said - values - {None}:
             where = evidence.where(file_set)
             yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
@@ -184,7 +184,7 @@ def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
 
 def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
     """Yield how iconik's list of the files is incomplete."""
-    files, where = evidence.files_of(file_set), evidence.where(file_set)
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
     count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
     # iconik does not document how it counts, so more files than it counts are no gap.
     if count is not None and listed < count:
