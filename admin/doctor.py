@@ -247,9 +247,9 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
         there = {evidence.storage_name(each.storage_id) for each in evidence.masters_of(file_set)}
         goes = f"is deleted: {' or '.join(sorted(there))} has all of it"
         what = goes if verdict.kind is Kind.GOES else f"stays: {verdict.reason}"
-        size = count(len(evidence.files_of(file_set)), "file")
+        size = count(len(evidence.files[file_set.id]), "file")
         yield f"  {evidence.format_of(file_set)}, {size}: {what}."
     if not evidence.doomed:
-        nothing = f"it has no files of {', '.join(evidence.format_names)} there"
+        nothing = f"it has no files of {', '.join(settings.format_names)} there"
         yield f"  Nothing: {'; '.join(why_nothing(evidence)) or nothing}."
     yield "Nothing has been deleted."

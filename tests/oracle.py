@@ -245,14 +245,10 @@ def _is_master(state: State, master: Row, file_set: Row) -> bool:
 
 def _is_doubtful(state: State, row: Row, there: Collection[Row]) -> bool:
     """Whether a file has its place with another one that is not known to be the same bytes."""
-
-    def is_binned(file: Row) -> bool:
-        return state.file_sets.get(file["file_set_id"], {}).get("status") == "DELETED"
-
     beside = [each for each in there if _place_of(each) == _place_of(row)]
     return any(
-        is_binned(one)
-        or is_binned(other)
+        _is_binned(state, one)
+        or _is_binned(state, other)
         or one["size"] is None
         or (one["size"], _checksum(one)) != (other["size"], _checksum(other))
         or not _checksum(one)
@@ -312,21 +308,21 @@ def _are_comparable(checksums: Set[str | None]) -> bool:
 
 
 def _is_needed(state: State, file_set_id: str, staying: Collection[str]) -> bool:
-    """Whether something that stays has a file at a place of a file set, or in its folders."""
-    storage_id = state.file_sets[file_set_id]["storage_id"]
-    own = _rows_of(state, state.file_sets[file_set_id])
-    files = {_place_of(row) for row in _files_on(state, storage_id) if row in own}
-    folders = {_place_of(row) for row in own if row["type"] == "DIRECTORY"}
+    """Whether something that stays has a file at the place of a row of a file set, or below it."""
+    own = state.file_sets[file_set_id]
+    doomed = [_place_of(row) for row in _rows_of(state, own)]
     unlisted = {row["file_set_id"] for row in state.files.values()} - state.file_sets.keys()
-    for row in _files_on(state, storage_id):
-        other = state.file_sets.get(row["file_set_id"], {"status": None})
-        if row["file_set_id"] in {*staying, *unlisted} and other["status"] != "DELETED":
-            where = _place_of(row)
-            if where in files or any(
-                f"{where}/".startswith(f"{each}/".lstrip("/")) for each in folders
-            ):
-                return True
-    return False
+    return any(
+        f"{_place_of(row)}/".startswith(f"{each}/".lstrip("/"))
+        for row in _files_on(state, own["storage_id"])
+        if row["file_set_id"] in {*staying, *unlisted} and not _is_binned(state, row)
+        for each in doomed
+    )
+
+
+def _is_binned(state: State, row: Row) -> bool:
+    """Whether a file is in the recycle bin."""
+    return state.file_sets.get(row["file_set_id"], {}).get("status") == "DELETED"
 
 
 def _rows_of(state: State, file_set: Row) -> list[Row]:

@@ -268,18 +268,17 @@ def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
     assert (requests(queued), copied, queued.site.copies()) == (before, before, 14)
 
 
-@pytest.mark.parametrize("unsaid", [{}, {"file_set_status": "DELETED"}])
+@pytest.mark.parametrize("said", [{}, {"file_set_status": "DELETED"}])
 @pytest.mark.parametrize(
     ("copy", "waits"),
     [({"status": "AWAITED"}, True), ({"status": "FAILED"}, False), ({"size": 1}, False)],
 )
-def test_what_became_of_a_copy(queued: Stage, unsaid: Row, copy: Row, waits: bool) -> None:
+def test_what_became_of_a_copy(queued: Stage, said: Row, copy: Row, waits: bool) -> None:
     """A copy is waited for while it is unfinished, and no longer."""
     asset_id = queued.site.only_copy()
     click(queued)
     queued.world.transfers.clear()
-    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy])
-    queued.site.quirk(unsaid=unsaid)
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy | said])
     queued.deliver(1)
     assert (len(queued.tasks), queued.site.copies()) == (waits, 1)
 

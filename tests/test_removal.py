@@ -13,7 +13,6 @@ from sandbox.site import CLIP, Site
 from sandbox.world import Row
 from storage_plugin.errors import (
     AdministratorError,
-    IconikUnavailable,
     OutOfTime,
     PluginError,
 )
@@ -25,7 +24,7 @@ from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.shared import Removal, Shared
+from storage_plugin.removal.shared import Removal, once
 from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import (
@@ -187,16 +186,6 @@ def test_the_transfers_are_read_once(site: Site, iconik: Iconik, rest: Rest) -> 
     ends = [remove_asset(removal, asset_id).end for asset_id in assets]
     assert ends == [End.STAYED, End.ABSENT, End.ABSENT]
     assert len(rest.sent) - before == 3 + 2
-
-
-def test_transfers_that_nobody_may_see(site: Site, iconik: Iconik) -> None:
-    """They are not missed, unless the removal has waited: the asset may have been added again."""
-    site.world.roles.remove("can_read_transfers")
-    assert remove(iconik, site.master()).end is End.ABSENT
-    asset_id, copy = site.asset()
-    outcome = remove(iconik, asset_id, clicked=9e9)
-    assert outcome.end is End.FAILED
-    assert copy in site.world.file_sets
 
 
 @pytest.mark.parametrize(
@@ -477,27 +466,21 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
     assert copy in site.world.file_sets
 
 
-def test_threads_share_an_answer_while_it_is_new(time: Time) -> None:
-    """One of them asks; after an error, or later, the next one asks again."""
-    go, answers = Event(), iter([1, IconikUnavailable("busy"), 3])
+def test_threads_share_an_answer() -> None:
+    """One of them asks, and the others wait; after an error the next one asks again."""
+    go, asks = Event(), list[int]()
 
-    def ask() -> int:
+    def ask() -> float:
         go.wait()
-        if isinstance(answer := next(answers), IconikUnavailable):
-            raise answer
-        return answer
+        asks.append(len(asks))
+        return 1 / asks[-1]
 
-    shared = Shared(ask, 1.0, time)
+    read = once(ask)
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(shared.read) for _ in range(8)]
+        futures = [pool.submit(read) for _ in range(8)]
         go.set()
-    assert {future.result() for future in futures} == {(1000.0, 1)}
-    time.sleep(0.9)
-    assert shared.read() == (1000.0, 1)
-    time.sleep(0.1)
-    with pytest.raises(IconikUnavailable):
-        shared.read()
-    assert shared.read() == (1001.0, 3)
+    assert sum(future.exception() is not None for future in futures) == 1
+    assert (asks, read()) == ([0, 1], 1.0)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ Each file that a removal deletes needs a copy of its own with the same original 
 far as iconik knows it, checksum.
 """
 
-import itertools
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from storage_plugin.iconik.rows import File
 from storage_plugin.names import normal, visible
@@ -31,101 +30,75 @@ OF_NOTHING = ("d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601
 
 def needed(files: Sequence[File]) -> list[File]:
     """Return the files that need a master: no folders, and nothing that systems add."""
-    real = [
-        each for each in files if each.type != "DIRECTORY" and each.original_name not in OF_SYSTEMS
-    ]
-    if not any(each.original_name.startswith("._") for each in real):
-        return real
     # macOS keeps in `._NAME` what the disk cannot keep with NAME.
     added = {(each.folder, f"._{each.original_name}") for each in files}
-    return [each for each in real if (each.folder, each.original_name) not in added]
+    return [
+        each
+        for each in files
+        if each.type != "DIRECTORY" and each.original_name not in OF_SYSTEMS
+        if (each.folder, each.original_name) not in added
+    ]
 
 
 def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | None:
-    """Return the first file without a copy of its own, as a reason; None: each file has one."""
-    wanted, spare = _by_name(files), _by_name(copies)
+    """Return the first file without a copy of its own, as a reason; None: each file has one.
+
+    Files and copies of one name are paired in order: first those that fit little else. So each file
+    finds a copy if that is possible, unless checksums are of several kinds, or files are still
+    being written. Then one may stay in vain, but none ever shares a copy.
+    """
+    spare = defaultdict(list)
+    for copy in sorted(copies, key=lambda each: (each.status != "REDISCOVERED", *_order(each))):
+        spare[_name(copy)].append(copy)
     # A set of nothing but empty files may be one that nobody has written yet.
     has_bytes = any(file.size for file in files)
-    for key, some in wanted.items():
-        if file := _first_unpaired(some, spare.get(key, ()), has_bytes):
-            name = visible(file.original_name)
-            if key not in spare:
-                return f"{name} has no master"
-            differences = [_difference(file, copy, has_bytes) for copy in spare[key]]
-            fewer = f"{name} has fewer masters than there are files of that name"
-            return fewer if None in differences else differences[0]
+    for file in sorted(files, key=lambda each: (each.status in UNFINISHED, *_order(each))):
+        some = spare[_name(file)]
+        fitting = (each for each in some if not _difference(file, each, has_bytes))
+        if partner := next(fitting, None):
+            some.remove(partner)
+        elif some:
+            return _difference(file, some[0], has_bytes)
+        else:
+            return f"{visible(file.original_name)} has no master of its own"
     return None
 
 
 def are_same_bytes(one: File, other: File) -> bool:
     """Whether iconik's rows prove that two files are equal."""
-    is_size_known = one.size is not None and one.size == other.size
-    return is_size_known and _agree(one.checksum, other.checksum)
+    return one.size is not None and one.size == other.size and _have_equal_checksums(one, other)
 
 
-def _by_name(files: Sequence[File]) -> Mapping[tuple[str, str | None], Sequence[File]]:
-    """Return files by original name and type, in the order of their sizes and checksums."""
-    grouped = defaultdict(list)
-    for file in files:
-        grouped[normal(file.original_name), file.type].append(file)
-    for some in grouped.values():
-        # In this order, most files find their copy at once.
-        some.sort(key=lambda file: (file.size or 0, file.checksum or ""))  # pragma: no mutate
-    return grouped
+def _name(file: File) -> tuple[str, str | None]:
+    return normal(file.original_name), file.type
 
 
-def _first_unpaired(files: Sequence[File], copies: Sequence[File], has_bytes: bool) -> File | None:
-    """Return a file for which no copy is left; None: each file can have a copy of its own.
-
-    A file may take the copy of another file that can have another one.
-
-    https://en.wikipedia.org/wiki/Maximum_cardinality_matching
-    """
-    free, owner, owned = dict.fromkeys(range(len(copies))), dict[int, int](), dict[int, int]()
-    for number, unpaired in enumerate(files):
-        wanted: dict[int, int] = {}
-        seeking, copy = [number], None
-        while seeking and copy is None:
-            file = seeking.pop()
-            for each in itertools.chain(free, owner):
-                if each not in wanted and _difference(files[file], copies[each], has_bytes) is None:
-                    wanted[each] = file
-                    if each in free:
-                        copy = each
-                        break
-                    seeking.append(owner[each])
-        if copy is None:
-            return unpaired
-        del free[copy]
-        while copy is not None:
-            file = wanted[copy]
-            owner[copy], owned[file], copy = file, copy, owned.get(file)
-    return None
+def _order(file: File) -> tuple[object, ...]:
+    """Return what to sort files of one name by: the more a checksum proves, the earlier."""
+    checksum = file.checksum or ""
+    return not checksum, _is_of_parts(checksum), file.size or 0, checksum
 
 
 def _difference(file: File, copy: File, has_bytes: bool) -> str | None:
-    """Return how a file differs from its copy; None: nothing would be lost.
-
-    Args:
-        file: the file.
-        copy: the possible copy, its master.
-        has_bytes: whether any file of the file set has bytes.
-    """
+    """Return how a file differs from its copy, a master; None: nothing would be lost."""
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
     name = visible(file.original_name)
     if difference := _size_difference(file, copy, has_bytes):
         return f"{name} {difference}"
-    if _differ(file.checksum, copy.checksum):
+    if _have_equal_checksums(file, copy):
+        return None
+    if _are_of_one_kind(file.checksum, copy.checksum):
         return f"{name} and its master have different checksums"
-    if copy.status == "REDISCOVERED" and not _agree(file.checksum, copy.checksum):
+    if copy.status == "REDISCOVERED":
         return f"the master of {name} is REDISCOVERED, and no checksum shows that it is the same"
     return None
 
 
 def _size_difference(file: File, copy: File, has_bytes: bool) -> str | None:
     if file.size == copy.size == 0 and file.status not in UNFINISHED:
-        is_sure = _are_empty(file, copy, has_bytes)
+        is_sure = has_bytes and {file.checksum, copy.checksum} <= {None, *OF_NOTHING}
+        is_sure |= _have_equal_checksums(file, copy)
         return None if is_sure else "and its master are empty, which may be wrong"
     if not (file.size and copy.size):
         return "or its master has a size that iconik does not know"
@@ -135,24 +108,20 @@ def _size_difference(file: File, copy: File, has_bytes: bool) -> str | None:
     return sizes if file.size != copy.size else None
 
 
-def _are_empty(file: File, copy: File, has_bytes: bool) -> bool:
-    """Whether two files of size 0 are really empty: see `_difference`."""
-    are_said_empty = {file.checksum, copy.checksum}.issubset({None, *OF_NOTHING})
-    return _agree(file.checksum, copy.checksum) or (has_bytes and are_said_empty)
+def _have_equal_checksums(one: File, other: File) -> bool:
+    return one.checksum is not None and one.checksum.lower() == (other.checksum or "").lower()
 
 
-def _agree(one: str | None, other: str | None) -> bool:
-    """Whether two checksums prove that files are equal."""
-    return one is not None and other is not None and one.lower() == other.lower()
-
-
-def _differ(one: str | None, other: str | None) -> bool:
-    """Whether two checksums prove that files differ: they are of one kind, that is, length.
-
-    A checksum of parts ends with their number. It also depends on their sizes, so it proves nothing
-    if it differs.
-    """
+def _are_of_one_kind(one: str | None, other: str | None) -> bool:
+    """Whether two checksums differ only if the files do: those of one kind have one length."""
     if one is None or other is None or len(one) != len(other):
         return False
-    is_of_parts = any(re.search(r"-\d+$", each) for each in (one, other))
-    return not is_of_parts and one.lower() != other.lower()
+    return not (_is_of_parts(one) or _is_of_parts(other))
+
+
+def _is_of_parts(checksum: str) -> bool:
+    """Whether a checksum is one of parts, which also depends on their sizes.
+
+    It ends with the number of parts. If it differs, it proves nothing.
+    """
+    return re.search(r"-\d+$", checksum) is not None

@@ -1,6 +1,5 @@
 """Looking at one asset: what iconik states about it, for the rule to judge."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,62 +14,33 @@ FRESH = 5.0
 
 
 class Evidence(NamedTuple):
-    """iconik's statements about one asset, and what a removal wants.
+    """iconik's statements about one asset.
 
     Attributes:
         storage: the storage to remove from.
-        format_names: the formats to remove.
-        to_bin: whether removed files go to iconik's recycle bin.
         clicked: when the editor clicked, if the removal has waited since then; see `Removal`.
         asked: the moment before the first request for evidence, in seconds that never go back.
         file_sets: iconik's own records of the file sets, of all formats and storages, by id.
         formats: the formats of the asset's current version, by id.
         files: the rows of the files, by the id of the file set.
         masters: the storages whose copies count as masters, by id.
+        doomed: the file sets that are to be deleted if the rule allows it.
     """
 
     storage: Storage
-    format_names: Sequence[str]
-    to_bin: bool
     clicked: float | None
     asked: float
     file_sets: Mapping[str, FileSet]
     formats: Mapping[str, Format] = {}
     files: Mapping[str, Sequence[File]] = {}
     masters: Mapping[str, Storage] = {}
+    doomed: Sequence[FileSet] = ()
 
     @property
     def present(self) -> list[FileSet]:
         """The file sets that are on the storage, or may be because iconik does not say where."""
         places = (self.storage.id, None)
         return [each for each in self.file_sets.values() if each.storage_id in places]
-
-    @property
-    def chosen(self) -> list[FileSet]:
-        """The file sets on the storage of the chosen formats, without those in the archive.
-
-        Those whose format or storage iconik does not state are among them, so that the rule says
-        why they stay. Those in the recycle bin are not, if removed files go there.
-        """
-        spared = ("ARCHIVED", "DELETED") if self.to_bin else ("ARCHIVED",)
-        ids = {id for id, each in self.formats.items() if each.name in self.format_names}
-        return [
-            each
-            for each in self.present
-            if each.format_id in {*ids, None} and each.status not in spared
-        ]
-
-    @property
-    def doomed(self) -> list[FileSet]:
-        """The file sets that are to be deleted if the rule allows it.
-
-        These are the chosen ones, without those of which the recycle bin has only the record.
-        """
-        return [
-            each
-            for each in self.chosen
-            if each.status != "DELETED" or each.file_count or self.files_of(each)
-        ]
 
     def masters_of(self, file_set: FileSet) -> list[FileSet]:
         """Return the file sets of the same format on the storages for masters."""
@@ -80,39 +50,24 @@ class Evidence(NamedTuple):
             if each.format_id == file_set.format_id and each.storage_id in self.masters
         ]
 
-    def files_of(self, file_set: FileSet) -> Sequence[File]:
-        """Return the rows of a file set."""
-        return self.files.get(file_set.id, ())
-
-    def is_in_bin(self, file_set_id: str) -> bool:
-        """Whether a file set is in iconik's recycle bin."""
-        record = self.file_sets.get(file_set_id)
-        return record is not None and record.status == "DELETED"
-
-    def where(self, file_set: FileSet) -> str:
-        """Return a file set in words: its format and its storage."""
-        return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
-
     def format_of(self, file_set: FileSet) -> str:
         """Return the name of a file set's format, in words if iconik does not list the format."""
         of = self.formats.get(str(file_set.format_id))
         return visible(of.name) if of else "an earlier version"
 
+    def storage_name(self, storage_id: str | None) -> str:
+        """Return the name of a storage for masters, or else of the one to remove from."""
+        of = self.masters.get(str(storage_id), self.storage)
+        return visible(of.name or of.id)
+
+    def where(self, file_set: FileSet) -> str:
+        """Return a file set in words: its format and its storage."""
+        return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
+
     @property
     def master_names(self) -> str:
         """The names of the storages whose copies count as masters."""
         return " or ".join(map(self.storage_name, self.masters))
-
-    def owner(self, file_set_id: str) -> str:
-        """Return the format of a file set in words; iconik may not list the file set yet."""
-        file_set = self.file_sets.get(file_set_id)
-        return self.format_of(file_set) if file_set else "another file set"
-
-    def storage_name(self, storage_id: str | None) -> str:
-        """Return the name of one of the storages of the removal."""
-        storages = {self.storage.id: self.storage, **self.masters}
-        of = storages.get(str(storage_id))
-        return visible(of.name or of.id) if of else "a storage"
 
 
 def look(removal: Removal, asset_id: str) -> Evidence:
@@ -122,23 +77,21 @@ def look(removal: Removal, asset_id: str) -> Evidence:
         AdministratorError: the storages do not allow a removal.
         PluginError: the rows of this asset alone take too long to read.
     """
-    iconik, settings = removal.iconik, removal.settings
-    evidence = Evidence(
-        storage=removal.storages.storage,
-        format_names=settings.format_names,
-        to_bin=settings.use_recycle_bin,
-        clicked=removal.clicked,
-        asked=iconik.now(),
-        file_sets=_file_sets(iconik, asset_id),
-    )
-    if evidence.present:
-        evidence = evidence._replace(formats=_formats(iconik, asset_id))
-    if evidence.chosen:
-        files = _files(removal, asset_id, evidence)
-        listed, masters = removal.masters()
-        asked = min(evidence.asked, listed)
-        evidence = evidence._replace(files=files, masters=masters, asked=asked)
-    return evidence
+    iconik, storage, asked = removal.iconik, removal.storages.storage, removal.iconik.now()
+    evidence = Evidence(storage, removal.clicked, asked, _file_sets(iconik, asset_id))
+    if not evidence.present:
+        return evidence
+    evidence = evidence._replace(formats=_formats(iconik, asset_id))
+    if not (chosen := _chosen(removal, evidence)):
+        return evidence
+    files = _files(removal, asset_id, evidence)
+    listed, masters = removal.masters()
+    # Of some file sets in the recycle bin, only the record is left.
+    doomed = [
+        each for each in chosen if each.status != "DELETED" or each.file_count or files[each.id]
+    ]
+    asked = min(asked, listed)
+    return evidence._replace(asked=asked, files=files, masters=masters, doomed=doomed)
 
 
 def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
@@ -173,12 +126,28 @@ def _formats(iconik: Iconik, asset_id: str) -> dict[str, Format]:
     raise IconikUnavailable("iconik lists file sets of the asset, but no formats: try again later.")
 
 
+def _chosen(removal: Removal, evidence: Evidence) -> list[FileSet]:
+    """Return the file sets on the storage of the chosen formats, without those in the archive.
+
+    Those whose format or storage iconik does not state are among them, so that the rule says why
+    they stay. Those in the recycle bin are not, if removed files go there.
+    """
+    settings = removal.settings
+    spared = ("ARCHIVED", "DELETED") if settings.use_recycle_bin else ("ARCHIVED",)
+    names = settings.format_names
+    ids = {None, *(id for id, each in evidence.formats.items() if each.name in names)}
+    return [
+        each for each in evidence.present if each.format_id in ids and each.status not in spared
+    ]
+
+
 def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, list[File]]:
     """Return the rows of an asset's files, by the id of the file set."""
-    rows, begun = defaultdict(list), removal.iconik.now()
+    rows: dict[str, list[File]] = {id: [] for id in evidence.file_sets}
+    begun = removal.iconik.now()
     try:
         for file in removal.iconik.files(asset_id):
-            rows[file.file_set_id].append(file)
+            rows.setdefault(file.file_set_id, []).append(file)
     except OutOfTime:
         if removal.iconik.now() - begun < removal.settings.timeout / 2:
             raise

@@ -1,10 +1,10 @@
 """Which files may be one file, because a storage has one place for them. No I/O."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from storage_plugin.iconik.rows import File
-from storage_plugin.names import place, visible
+from storage_plugin.names import place
 from storage_plugin.removal.comparison import OF_SYSTEMS, are_same_bytes
 from storage_plugin.removal.evidence import Evidence
 
@@ -14,67 +14,46 @@ def of(file: File) -> str:
     return place(f"{file.folder}/{file.name}")
 
 
-def by_file_set(evidence: Evidence) -> dict[str, Set[str]]:
-    """Return the places of the files on the storage, by the ids of their file sets."""
-    here = evidence.storage.id
-    return {id: {of(file) for file in _files_on(here, id, evidence)} for id in evidence.files}
+def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[File, bool]]:
+    """Yield the files that are, or may be, on a storage, and whether they are in the recycle bin.
+
+    Files that systems add are not among them.
+    """
+    for id, files in evidence.files.items():
+        record = evidence.file_sets.get(id)
+        for file in files:
+            named = {file.storage_id, record and record.storage_id} - {None}
+            is_there = storage_id in named or not named
+            if is_there and file.type != "DIRECTORY" and file.original_name not in OF_SYSTEMS:
+                yield file, record is not None and record.status == "DELETED"
 
 
-def need(
-    evidence: Evidence, doomed_id: str, owned: Mapping[str, Set[str]], going: Set[str]
-) -> str | None:
-    """Return why something that stays needs a doomed file set; None: nothing does.
+def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
+    """Return a file that may go with the rows of a doomed file set; None: there is none.
 
-    File sets in the recycle bin have nothing to lose.
+    It is at the place of a row, or below it, because a folder goes with all that is in it.
 
     Args:
-        evidence: the evidence.
-        doomed_id: the file set. Its folders may be deleted with all that is in them.
-        owned: what `by_file_set` returns.
-        going: the ids of the file sets that may all be deleted.
+        doomed: the rows.
+        others: the files that are to stay, by their places.
     """
-    rows = evidence.files[doomed_id]
-    folders = {of(row) for row in rows if row.type == "DIRECTORY"}
-    for id in owned.keys() - going:
-        lost = owned[id] & owned[doomed_id] | _below(folders, owned[id])
-        if lost and not evidence.is_in_bin(id):
-            name = next(visible(row.name) for row in evidence.files[id] if of(row) in lost)
-            what, whose = evidence.owner(doomed_id), evidence.owner(id)
-            return f"deleting {what} could also delete {name} of {whose}, which stays"
+    lost = {of(file) for file in doomed}
+    for path, file in others.items():
+        steps = itertools.accumulate(path.split("/"), "{}/{}".format)
+        if not lost.isdisjoint(["", *steps]):  # The place of the whole storage is empty.
+            return file
     return None
 
 
-def doubtful(evidence: Evidence, storage_id: str) -> Set[str]:
+def doubtful(storage_id: str, evidence: Evidence) -> Set[str]:
     """Return the places on a storage that have several files not known to be the same bytes.
 
     At most one of them is there, and one in the recycle bin is going to take the others with it.
     """
-    found: dict[str, File] = {}
+    found: dict[str, tuple[File, bool]] = {}
     several = set()
-    for id in evidence.files:
-        for file in _files_on(storage_id, id, evidence):
-            first = found.setdefault(of(file), file)
-            is_binned = evidence.is_in_bin(id) or evidence.is_in_bin(first.file_set_id)
-            if first is not file and (is_binned or not are_same_bytes(first, file)):
-                several.add(of(file))
+    for file, is_in_bin in files_on(storage_id, evidence):
+        first, was_in_bin = found.setdefault(of(file), (file, is_in_bin))
+        if first is not file and (is_in_bin or was_in_bin or not are_same_bytes(first, file)):
+            several.add(of(file))
     return several
-
-
-def _files_on(storage_id: str, file_set_id: str, evidence: Evidence) -> Iterator[File]:
-    """Yield the files of a file set that are on a storage, or may be, as far as anyone minds."""
-    record = evidence.file_sets.get(file_set_id)
-    recorded = record.storage_id if record else None
-    for file in evidence.files[file_set_id]:
-        is_there = (
-            storage_id in (file.storage_id, recorded) or (file.storage_id or recorded) is None
-        )
-        if is_there and file.type != "DIRECTORY" and file.original_name not in OF_SYSTEMS:
-            yield file
-
-
-def _below(folders: Set[str], places: Set[str]) -> Set[str]:
-    """Return the places that are, or lie in, one of some folders; an empty one is the storage."""
-    if not folders:
-        return set()
-    steps = {each: itertools.accumulate(each.split("/"), "{}/{}".format) for each in places}
-    return {each for each in places if not folders.isdisjoint(["", *steps[each]])}

@@ -1,6 +1,7 @@
 """The assets of a selection, including those in collections and saved searches."""
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage_plugin.errors import NotFound
@@ -8,8 +9,11 @@ from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.rows import Contents
 from storage_plugin.webhook import Selection
 
-CONTAINERS = ("collections", "saved_searches")
-"""The objects that contain assets, by the `object_type` of iconik's bulk calls."""
+READ = {"collections": Iconik.collection_contents, "saved_searches": Iconik.saved_search_results}
+"""The calls that list what contains assets, by the `object_type` of iconik's bulk calls."""
+
+Container = tuple[str, str]
+"""The type and the id of a collection or saved search."""
 
 
 class Found(NamedTuple):
@@ -17,39 +21,42 @@ class Found(NamedTuple):
 
     Attributes:
         assets: the titles of the assets, by id; None: iconik did not send the title.
-        unknown: the type and id of each collection and saved search that iconik does not know.
+        unknown: the collections and saved searches that iconik does not know.
         missing: the number of objects that iconik counts in them and does not send.
     """
 
     assets: dict[str, str | None]
-    unknown: list[tuple[str, str]]
+    unknown: list[Container]
     missing: int
 
 
 def find_assets(iconik: Iconik, selection: Selection) -> Found:
-    """Find the assets level by level. A collection that contains itself is read once."""
+    """Find the assets, also those in selected collections and saved searches, and further below."""
+    containers = _read_containers(iconik, selection.objects())
+    known = [each for each in containers.values() if each]
     assets: dict[str, str | None] = dict.fromkeys(selection.assets)
-    unknown: list[tuple[str, str]] = []
-    read, missing = set(), 0
-    level = selection.objects()
-    while level := [each for each in level if each[0] in CONTAINERS and each not in read]:
-        read.update(level)
-        items = []
-        for contents, lacking in side_by_side(functools.partial(_contents, iconik), level):
-            items += contents.items
-            missing += contents.missing
-            unknown += lacking
-        assets.update((item.id, item.title) for item in items if item.type == "assets")
-        level = list(dict.fromkeys((item.type, item.id) for item in items))
-    return Found(assets, unknown, missing)
+    for contents in known:
+        assets.update((each.id, each.title) for each in contents.items if each.type == "assets")
+    unknown = [container for container, each in containers.items() if not each]
+    return Found(assets, unknown, sum(each.missing for each in known))
 
 
-def _contents(iconik: Iconik, container: tuple[str, str]) -> tuple[Contents, list[tuple[str, str]]]:
-    """Return what is in a collection or saved search, and the latter if iconik lacks it."""
+def _read_containers(
+    iconik: Iconik, level: Sequence[Container]
+) -> dict[Container, Contents | None]:
+    """Return the contents level by level. A collection that contains itself is read once."""
+    read: dict[Container, Contents | None] = {}
+    while level := [each for each in dict.fromkeys(level) if each[0] in READ and each not in read]:
+        found = side_by_side(functools.partial(_contents, iconik), level)
+        read.update(zip(level, found, strict=True))
+        level = [(item.type, item.id) for each in found if each for item in each.items]
+    return read
+
+
+def _contents(iconik: Iconik, container: Container) -> Contents | None:
+    """Return what is in a collection or saved search; None: iconik does not know it."""
     object_type, id = container
     try:
-        if object_type == "saved_searches":
-            return iconik.saved_search_results(id), []
-        return iconik.collection_contents(id), []
+        return READ[object_type](iconik, id)
     except NotFound:
-        return Contents([], 0), [container]
+        return None

@@ -1,10 +1,8 @@
-"""What the assets of one removal share: the storages, and answers of iconik's for some seconds."""
+"""What the assets of one removal share: the storages, and what iconik is copying to one of them."""
 
-import math
-import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
-from typing import Generic, TypeVar
+from threading import Lock
+from typing import TypeVar
 
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Storage
@@ -17,34 +15,17 @@ SHARED = 1.0
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """An answer of iconik's that threads share for some seconds.
+def once(ask: Callable[[], T]) -> Callable[[], T]:
+    """Return what asks once, for all threads. If that fails, the next thread asks again."""
+    lock, answers = Lock(), list[T]()
 
-    Args:
-        ask: asks iconik.
-        seconds: for which an answer is shared, from just before it is asked for.
-        clock: returns seconds that never go back.
-    """
+    def read() -> T:
+        with lock:
+            if not answers:
+                answers.append(ask())
+            return answers[0]
 
-    def __init__(self, ask: Callable[[], T], seconds: float, clock: Callable[[], float]) -> None:
-        self._ask, self._seconds, self._clock = ask, seconds, clock
-        self._lock = threading.Lock()
-        self._asked, self._answer = -math.inf, Future[T]()
-
-    def read(self) -> tuple[float, T]:
-        """Return when iconik was asked, and the answer, for which other threads may have asked."""
-        with self._lock:
-            is_first = self._clock() - self._asked >= self._seconds
-            if is_first:
-                self._asked, self._answer = self._clock(), Future()
-            asked, answer = self._asked, self._answer
-        if is_first:
-            try:
-                answer.set_result(self._ask())
-            except BaseException as error:  # noqa: BLE001 - The other threads must not wait for ever.
-                answer.set_exception(error)
-                self._asked = -math.inf  # The next thread asks again.
-        return asked, answer.result()
+    return read
 
 
 class Removal:
@@ -59,7 +40,7 @@ class Removal:
 
     Attributes:
         storages: the storage to remove from, and those with the masters.
-        arriving: the assets that iconik is copying to the storage. The list may lack some.
+        arriving: returns the assets that iconik is copying to the storage, perhaps not all.
 
     Raises:
         AdministratorError: the storages do not allow a removal.
@@ -74,11 +55,11 @@ class Removal:
     ) -> None:
         self.iconik, self.settings = iconik, settings
         self.clicked, self.awaited = clicked, awaited
-        self.arriving = Shared(self._list_arriving, math.inf, iconik.now)
-        self._listed = Shared(iconik.storages, SHARED, iconik.now)
-        _, listed = self._listed.read()
-        self.storages = find_storages(listed, settings)
-        check_removal(self.storages, listed)
+        self.arriving = once(self._list_arriving)
+        self._lock = Lock()
+        self._asked, self._list_storages = iconik.now(), once(iconik.storages)
+        self.storages = find_storages(self._list_storages(), settings)
+        check_removal(self.storages, self._list_storages())
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those whose copies count, by id.
@@ -86,8 +67,11 @@ class Removal:
         Raises:
             AdministratorError: the storages do not allow a removal.
         """
-        asked, listed = self._listed.read()
-        return asked, check_removal(self.storages, listed)
+        with self._lock:
+            if (now := self.iconik.now()) - self._asked >= SHARED:
+                self._asked, self._list_storages = now, once(self.iconik.storages)
+            asked, list_storages = self._asked, self._list_storages
+        return asked, check_removal(self.storages, list_storages())
 
     def _list_arriving(self) -> frozenset[str | None]:
         master_ids = [each.id for each in self.storages.masters]
