@@ -20,8 +20,11 @@ REFUSALS = {
 }
 """Faults that are answers: status and headers."""
 
-RESET_BEFORE, RESET_AFTER, TRUNCATED, HANG = "reset before", "reset after", "truncated", "hang"
-"""Faults of the connection: before the work is done, after it, in the answer, and for ever."""
+RESET_BEFORE, RESET_AFTER, TRUNCATED = "reset before", "reset after", "truncated"
+"""Faults of the connection: before the work is done, after it, and in the answer."""
+
+HANG, DRIP = "hang", "drip"
+"""No answer ever comes, or a byte now and then."""
 
 ALL_BUT_HANG = (*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED)
 

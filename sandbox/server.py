@@ -4,6 +4,7 @@ https://app.iconik.io/docs/reference.html
 """
 
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -20,7 +21,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.routing import UUIDConverter
 from werkzeug.test import Client
 
-from sandbox.faults import HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
+from sandbox.faults import DRIP, HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
 from sandbox.world import Row, World
 
 if TYPE_CHECKING:
@@ -329,9 +330,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Serve a request, or let it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.faults.next(self.path)
-        if fault == HANG:
-            self.server.is_over.wait()
-        if fault in (HANG, RESET_BEFORE):
+        while fault in (HANG, DRIP) and not self.server.is_over.wait(0.5):
+            if fault == DRIP:
+                self.connection.sendall(b"x")
+        if fault in (HANG, DRIP, RESET_BEFORE):
             return self._reset()
         if fault in REFUSALS:
             status, headers = REFUSALS[fault]
@@ -384,9 +386,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(app: "WSGIApplication", faults: Faults | None = None) -> Iterator[str]:
-    """Serve an application on a free port of loopback, and yield its URL."""
+def serve(
+    app: "WSGIApplication", faults: Faults | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve an application on a free port of loopback, and yield its URL without TLS."""
     with _Server(app, faults or Faults()) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
