@@ -23,11 +23,9 @@ class Quirks:
         failures: the number of deletions that are answered with 500 and not done.
         lost: the number of deletions that are answered with 500 and done.
         on_call: receives the method and path of each request before it is served.
-        jobs_work: whether the token's user may write jobs.
         jobs_show_status: whether the answer to a change of a job shows its status.
         copies_take_time: whether copies last until `World.finish_copies` is called.
         lists_transfers_from: whether a storage lists the transfers from it, or those to it.
-        apps_work: whether a custom action can be created with an app.
     """
 
     counts_rows: bool = False
@@ -43,11 +41,9 @@ class Quirks:
     failures: int = 0
     lost: int = 0
     on_call: Callable[[str, str], None] = lambda *_: None
-    jobs_work: bool = True
     jobs_show_status: bool = True
     copies_take_time: bool = False
     lists_transfers_from: bool = True
-    apps_work: bool = True
 
     def take(self, name: str) -> bool:
         """Return whether a counted quirk applies to this request, and count it down."""

@@ -211,7 +211,7 @@ def test_a_failed_add_is_a_job(
 def test_a_failed_add_without_a_job_is_notified(stage: Stage) -> None:
     """The notification then belongs to what was selected."""
     stage.on_call = failing("POST", "bulk/")
-    stage.world.quirks.jobs_work = False
+    stage.world.roles.remove("can_write_jobs")
     asset_id = stage.site.master()
     stage.click("/add", asset_ids=[asset_id])
     (note,) = stage.notes
