@@ -78,13 +78,19 @@ def refuse(error: HTTPException) -> tuple[Row, int]:
     return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
 
-@api.get("/API/assets/v1/assets/<id:id>/", defaults={"table": "assets"})
-@api.get(
-    "/API/files/v1/storages/<id:id>/verifications/permissions/", defaults={"table": "permissions"}
-)
-@api.get("/API/jobs/v1/jobs/<id:id>/", defaults={"table": "jobs"})
-def row(table: str, id: str) -> Row:
-    return known(getattr(world, table).get(id))
+@api.get("/API/assets/v1/assets/<id:asset_id>/")
+def asset(asset_id: str) -> Row:
+    return known(world.assets.get(asset_id))
+
+
+@api.get("/API/jobs/v1/jobs/<id:job_id>/")
+def job(job_id: str) -> Row:
+    return known(world.jobs.get(job_id))
+
+
+@api.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
+def permissions(storage_id: str) -> Row:
+    return known(world.permissions.get(storage_id))
 
 
 @api.get("/API/assets/v1/collections/<id:id>/contents/", defaults={"table": "collections"})
@@ -130,7 +136,7 @@ def formats(asset_id: str) -> Row:
 
 
 @api.get(f"{ASSET}/file_sets/")
-def file_sets(asset_id: str) -> Row:
+def all_file_sets(asset_id: str) -> Row:
     rows = list(world.file_sets.of_asset[asset_id].values())
     if request.args.get("file_count") == "true":
         rows = [{"file_count": world.count_files(row["id"]), **row} for row in rows]
