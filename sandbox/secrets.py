@@ -13,7 +13,6 @@ import flask
 import google_crc32c
 import grpc
 from flask.typing import ResponseReturnValue
-from google.auth.credentials import Credentials
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
 from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 
@@ -65,24 +64,13 @@ def hang(_: Request, context: grpc.ServicerContext) -> Response:
     return Response()
 
 
-def connect(kind: Any, address: str, credentials: Credentials) -> Any:
-    """Return a real client of Google's, of some kind, connected to an address on loopback."""
-    # These take the place of TLS alone: a token goes along as ever.
-    local = grpc.local_channel_credentials()
-    transport = kind.get_transport_class("grpc")
-    return kind(
-        transport=transport(host=address, credentials=credentials, ssl_channel_credentials=local)
-    )
-
-
 class Secrets:
-    """The secrets of a project.
+    """The secrets of a project, and what else a function needs to read them.
 
     Attributes:
         answers: what is answered for the latest version of a secret, by its name.
         accesses: the names of the secrets that were asked for.
-        network: between the function and Secret Manager.
-        address: where Secret Manager is without TLS.
+        network: between the function and Google.
         asked: the paths that the metadata server was asked for.
         faults: what goes wrong with requests to the metadata server.
     """
@@ -91,7 +79,6 @@ class Secrets:
         self.answers: dict[str, Answer] = {}
         self.accesses: list[str] = []
         self.network = Network()
-        self.address = ""
         self.asked: list[str] = []
         self.faults = Faults()
 
@@ -120,14 +107,10 @@ class Secrets:
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
         """Serve the secrets, and yield the environment of a function that is deployed with them."""
-        with (
-            self.network.rpc(
-                "secretmanager", METHOD, self.access, takes=Request, gives=Response
-            ) as self.address,
-            serve(self._metadata(), self.faults) as url,
-        ):
+        rpc = self.network.rpc("secretmanager", METHOD, self.access, takes=Request, gives=Response)
+        with rpc, serve(self._metadata(), self.faults) as url, self.network.serve() as proxy:
             metadata = url.removeprefix("http://")
-            yield {
+            yield proxy | {
                 "K_SERVICE": "iconik-handler",
                 "GOOGLE_CLOUD_PROJECT": PROJECT,
                 "GCE_METADATA_HOST": metadata,
@@ -137,10 +120,6 @@ class Secrets:
 
     @contextmanager
     def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
-        """Run the function with these secrets."""
-        with (
-            self.serve() as google,
-            self.network.serve() as proxy,
-            run_function({**google, **proxy, **settings}) as function,
-        ):
+        """Run the function as it is deployed with these services."""
+        with self.serve() as google, run_function({**google, **settings}) as function:
             yield function

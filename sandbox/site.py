@@ -18,9 +18,11 @@ class Site:
         other: the id of a storage on a disk of its own.
     """
 
+    masters_name = "B2"
+
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
-        self.b2 = self.world.add_storage("B2", "B2")
+        self.b2 = self.world.add_storage(self.masters_name, "B2")
         self.lucidlink = self.world.add_storage("LucidLink")
         self.other = self.world.add_storage("Other")
 
@@ -69,7 +71,7 @@ class Site:
             "ICONIK_URL": iconik_url,
             "ICONIK_ID": self.world.app_id,
             "STORAGE_NAME": "LucidLink",
-            "MASTER_STORAGE_NAME": "B2",
+            "MASTER_STORAGE_NAME": self.masters_name,
         }
 
     def copies(self) -> int:

@@ -7,7 +7,7 @@ import bisect
 import operator
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from google.auth.crypt import RSASigner
 from google.cloud.tasks_v2.types import CreateTaskRequest, Task
 from werkzeug.serving import generate_adhoc_ssl_pair
 
-from sandbox.function import Function, reserved_port, run_function
 from sandbox.secrets import Secrets
 
 METHOD = "google.cloud.tasks.v2.CloudTasks/CreateTask"
@@ -62,21 +61,17 @@ class Key:
 
 
 class Waiting(NamedTuple):
-    """A task that waits.
-
-    Attributes:
-        due: the time of its delivery, in seconds since 1970.
-        retries: the number of its earlier deliveries.
-        task: the task.
-    """
+    """A task that waits, when it is due in seconds since 1970, and its earlier deliveries."""
 
     due: float
     retries: int
     task: Task
 
 
-class Tasks:
-    """A queue with the limits that `make deploy` sets: one delivery at a time, repeated later.
+class Tasks(Secrets):
+    """A project with a queue, too, and the limits that `make deploy` sets.
+
+    It makes one delivery at a time, and repeats what fails later.
 
     Args:
         speed: how many times faster than Cloud Tasks it lets time pass.
@@ -84,24 +79,22 @@ class Tasks:
     Attributes:
         created: the requests that created tasks.
         waiting: the tasks that wait, or are being delivered; the first is due first.
-        answers: the statuses of the answers to all deliveries; 0: no answer came.
+        statuses: those of the answers to all deliveries; 0: no answer came.
         is_away: whether it refuses new tasks.
         loses_answers: whether it takes a task and then fails to say so.
         key: signs the tokens of deliveries.
-        google: the other services that the function needs for it.
-        address: where Cloud Tasks is without TLS.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        self.key, self.google, self.address = Key(), Secrets(), ""
-        self._speed = speed
+        super().__init__()
+        self.key, self._speed = Key(), speed
         self.reset()
 
     def reset(self) -> None:
         """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
         self.waiting: list[Waiting] = []
-        self.answers: list[int] = []
+        self.statuses: list[int] = []
         self.is_away = self.loses_answers = False
 
     @contextmanager
@@ -127,7 +120,7 @@ class Tasks:
     def _deliver(self, waiting: Waiting) -> int:
         _, retries, task = waiting
         status = self.post(task, retries)
-        self.answers.append(status)
+        self.statuses.append(status)
         if not 200 <= status < 300:
             self._wait(task, min(MAX_BACKOFF, MIN_BACKOFF * 2**retries), retries + 1)
         self.waiting.remove(waiting)
@@ -170,27 +163,14 @@ class Tasks:
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
-        """Serve the queue, and yield the environment of a function that is deployed with it."""
-        network = self.google.network
+        """Serve the queue, too, and yield the environment of a function that has one."""
         certificates = flask.Flask("certificates", static_folder=None)
         certificates.add_url_rule(CERTIFICATES, view_func=lambda: {"key-1": self.key.certificate})
-        with (
-            network.rpc(
-                "cloudtasks", METHOD, self.create_task, takes=CreateTaskRequest, gives=Task
-            ) as self.address,
-            network.site(certificates),
-            self.google.serve() as google,
-            network.serve() as proxy,
-        ):
-            yield {**google, **proxy, "TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
-
-    @contextmanager
-    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
-        """Run the function with this queue, as `make deploy` deploys it."""
-        with reserved_port() as port, self.serve() as google:
-            deployed = {
-                "FUNCTION_URL": f"http://127.0.0.1:{port}",
+        kinds = {"takes": CreateTaskRequest, "gives": Task}
+        rpc = self.network.rpc("cloudtasks", METHOD, self.create_task, **kinds)
+        with rpc, self.network.site(certificates), super().serve() as google:
+            yield google | {
+                "TASK_QUEUE": QUEUE,
+                "TASK_SERVICE_ACCOUNT": ACCOUNT,
                 "CLOUD_RUN_TIMEOUT_SECONDS": TIMEOUT,
             }
-            with run_function({**google, **deployed, **settings}, port=port) as function:
-                yield function

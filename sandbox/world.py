@@ -11,23 +11,15 @@ from sandbox.quirks import Quirks
 
 Row = dict[str, Any]
 
-ROLES = (
-    "can_delete_custom_actions",
-    "can_delete_files",
-    "can_read_assets",
-    "can_read_collections",
-    "can_read_custom_actions",
-    "can_read_files",
-    "can_read_formats",
-    "can_read_jobs",
-    "can_read_saved_searches",
-    "can_read_storages",
-    "can_read_transfers",
-    "can_search",
-    "can_write_custom_actions",
-    "can_write_jobs",
-    "can_write_transfers",
-)
+ROLES = [
+    f"can_{verb}_{kind}"
+    for verb, kinds in (
+        ("delete", "custom_actions files"),
+        ("read", "assets collections custom_actions files formats jobs saved_searches storages"),
+        ("write", "custom_actions jobs transfers"),
+    )
+    for kind in kinds.split()
+] + ["can_read_transfers", "can_search"]
 """All roles that the plugin can use."""
 
 
@@ -84,7 +76,7 @@ class World:
     custom_actions: dict[str, Row] = field(default_factory=dict)
     permissions: dict[str, Row] = field(default_factory=dict)
     user_id: str = field(default_factory=new_id)
-    roles: list[str] = field(default_factory=lambda: list(ROLES))
+    roles: list[str] = field(default_factory=ROLES.copy)
     is_admin: bool = True
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:

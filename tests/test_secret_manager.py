@@ -1,22 +1,22 @@
 """Secrets: how long they are used, and how they are read from Secret Manager."""
 
-import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import google.auth
 import grpc
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.auth.exceptions import DefaultCredentialsError
-from google.cloud import secretmanager
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
 from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 from google.oauth2.credentials import Credentials
 
-from sandbox.secrets import TOKEN, Answer, Secrets, connect, found, refused
+from sandbox.secrets import TOKEN, Answer, Secrets, found, refused
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import (
@@ -186,10 +186,7 @@ def manager(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> Iterator[Secre
     """Return a SecretManager that has credentials, as on Google Cloud."""
     credentials = Credentials(TOKEN)  # type: ignore[no-untyped-call]
     monkeypatch.setattr(secret_manager, "google_credentials", lambda: (credentials, "project"))
-    with secrets.serve():
-        client = secretmanager.SecretManagerServiceClient
-        client = functools.partial(connect, client, secrets.address)
-        monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", client)
+    with secrets.serve() as environ, patch.dict(os.environ, environ):
         yield SecretManager()
 
 
