@@ -11,9 +11,10 @@ import copy
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from posixpath import basename, dirname
 from typing import Any
 
 from flask import Flask, request
@@ -93,7 +94,7 @@ class Project:
     def grants(self) -> set[tuple[str, str, str]]:
         """Return who has a role: the last part of a resource's name, the role, and the member."""
         return {
-            (name.rpartition("/")[2], role, member)
+            (basename(name), role, member)
             for name, policy in self.policies.items()
             for member, role in _members(policy)
         }
@@ -119,64 +120,57 @@ class Project:
         # All projects are this one, and Cloud Run calls a service by two names.
         name = re.sub(r"^(projects/-|namespaces/[^/]+)", HOME, name)
         name = name.replace(f"/locations/{REGION}/services/", "/services/")
-        if api == "serviceusage":
-            answer = self._answer_for_apis(f"{method} {verb}", name, body)
-        elif api == "storage":
+        action = f"{method} {verb}".strip()
+        if api == "storage":
             self.upload, answer = body, {}
+        elif api == "serviceusage":
+            answer = self._answer_for_apis(action, (body or {}).get("serviceIds", [basename(name)]))
         else:
-            answer = self._answer_for_resource(f"{method} {verb}", name, query=query, body=body)
+            answer = self._answer_for_resource(action, name, query=query, body=body)
         self.after(request)
         return answer
 
-    def _answer_for_apis(self, action: str, name: str, body: Any) -> Json:
-        apis = [api.partition(".")[0] for api in (body or {}).get("serviceIds", [_last(name)])]
-        if action == "GET ":
-            return {
-                "services": [{"config": {"name": f"{api}.googleapis.com"}} for api in self.apis]
-            }
-        self.apis += apis
-        self._since |= dict.fromkeys(apis, self._clock())
+    def _answer_for_apis(self, action: str, services: Sequence[str]) -> Json:
+        if action == "GET":
+            rows = [{"config": {"name": f"{api}.googleapis.com"}} for api in self.apis]
+            return {"services": rows}
+        for api in (service.partition(".")[0] for service in services):
+            self.apis.append(api)
+            self._since[api] = self._clock()
         return {"name": "operations/1", "done": True, "response": {}}
 
     def _answer_for_resource(self, action: str, name: str, *, query: Json, body: Any) -> Json:
-        kind = _last(name)
+        kind = basename(name)
         match action:
-            case "GET " if kind == "runtimes":
+            case "GET" if kind == "runtimes":
                 return {"runtimes": [{"name": "python313", "environment": "GEN_2"}]}
-            case "GET " if len(name.split("/")) % 2:
+            case "GET" if len(name.split("/")) % 2:
                 rows = self._children(name)[::-1]
                 return {"accounts" if kind == "serviceAccounts" else kind: rows}
-            case "GET ":
+            case "GET":
                 return self._item(name)
             case "GET access":
-                return {
-                    "payload": (self._children(_parent(name)) or [self._item(name)])[-1]["payload"]
-                }
+                versions = self._children(dirname(name)) or [self._item(name)]
+                return {"payload": versions[-1]["payload"]}
             case "GET getIamPolicy" | "POST getIamPolicy":
                 return self._policy(name)
             case "POST setIamPolicy":
                 return self._set_policy(name, body["policy"])
             case "POST generateUploadUrl":
-                place = {"bucket": "sources", "object": "source"}
-                return {
-                    "uploadUrl": "https://storage.googleapis.com/source",
-                    "storageSource": place,
-                }
+                return {"uploadUrl": "https://storage.googleapis.com/x", "storageSource": {}}
             case "POST addVersion":
-                self._item(name)
-                versions = f"{name}/versions"
-                return self._create(versions, str(len(self._children(versions)) + 1), body)
-            case "POST ":
-                ids = {"secrets": "secretId", "functions": "functionId"}
-                id = query[ids[kind]] if kind in ids else _last(body.get("name", ""))
+                versions = self._children(f"{self._item(name)['name']}/versions")
+                return self._create(f"{name}/versions", str(len(versions) + 1), body)
+            case "POST":
+                id = query.get(f"{kind[:-1]}Id") or basename(body.get("name", ""))
                 return self._create(name, id, body)
-            case "PATCH " | "PUT ":
+            case "PATCH" | "PUT":
                 self._item(name).update(body)
                 return self._build(name) if "/functions/" in name else self._item(name)
         raise Refusal(501, f"{action} is not known here.")
 
     def _children(self, collection: str) -> list[Json]:
-        return [row for name, row in self.resources.items() if _parent(name) == collection]
+        return [row for name, row in self.resources.items() if dirname(name) == collection]
 
     def _item(self, name: str) -> Json:
         if name not in self.resources:
@@ -188,7 +182,7 @@ class Project:
         return name in self._since and self._clock() < self._since[name] + self.lag
 
     def _create(self, collection: str, id: str, body: Json) -> Json:
-        kind = _last(collection)
+        kind = basename(collection)
         if kind == "secrets" and self.regions_only and "userManaged" not in body["replication"]:
             raise Refusal(400, "Constraint constraints/gcp.resourceLocations violated.")
         if kind == "serviceAccounts":
@@ -211,20 +205,14 @@ class Project:
         return self.policies.get(name, {"etag": "ACAB", "version": 1, "bindings": []})
 
     def _set_policy(self, name: str, policy: Json) -> Json:
-        if policy["etag"] != self._policy(name)["etag"]:
-            raise Refusal(409, "There were concurrent policy changes. Please retry.")
         for member, role in _members(policy):
             if member != "allUsers":
                 self._check_account(member.removeprefix("serviceAccount:"))
             elif self.members_only:
-                text = (
-                    "One or more users named in the policy do not belong to a permitted customer."
-                )
-                raise Refusal(400, text)
+                raise Refusal(400, "One or more users do not belong to a permitted customer.")
             self._since.setdefault(f"{member} {role}", self._clock())
-        etag = base64.b64encode(str(len(self.requests)).encode()).decode()
-        self.policies[name] = policy | {"etag": etag}
-        return self.policies[name]
+        self.policies[name] = policy
+        return policy
 
     def _check_account(self, email: str) -> None:
         name = f"{HOME}/serviceAccounts/{email}"
@@ -233,11 +221,11 @@ class Project:
 
     def _build(self, name: str) -> Json:
         """Build a function; return the operation, which has ended."""
-        function, place, id = self.resources[name], _parent(_parent(name)), _last(name)
+        function, place, id = self.resources[name], dirname(dirname(name)), basename(name)
         service = id.replace("_", "-")
         function["url"] = f"https://{REGION}-{PROJECT}.cloudfunctions.net/{id}"
         function["serviceConfig"]["service"] = f"{place}/services/{service}"
-        builder = f"serviceAccount:{_last(function['buildConfig'].get('serviceAccount', ''))}"
+        builder = f"serviceAccount:{basename(function['buildConfig'].get('serviceAccount', ''))}"
         is_built = (PROJECT, BUILDER, builder) in self.grants()
         text = "Build failed: there is a missing permission on the build service account."
         end: Json = {"error": {"code": 3, "message": text}}
@@ -249,14 +237,6 @@ class Project:
         name = f"{place}/operations/build"
         self.resources[name] = {"name": name, "done": True, "metadata": metadata} | end
         return self.resources[name]
-
-
-def _parent(name: str) -> str:
-    return name.rpartition("/")[0]
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _members(policy: Json) -> set[tuple[str, str]]:

@@ -3,9 +3,7 @@
 https://app.iconik.io/docs/reference.html
 """
 
-import socket
 import ssl
-import struct
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -319,7 +317,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.path, method=self.command, headers=self.headers.items(), data=body
                 )
         if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
-            self._reset()
+            self.close_connection = True  # Without a word.
         else:
             self._answer(response, is_cut=fault == TRUNCATED)
 
@@ -333,11 +331,6 @@ class _Handler(BaseHTTPRequestHandler):
         if is_cut:
             self.close_connection = True
         self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
-
-    def _reset(self) -> None:
-        """Cut the connection without a word."""
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
