@@ -73,14 +73,6 @@ class Demo(Site):
             for file in self.world.files_in(file_set["id"])
         )
 
-    def add_dailies(self) -> list[str]:
-        """Add assets that have been on both storages for a while, and return their ids."""
-        ids = [self.asset([_file("daily.mov", 2)])[0] for _ in range(DAILIES)]
-        for id in ids:
-            for file_set in self.world.file_sets.of_asset[id].values():
-                file_set["date_created"] = "2026-01-09T17:00:00"
-        return ids
-
     def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
         """Return the number of assets that are still on LucidLink."""
         return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
@@ -134,7 +126,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
-    dailies, interview = demo.add_dailies(), demo.selection["asset_ids"]
+    dailies, interview = demo.assets(DAILIES), demo.selection["asset_ids"]
     demo.faults.latency = LATENCY
     print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
     click(function, "remove", asset_ids=dailies)
