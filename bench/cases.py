@@ -1,29 +1,40 @@
-"""Removals at the same time, from an iconik that is slow, busy, or fails."""
+"""Adds and removals, each with an iconik of its own, and what they take."""
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
-from bench.scene import Scene, post
-from sandbox.faults import RESET_AFTER, RESET_BEFORE, Faults
+import psutil
+import requests
+
+from sandbox.faults import LIMIT, RESET_AFTER, RESET_BEFORE, WINDOW, Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import CLIP
+from sandbox.site import CLIP, Site, payload
+
+SECRET = "let-me-in"
+LATENCY = 0.1
+"""Seconds that iconik usually takes for a call."""
 
 FAULTS = ("429", "500", "503", "200 in HTML", RESET_BEFORE, RESET_AFTER)
 
 
 class Case(NamedTuple):
-    """Removals at the same time, and what iconik is like. A request may take 60 s.
+    """Actions at the same time, and what iconik is like, whose limit is enforced.
 
     Attributes:
         name: what is special.
-        assets: those of each removal that may go.
+        assets: those of each action that can be added or removed.
+        action: what is clicked.
         staying: those of each removal whose masters are not complete.
+        frames: the files of an asset; more than one are an image sequence.
         instances: those of the function.
-        removals: those of each instance.
-        clicks: the most clicks on each removal.
+        actions: those of each instance.
+        clicks: the most clicks on each selection.
+        timeout: seconds after which the platform ends a request.
         latency: seconds that iconik takes for each call.
         probabilities: those of faults.
         counts_rows: whether lists have totals.
@@ -31,72 +42,141 @@ class Case(NamedTuple):
 
     name: str
     assets: int
+    action: str = "remove"
     staying: int = 0
+    frames: int = 1
     instances: int = 1
-    removals: int = 1
+    actions: int = 1
     clicks: int = 1
-    latency: float = 0.1
+    timeout: int = 60
+    latency: float = LATENCY
     probabilities: Mapping[str, float] = {}
     counts_rows: bool = False
 
 
-CASES = (
-    Case("lists without totals", 240),
-    Case("lists with totals", 240, counts_rows=True),
-    Case("1 s a call", 60, latency=1),
-    Case("2 s a call", 40, latency=2),
-    Case("3 s a call", 16, latency=3),
-    Case("1 % of 429, 4 removals", 60, removals=4, probabilities={"429": 0.01}),
-    Case("4 instances with 4 removals", 60, instances=4, removals=4),
-    Case(
-        "5 % of each fault",
-        180,
-        staying=120,
-        clicks=4,
-        latency=0.02,
-        probabilities=dict.fromkeys(FAULTS, 0.05),
+SIZES = {
+    size: Case(f"Remove {size:,}", size, timeout=540) for size in (1, 10, 100, 240, 1000, 2000)
+}
+"""The removals of the chart."""
+
+TABLES = {
+    "Actions of several sizes": (
+        *(Case(f"Add {size:,}", size, action="add") for size in (1, 2000)),
+        *SIZES.values(),
     ),
-)
+    "Lists with and without totals": (
+        Case("without", 240),
+        Case("with", 240, counts_rows=True),
+    ),
+    "Latency": (
+        Case("1 s a call", 60, latency=1),
+        Case("2 s a call", 40, latency=2),
+        Case("3 s a call", 16, latency=3),
+    ),
+    "Congestion": (
+        Case("1 % of 429, 4 removals", 60, actions=4, probabilities={"429": 0.01}),
+        Case("4 instances with 4 removals", 60, instances=4, actions=4),
+        Case(
+            "5 % of each fault",
+            180,
+            staying=120,
+            clicks=4,
+            latency=0.02,
+            probabilities=dict.fromkeys(FAULTS, 0.05),
+        ),
+    ),
+    "Image sequences, at 20 ms a call": (
+        Case("30,000 frames", 1, frames=30_000, latency=0.02, timeout=540),
+        Case("8 with 25,000 frames", 8, frames=25_000, latency=0.02, timeout=540),
+    ),
+}
 
 
-def measure_all() -> None:
-    """Print a table."""
-    print("\nRemovals of up to 60 s, with iconik's limit enforced:\n")
-    print("| Case | Gone | Clicks | Seconds | Calls a gone asset | For jobs | Refused |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for case in CASES:
-        measure(case)
+class Figures(NamedTuple):
+    """What a case has taken.
+
+    Attributes:
+        seconds: the time of the clicks.
+        calls: those to iconik.
+        least: the shortest time in which iconik's limit allows these calls.
+    """
+
+    seconds: float
+    calls: int
+    least: float
 
 
-def click(function: Function, ids: list[str]) -> float:
-    """Remove some assets, whatever the answer is."""
-    return post(function, "remove", ids, answer="")
+def settings_of(site: Site, iconik_url: str) -> dict[str, str]:
+    """Return a function's settings for a site, with the secrets."""
+    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": site.world.token}
+    return site.settings(iconik_url) | secrets
 
 
-def measure(case: Case) -> None:
-    """Print a row."""
-    removals = case.instances * case.removals
-    removable = case.assets * removals
-    scene = Scene(removable, copied=True, timeout=60)
-    scene.quirk(counts_rows=case.counts_rows)
-    for number in range(case.staying * removals):
-        scene.asset(master=[CLIP | {"status": "GROWING"}], title=f"Growing clip {number}")
-    faults = Faults(case.latency, is_limited=True, probabilities=case.probabilities)
-    selections = [scene.ids[number::removals] for number in range(removals)]
-    seconds, clicks = 0.0, 0
+def post(function: Function, action: str, ids: list[str], answer: str = "") -> float:
+    """Post a custom action, and return the seconds until its answer.
+
+    Args:
+        answer: how the answer must begin.
+    """
+    started = time.perf_counter()
+    response = requests.post(
+        f"{function.url}/{action}",
+        json=payload(asset_ids=ids),
+        headers={"x-bz-secret": SECRET},
+        timeout=600,
+    )
+    assert response.text.startswith(answer), response.text
+    return time.perf_counter() - started
+
+
+def worker(function: Function) -> psutil.Process:
+    """Return the process that serves the requests."""
+    (process,) = psutil.Process(function.pid).children()
+    return process
+
+
+def peak_memory(function: Function) -> float:
+    """Return the most MiB that the serving process has had in memory."""
+    status = Path(f"/proc/{worker(function).pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
+
+
+def measure(case: Case) -> Figures:
+    """Print a row, and return what the chart needs of it."""
+    at_once = case.instances * case.actions
+    site, faults = Site(), Faults(case.latency, is_limited=True, probabilities=case.probabilities)
+    site.quirk(counts_rows=case.counts_rows)
+    number, staying = case.assets * at_once, case.staying * at_once
+    frames = [CLIP | {"original_name": f"{frame:06}.dpx"} for frame in range(case.frames)]
+    if case.action == "add":
+        ids = [site.master() for _ in range(number)]
+    else:
+        ids = site.assets(number, frames)
+        ids += site.assets(staying, master=[CLIP | {"status": "GROWING"}])
+
+    def left() -> int:
+        present = sum(bool(site.world.file_sets_of(id, site.lucidlink)) for id in ids)
+        return number - present if case.action == "add" else present - staying
+
     with ExitStack() as stack:
-        settings = scene.settings(stack.enter_context(serve(create_app(scene.world), faults)))
+        url = stack.enter_context(serve(create_app(site.world), faults))
+        settings = settings_of(site, url) | {"CLOUD_RUN_TIMEOUT_SECONDS": str(case.timeout)}
         functions = [
-            stack.enter_context(run_function(settings | scene.secrets))
-            for _ in range(case.instances)
-        ] * case.removals
-        pool = stack.enter_context(ThreadPoolExecutor(removals))
-        while clicks < case.clicks and scene.copies() > case.staying * removals:
+            stack.enter_context(run_function(settings)) for _ in range(case.instances)
+        ] * case.actions
+        pool = stack.enter_context(ThreadPoolExecutor(at_once))
+        seconds, clicks = 0.0, 0
+        selections = [ids[number::at_once] for number in range(at_once)]
+        while clicks < case.clicks and left():
             clicks += 1
-            seconds += max(pool.map(click, functions, selections))
-    assert scene.masters() == len(scene.ids)
-    gone, calls = len(scene.ids) - scene.copies(), faults.requests["files"]
-    news = faults.requests.total() - calls
-    refused = f"{faults.refused} ({faults.refused / faults.requests.total():.1%})"
-    figures = f"{clicks} | {seconds:.1f} | {calls / max(1, gone):.3g} | {news} | {refused}"
-    print(f"| {case.name} | {gone} of {removable} | {figures} |", flush=True)
+            seconds += max(pool.map(post, functions, [case.action] * at_once, selections))
+        peak = max(map(peak_memory, functions))
+    assert all(site.world.file_sets_of(id, site.b2) for id in ids)
+    done, sent, calls = number - left(), faults.requests.total(), faults.requests["files"]
+    least = max(0.0, (sent - LIMIT) / (LIMIT / WINDOW))
+    each = (calls - clicks * at_once) / max(1, done)  # But for the lists of storages.
+    refused = f"{faults.refused} ({faults.refused / sent:.1%})"
+    figures = f"{seconds:.1f} | {least:.0f} | {each:.3g} | {sent - calls} | {refused} | {peak:.0f}"
+    print(f"| {case.name} | {done:,} of {number:,} | {clicks} | {figures} |", flush=True)
+    return Figures(seconds, sent, least)

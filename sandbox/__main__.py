@@ -24,30 +24,28 @@ import requests
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import payload
+from sandbox.site import Site, payload
 from sandbox.tasks import Tasks
-from sandbox.world import Row, World
+from sandbox.world import Row
 
 LOG = Path(".demo.log")
 """The file for the function's log."""
 
 SECRET = "let-me-in"
-B2, LUCIDLINK = "Backblaze B2", "LucidLink"
 
 DAILIES, LATENCY = 140, 0.2
 """The assets of a large removal, and the seconds that iconik then takes for each answer."""
 
 
-class Demo:
+class Demo(Site):
     """A small post-production: three assets, one of them with an unfinished master."""
 
+    masters_name = "Backblaze B2"
+
     def __init__(self) -> None:
-        self.world, self.faults = World(), Faults()
-        world = self.world
-        self.b2 = world.add_storage(B2, "B2")
-        self.lucidlink = world.add_storage(LUCIDLINK)
+        super().__init__()
+        self.faults, world = Faults(), self.world
         world.permissions[self.lucidlink] = {"delete_access": True}
-        world.add_storage("LucidLink Archive")
         interview, drone, night = map(world.add_asset, ["Interview", "Drone shots", "Night shoot"])
         world.add_file_set(interview, self.b2, [_file("interview.mov", 42)])
         world.add_file_set(drone, self.b2, [_file("drone_1.mov", 7), _file("drone_2.mov", 9)])
@@ -61,33 +59,23 @@ class Demo:
 
     def show(self, title: str) -> None:
         """Print which files are on which storage."""
-        print(f"\n{title}\n  {'Asset':24}{B2:36}{LUCIDLINK}")
+        print(f"\n{title}\n  {'Asset':24}{self.masters_name:36}LucidLink")
         for asset_id, asset in self.world.assets.items():
             name = f"{asset['title']} ({asset_id[:8]})"
             columns = [self._files(asset_id, storage) for storage in (self.b2, self.lucidlink)]
             print(f"  {name:24}{columns[0]:36}{columns[1]}".rstrip())
-
-    def add_dailies(self) -> list[str]:
-        """Add assets that have been on both storages for a while, and return their ids."""
-        ids = [self.world.add_asset(f"Daily {number}") for number in range(DAILIES)]
-        for id in ids:
-            for storage in (self.b2, self.lucidlink):
-                files = [_file("daily.mov", 2)]
-                self.world.add_file_set(id, storage, files, date_created="2026-01-09T17:00:00")
-        return ids
-
-    def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
-        """Return the number of assets that are still on LucidLink."""
-        return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
 
     def _files(self, asset_id: str, storage_id: str) -> str:
         return ", ".join(
             f"{file['original_name']} {file['size'] // 10**9} GB"
             + ("" if file["status"] == "CLOSED" else f" ({file['status']})")
             for file_set in self.world.file_sets_of(asset_id, storage_id)
-            for file in self.world.files.values()
-            if file["file_set_id"] == file_set["id"]
+            for file in self.world.files_in(file_set["id"])
         )
+
+    def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
+        """Return the number of assets that are still on LucidLink."""
+        return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
 
 
 def _file(name: str, gigabytes: int) -> Row:
@@ -97,18 +85,12 @@ def _file(name: str, gigabytes: int) -> Row:
 def main(command: str) -> None:
     """Start sandbox and function, then show or wait."""
     demo = Demo()
+    has_queue = os.environ.get("QUEUE", "").lower() not in ("", "0", "no", "false", "off")
+    tasks = Tasks() if has_queue else None
     with ExitStack() as stack:
         iconik_url = stack.enter_context(serve(create_app(demo.world), demo.faults))
-        settings = {
-            "ICONIK_URL": iconik_url,
-            "ICONIK_ID": demo.world.app_id,
-            "ICONIK_TOKEN": demo.world.token,
-            "STORAGE_NAME": LUCIDLINK,
-            "STORAGE_PATH": "",
-            "MASTER_STORAGE_NAME": B2,
-            "BZ_SHARED_SECRET": SECRET,
-        }
-        tasks = Tasks() if os.environ.get("QUEUE") else None
+        secrets = {"ICONIK_TOKEN": demo.world.token, "BZ_SHARED_SECRET": SECRET}
+        settings = demo.settings(iconik_url) | secrets | {"STORAGE_PATH": ""}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
         if tasks:
@@ -144,7 +126,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
-    dailies, interview = demo.add_dailies(), demo.selection["asset_ids"]
+    dailies, interview = demo.assets(DAILIES), demo.selection["asset_ids"]
     demo.faults.latency = LATENCY
     print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
     click(function, "remove", asset_ids=dailies)

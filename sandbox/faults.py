@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LIMIT, WINDOW = 1000, 20.0
@@ -20,8 +20,11 @@ REFUSALS = {
 }
 """Faults that are answers: status and headers."""
 
-RESET_BEFORE, RESET_AFTER, TRUNCATED, HANG = "reset before", "reset after", "truncated", "hang"
-"""Faults of the connection: before the work is done, after it, in the answer, and for ever."""
+RESET_BEFORE, RESET_AFTER, TRUNCATED = "reset before", "reset after", "truncated"
+"""Faults of the connection: before the work is done, after it, and in the answer."""
+
+HANG, DRIP = "hang", "drip"
+"""No answer ever comes, or a byte now and then."""
 
 ALL_BUT_HANG = (*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED)
 
@@ -34,7 +37,6 @@ class Faults:
         latency: seconds that each answer takes at least.
         is_limited: whether iconik's limit of requests is enforced.
         window: the seconds in which iconik serves as many requests as its limit.
-        services: those that faults befall; None: all.
         probabilities: of each fault, from 0 to 1.
 
     Attributes:
@@ -45,7 +47,6 @@ class Faults:
     latency: float = 0.0
     is_limited: bool = False
     window: float = WINDOW
-    services: Collection[str] | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Faults:
 
     def reset(self) -> None:
         """Treat requests well again, and forget those that there were."""
-        self.latency, self.is_limited, self.services, self.probabilities = 0.0, False, None, {}
+        self.latency, self.is_limited, self.probabilities = 0.0, False, {}
         self.__post_init__()
 
     def seed(self, seed: int) -> None:
@@ -67,26 +68,16 @@ class Faults:
     def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""
         with self._lock:
-            service = path.removeprefix("/API/").split("/")[0]
-            self.requests[service] += 1
-            fault = self._draw(service) if self._is_within_limit() else "429"
+            self.requests[path.removeprefix("/API/").split("/")[0]] += 1
+            fault = self._draw()
         time.sleep(self.latency)
         return fault
 
-    def _draw(self, service: str) -> str | None:
-        if self.services is not None and service not in self.services:
-            return None
-        chance = self._chance.random()
-        for fault, probability in self.probabilities.items():
-            chance -= probability
-            if chance < 0:
-                return fault
-        return None
-
-    def _is_within_limit(self) -> bool:
-        now = time.monotonic()
-        if self.is_limited and len(self._served) == LIMIT and self._served[0] > now - self.window:
+    def _draw(self) -> str | None:
+        now, served = time.monotonic(), self._served
+        if self.is_limited and len(served) == LIMIT and served[0] > now - self.window:
             self.refused += 1
-            return False
-        self._served.append(now)
-        return True
+            return "429"
+        served.append(now)
+        weights = [*self.probabilities.values(), 1 - sum(self.probabilities.values())]
+        return self._chance.choices([*self.probabilities, None], weights)[0]

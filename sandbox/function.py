@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,41 +44,36 @@ class Function:
 
 @contextmanager
 def run_function(
-    settings: Mapping[str, str],
-    folder: Path = ROOT,
-    port: int = 0,
-    python: str = sys.executable,
+    settings: Mapping[str, str], folder: Path = ROOT, python: str = sys.executable
 ) -> Iterator[Function]:
     """Run the function with these settings, and nothing else, on loopback; stop it at the end.
 
     Args:
         folder: where its main.py is.
-        port: a reserved one; 0: reserve one.
         python: in whose environment it runs.
     """
-    platform = {
-        "HOST": "127.0.0.1",
-        "FUNCTION_TARGET": "iconik_handler",
-        "LOG_EXECUTION_ID": "true",
-        "PYTHONUNBUFFERED": "TRUE",
-        "THREADS": "16",  # As `make deploy` sets it.
-        "PATH": os.environ["PATH"],
-    }
-    # In tests its lines count, and its warnings are errors.
-    for variable in os.environ.keys() & {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}:
-        platform[variable] = os.environ[variable]
     command = [str(Path(python).with_name("functions-framework"))]
-    with ExitStack() as stack:
-        port = port or stack.enter_context(reserved_port())
-        environ = platform | {"PORT": str(port)} | dict(settings)
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "output")
+    # In tests its lines count, and its warnings are errors.
+    names = os.environ.keys() & {"PATH", "COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}
+    with reserved_port() as port, tempfile.TemporaryDirectory() as log_folder:
+        url, log = f"http://127.0.0.1:{port}", Path(log_folder, "output")
+        environ = {name: os.environ[name] for name in names} | {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "FUNCTION_TARGET": "iconik_handler",
+            "FUNCTION_URL": url,  # As `make deploy` sets it for a queue, and THREADS always.
+            "THREADS": "16",
+            "LOG_EXECUTION_ID": "true",
+            "PYTHONUNBUFFERED": "TRUE",
+            **settings,
+        }
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, cwd=folder, env=environ, stdout=output, stderr=output
             )
         try:
             _wait_for(port, process, log)
-            yield Function(f"http://127.0.0.1:{port}", log, process.pid, log.read_text())
+            yield Function(url, log, process.pid, log.read_text())
         finally:
             _stop(process)
 
@@ -112,11 +107,9 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The function does not start:\n{log.read_text()}") from None
-            time.sleep(0.005)
-        else:
-            return
+        with socket.socket() as attempt:
+            if not attempt.connect_ex(("127.0.0.1", port)):
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"The function does not start:\n{log.read_text()}")
+        time.sleep(0.005)

@@ -1,42 +1,48 @@
-"""A network between the function and Google's hosts on loopback, which it reaches over TLS.
+"""Google's hosts on loopback, which the function and gcloud reach over TLS.
 
-gRPC and requests connect through a proxy that the environment names, and trust the certificates in
-a file. So Google's libraries run in the function as they are deployed.
+gRPC, requests and gcloud connect through a proxy that the environment names, and trust the
+certificate in a file. So Google's own software works as it is.
 
 https://grpc.github.io/grpc/core/md_doc_environment_variables.html
 """
 
-import datetime
-import selectors
+import atexit
+import functools
+import shutil
 import socket
 import ssl
-import struct
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from werkzeug.serving import make_ssl_devcert
+
+from sandbox.server import serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-RESET, SWALLOW = "reset", "swallow"
-"""The fates of a connection that the network has forgotten."""
+DOMAIN = "googleapis.com"
+OTHERS = "those that are not named"
 
-_ABORT = struct.pack("ii", 1, 0)
+
+@functools.cache
+def certificate() -> tuple[str, str]:
+    """Return the files with the certificate of all of Google's hosts, and with its key."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return make_ssl_devcert(f"{folder}/google", cn=DOMAIN)
 
 
 class Network:
-    """Leads connections to Google's hosts, and may forget them.
+    """Leads connections to Google's hosts.
 
     Attributes:
         opened: the names of the hosts, one for each connection.
@@ -45,65 +51,66 @@ class Network:
     def __init__(self) -> None:
         self.opened: list[str] = []
         self._ports: dict[str, int] = {}
-        self._certificates: list[bytes] = []
-        self._tunnels: list[_Tunnel] = []
 
-    def add_host(self, name: str, server: grpc.Server) -> None:
-        """Let a gRPC server be a host of Google's."""
-        credentials = grpc.ssl_server_credentials([self._certify(name)])
-        self._ports[name] = server.add_secure_port("127.0.0.1:0", credentials)
-
-    @contextmanager
-    def site(self, name: str, app: "WSGIApplication") -> Iterator[None]:
-        """Let an application be a host of Google's."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.NamedTemporaryFile() as file:
-            Path(file.name).write_bytes(b"".join(self._certify(name)))
-            context.load_cert_chain(file.name)
-        with make_server("127.0.0.1", 0, app, handler_class=_QuietHandler) as server:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            self._ports[name] = server.server_port
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            try:
-                yield
-            finally:
-                server.shutdown()
-
-    def _certify(self, name: str) -> tuple[bytes, bytes]:
-        """Return the key and the certificate of a host."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        self._certificates.append(certify(key, name))
-        return private_pem(key), self._certificates[-1]
-
-    def forget(self, fate: str) -> None:
-        """Forget all connections that are open.
-
-        Args:
-            fate: of what the function sends over them from now on.
-        """
-        for tunnel in self._tunnels:
-            tunnel.fate = fate
-
-    def connect(self, host: str, tunnel: "_Tunnel") -> socket.socket:
+    def connect(self, host: str) -> socket.socket:
         """Open a connection to a host."""
         self.opened.append(host)
-        self._tunnels.append(tunnel)
-        connection = socket.create_connection(("127.0.0.1", self._ports[host]))
+        port = self._ports.get(host) or self._ports[OTHERS]
+        connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         return connection
 
     @contextmanager
+    def rpc(
+        self, host: str, method: str, answer: Callable[..., Any], *, takes: Any, gives: Any
+    ) -> Iterator[None]:
+        """Let a method of gRPC be a host.
+
+        Args:
+            host: without the domain.
+            method: with its service, like "google.cloud.tasks.v2.CloudTasks/CreateTask".
+            answer: receives a request and its context.
+            takes: the type of requests in Google's library.
+            gives: the type of answers.
+        """
+        service, _, name = method.partition("/")
+        handler = grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=takes.deserialize, response_serializer=gives.serialize
+        )
+        server = grpc.server(ThreadPoolExecutor(8))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {name: handler}),)
+        )
+        public, private = (Path(file).read_bytes() for file in certificate())
+        tls = grpc.ssl_server_credentials([(private, public)])
+        self._ports[f"{host}.{DOMAIN}"] = server.add_secure_port("127.0.0.1:0", tls)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop(None)
+
+    @contextmanager
+    def site(self, app: "WSGIApplication") -> Iterator[None]:
+        """Let an application be all hosts that have no method of gRPC."""
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certificate())
+        with serve(app, tls=tls) as url:
+            self._ports[OTHERS] = urlsplit(url).port or 0
+            yield
+
+    @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
-        """Lead connections, and yield the environment in which gRPC and requests come here."""
-        with tempfile.NamedTemporaryFile() as roots, _Proxy(self) as proxy:
-            Path(roots.name).write_bytes(b"".join(self._certificates))
+        """Lead connections, and yield the environment in which Google's software comes here."""
+        roots, _ = certificate()
+        with _Proxy(self) as proxy:
             threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
-            url = f"http://127.0.0.1:{proxy.server_address[1]}"
             try:
                 yield {
-                    "https_proxy": url,  # gRPC reads it, too.
-                    "REQUESTS_CA_BUNDLE": roots.name,
-                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": roots.name,
+                    "https_proxy": f"http://127.0.0.1:{proxy.server_address[1]}",
+                    "REQUESTS_CA_BUNDLE": roots,
+                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": roots,
+                    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": roots,
                 }
             finally:
                 proxy.shutdown()
@@ -126,60 +133,24 @@ class _Tunnel(StreamRequestHandler):
 
     server: _Proxy
     disable_nagle_algorithm = True
-    fate = ""
 
     def handle(self) -> None:
-        _, target, _ = self.rfile.readline().split()
+        """Connect to the host, and pass on what both sides send."""
+        host = self.rfile.readline().split()[1].decode().partition(":")[0]
         while self.rfile.readline().strip():
             pass
-        with self.server.network.connect(target.decode().partition(":")[0], self) as host:
+        with self.server.network.connect(host) as server:
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            self._lead(host)
-
-    def _lead(self, host: socket.socket) -> None:
-        """Pass on what both sides send, until one of them has closed."""
-        other = {host: self.connection, self.connection: host}
-        with selectors.DefaultSelector() as selector:
-            for side in other:
-                selector.register(side, selectors.EVENT_READ)
-            while True:
-                for ready, _ in selector.select():
-                    side = ready.fileobj
-                    assert isinstance(side, socket.socket)
-                    try:
-                        data = side.recv(1 << 16)
-                    except ConnectionError:
-                        return
-                    if not data:
-                        return
-                    if self.fate == RESET:
-                        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-                        self.connection.close()
-                        return
-                    if not self.fate:
-                        other[side].sendall(data)
+            back = threading.Thread(target=_pass_on, args=(server, self.connection), daemon=True)
+            back.start()
+            _pass_on(self.connection, server)
+            back.join()
 
 
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Write nothing."""
-
-
-def certify(key: CertificateIssuerPrivateKeyTypes, name: str) -> bytes:
-    """Return a certificate of a key that the key itself has signed, valid for a day, in PEM."""
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
-    serial = x509.random_serial_number()
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial)
-    builder = builder.not_valid_before(now - day).not_valid_after(now + day)
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def private_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
-    """Return a private key in PEM."""
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    """Pass on what one side sends, until it has closed."""
+    with suppress(OSError):  # The other side has broken off.
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -7,47 +7,29 @@ from typing import Any
 
 @dataclass
 class Quirks:
-    """How an iconik system differs from the usual one.
+    """How an iconik system differs from the usual one."""
 
-    Attributes:
-        counts_rows: whether lists say how many rows and pages there are.
-        links_pages: whether a page links to the next one.
-        rows_per_page: the number of rows on a page, whatever the request asks; None: as requested.
-        ignores_last_id: whether lists with a cursor always begin with their first row.
-        withheld: the number of rows that collections and searches count, but do not send.
-        knows_immediately: whether a file set can be deleted past the recycle bin.
-        unsaid: fields of files, and what lists of files say instead of the truth.
-        deletion_status: the status that answers the deletion of a file set; None: the usual one.
-        deletions_work: whether deletions work, although their answers say so.
-        refusals: the number of deletions that are answered with 429 and not done.
-        failures: the number of deletions that are answered with 500 and not done.
-        lost: the number of deletions that are answered with 500 and done.
-        on_call: receives the method and path of each request before it is served.
-        jobs_work: whether the token's user may write jobs.
-        jobs_show_status: whether the answer to a change of a job shows its status.
-        copies_take_time: whether copies last until `World.finish_copies` is called.
-        lists_transfers_from: whether a storage lists the transfers from it, or those to it.
-        apps_work: whether a custom action can be created with an app.
-    """
+    # Lists
+    counts_rows: bool = False  # They say how many rows and pages there are.
+    links_pages: bool = False  # A page links to the next one.
+    rows_per_page: int | None = None  # So many rows are on a page, whatever the request asks.
+    ignores_last_id: bool = False  # Lists with a cursor always begin with their first row.
+    withheld: int = 0  # So many rows of collections and searches are counted, but not sent.
+    unsaid: dict[str, Any] = field(default_factory=dict)  # What files say instead of the truth.
+    lists_transfers_from: bool = True  # A storage lists the transfers from it, else those to it.
 
-    counts_rows: bool = False
-    links_pages: bool = False
-    rows_per_page: int | None = None
-    ignores_last_id: bool = False
-    withheld: int = 0
-    knows_immediately: bool = True
-    unsaid: dict[str, Any] = field(default_factory=dict)
-    deletion_status: int | None = None
-    deletions_work: bool = True
-    refusals: int = 0
-    failures: int = 0
-    lost: int = 0
+    # Deletions of file sets
+    knows_immediately: bool = True  # They can go past the recycle bin.
+    deletion_status: int | None = None  # The status of the answer, unless the usual one.
+    deletions_work: bool = True  # What the answer says is true.
+    refusals: int = 0  # So many are answered with 429 and not done.
+    failures: int = 0  # So many are answered with 500 and not done.
+    lost: int = 0  # So many are answered with 500 and done.
+
+    jobs_show_status: bool = True  # The answer to a change of a job shows its status.
+    copies_take_time: bool = False  # Copies last until `World.finish_copies` is called.
     on_call: Callable[[str, str], None] = lambda *_: None
-    jobs_work: bool = True
-    jobs_show_status: bool = True
-    copies_take_time: bool = False
-    lists_transfers_from: bool = True
-    apps_work: bool = True
+    """Receives the method and path of each request before it is served."""
 
     def take(self, name: str) -> bool:
         """Return whether a counted quirk applies to this request, and count it down."""

@@ -3,11 +3,10 @@
 https://app.iconik.io/docs/reference.html
 """
 
-import socket
-import struct
+import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,9 +18,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 from werkzeug.routing import UUIDConverter
 from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
-from sandbox.faults import HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
-from sandbox.world import Row, World
+from sandbox.faults import DRIP, HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
+from sandbox.world import Row, World, insert
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -61,8 +61,12 @@ def authenticate() -> None:
     given = (request.headers.get("App-ID"), request.headers.get("Auth-Token"))
     if given != (world.app_id, world.token):
         abort(401)
-    if (request.view_args or {}).get("asset_id") in world.denied:
+    if world.denied & {*(request.view_args or {}).values()}:
         abort(403)
+    verb = "read" if request.method == "GET" else "write"
+    for kind in ("jobs", "transfers"):
+        if f"/{kind}" in request.path and f"can_{verb}_{kind}" not in world.roles:
+            abort(403)
     world.quirks.on_call(request.method, request.path)
 
 
@@ -72,30 +76,31 @@ def refuse(error: HTTPException) -> tuple[Row, int]:
     return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
 
-def as_sent(file: Row) -> Row:
-    status = world.file_sets[file["file_set_id"]]["status"]
-    return {"file_set_status": status} | file | world.quirks.unsaid
+@api.get("/API/assets/v1/assets/<id:asset_id>/")
+def asset(asset_id: str) -> Row:
+    return known(world.assets.get(asset_id))
 
 
-def of_asset(asset_id: str, row: Row | None) -> Row:
-    return known(row if row and row["asset_id"] == asset_id else None)
-
-
-def of_context(context: str, action_id: str) -> Row:
-    action = known(world.custom_actions.get(action_id))
-    return known(action if action["context"] == context else None)
-
-
-@api.get("/API/files/v1/storages/")
-def storages() -> Row:
-    name = request.args.get("name", "").lower()
-    rows = [row for row in world.storages.values() if name in row["name"].lower()]
-    return numbered_page(rows)
+@api.get("/API/jobs/v1/jobs/<id:job_id>/")
+def job(job_id: str) -> Row:
+    return known(world.jobs.get(job_id))
 
 
 @api.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
 def permissions(storage_id: str) -> Row:
     return known(world.permissions.get(storage_id))
+
+
+@api.get("/API/assets/v1/collections/<id:id>/contents/", defaults={"table": "collections"})
+@api.get("/API/search/v1/search/saved/<id:id>/", defaults={"table": "saved_searches"})
+def contents(table: str, id: str) -> Row:
+    return numbered_page(known(getattr(world, table).get(id)), world.quirks.withheld)
+
+
+@api.get("/API/files/v1/storages/")
+def storages() -> Row:
+    name = request.args.get("name", "").lower()
+    return numbered_page([row for row in world.storages.values() if name in row["name"].lower()])
 
 
 @api.post("/API/files/v1/storages/<id:storage_id>/bulk/")
@@ -107,31 +112,25 @@ def bulk(storage_id: str) -> tuple[Row, int]:
     return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
 
 
-@api.get(f"{ASSET}/formats/")
-def formats(asset_id: str) -> Row:
-    return cursor_page(known(world.formats_of(asset_id) or None))
+@api.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
+def transfers_from(storage_id: str) -> Row:
+    rows = world.transfers.values() if world.quirks.lists_transfers_from else ()
+    return cursor_page([row for row in rows if row["original_storage_id"] == storage_id])
 
 
 @api.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
 def transfers_to(storage_id: str) -> Row:
-    return transfers("destination_storage_id", storage_id, not world.quirks.lists_transfers_from)
-
-
-@api.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
-def transfers_from(storage_id: str) -> Row:
-    return transfers("original_storage_id", storage_id, world.quirks.lists_transfers_from)
-
-
-def transfers(field: str, storage_id: str, are_listed: bool) -> Row:
-    if "can_read_transfers" not in world.roles:
-        abort(403)
-    found = [row for row in world.transfers.values() if are_listed and row[field] == storage_id]
-    if field == "original_storage_id":
-        return cursor_page(found)
-    # Transfers to a storage have some fields that others have not, and lack some.
+    # These rows have some fields that the others have not, and lack some.
     own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
     unknown = {"destination_storage_id", "original_file_set_id"}
+    rows = () if world.quirks.lists_transfers_from else world.transfers.values()
+    found = [row for row in rows if row["destination_storage_id"] == storage_id]
     return cursor_page([{key: row[key] for key in row.keys() - unknown} | own for row in found])
+
+
+@api.get(f"{ASSET}/formats/")
+def formats(asset_id: str) -> Row:
+    return cursor_page(known(world.formats_of(asset_id) or None))
 
 
 @api.get(f"{ASSET}/file_sets/")
@@ -150,84 +149,50 @@ def files(asset_id: str) -> Row:
 
 @api.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
 def delete(asset_id: str, file_set_id: str) -> tuple[Row | str, int]:
-    if world.quirks.take("refusals"):
+    quirks = world.quirks
+    if quirks.take("refusals"):
         abort(429)
-    if world.quirks.take("failures"):
+    if quirks.take("failures"):
         abort(500)
-    row = of_asset(asset_id, world.file_sets.get(file_set_id))
-    is_immediate = request.args.get("immediately") == "true" and world.quirks.knows_immediately
-    if world.quirks.deletions_work:
+    row = of_asset(asset_id, file_set_id)
+    is_immediate = request.args.get("immediately") == "true" and quirks.knows_immediately
+    if quirks.deletions_work:
         world.delete(file_set_id)
         if is_immediate:
             world.purge(file_set_id)
-    if world.quirks.take("lost"):
+    if quirks.take("lost"):
         abort(500)
-    return (
-        (row, 200)
-        if not (is_immediate or world.quirks.deletion_status)
-        else ("", world.quirks.deletion_status or 204)
-    )
+    status = quirks.deletion_status or (204 if is_immediate else 200)
+    return row if status == 200 else "", status
 
 
 @api.delete(f"{ASSET}/file_sets/<id:file_set_id>/purge/")
 def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
-    if of_asset(asset_id, world.file_sets.get(file_set_id))["status"] != "DELETED":
+    if of_asset(asset_id, file_set_id)["status"] != "DELETED":
         abort(400)
     if world.quirks.deletions_work:
         world.purge(file_set_id)
     return "", world.quirks.deletion_status or 204
 
 
-@api.get("/API/assets/v1/collections/<id:collection_id>/contents/")
-def contents(collection_id: str) -> Row:
-    return numbered_page(known(world.collections.get(collection_id)), world.quirks.withheld)
-
-
-@api.get("/API/search/v1/search/saved/<id:search_id>/")
-def saved_search(search_id: str) -> Row:
-    return numbered_page(known(world.saved_searches.get(search_id)), world.quirks.withheld)
-
-
-@api.get("/API/assets/v1/assets/<id:asset_id>/")
-def asset(asset_id: str) -> Row:
-    return known(world.assets.get(asset_id))
-
-
 @api.post("/API/jobs/v1/jobs/")
 def create_job() -> tuple[Row, int]:
-    if not world.quirks.jobs_work:
-        abort(403)
     return world.add_job(request.get_json()), 201
 
 
 @api.get("/API/jobs/v1/jobs/")
 def jobs() -> Row:
-    if "can_read_jobs" not in world.roles:
-        abort(403)
-    filters = request.args.keys() & {"parent_id", "type", "status", "object_id"}
-    return numbered_page(
-        [
-            job
-            for job in world.jobs.values()
-            if all(job.get(name) == request.args[name] for name in filters)
-        ],
-    )
-
-
-@api.get("/API/jobs/v1/jobs/<id:job_id>/")
-def job(job_id: str) -> Row:
-    if "can_read_jobs" not in world.roles:
-        abort(403)
-    return known(world.jobs.get(job_id))
+    filters = {name: request.args[name] for name in request.args.keys() & {"type", "status"}}
+    return numbered_page([job for job in world.jobs.values() if filters.items() <= job.items()])
 
 
 @api.patch("/API/jobs/v1/jobs/<id:job_id>/")
 def update_job(job_id: str) -> Row:
-    if not world.quirks.jobs_work:
-        abort(403)
-    known(world.jobs.get(job_id))
-    changed = world.change_job(job_id, request.get_json())
-    return changed if world.quirks.jobs_show_status else changed | {"status": None}
+    job, changes = known(world.jobs.get(job_id)), request.get_json()
+    world.job_changes.append(changes)
+    metadata = job["metadata"] | changes.get("metadata", {})
+    job.update(changes, metadata=metadata, date_modified=world.now())
+    return job if world.quirks.jobs_show_status else job | {"status": None}
 
 
 @api.get("/API/users/v1/users/current/")
@@ -248,12 +213,9 @@ def custom_actions() -> Row:
 
 @api.post("/API/assets/v1/custom_actions/<context>/")
 def create_custom_action(context: str) -> tuple[Row, int]:
-    action = request.get_json()
-    if context != action["context"]:
+    if context != request.get_json()["context"]:
         abort(400)
-    if "app_id" in action and not world.quirks.apps_work:
-        abort(500)
-    return world.add_custom_action(action), 201
+    return world.add_custom_action(request.get_json()), 201
 
 
 @api.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
@@ -265,14 +227,14 @@ def update_custom_action(context: str, action_id: str) -> Row:
 
 @api.delete("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
 def delete_custom_action(context: str, action_id: str) -> tuple[str, int]:
-    of_context(context, action_id)
-    del world.custom_actions[action_id]
+    del world.custom_actions[of_context(context, action_id)["id"]]
     return "", 204
 
 
 @api.post("/API/users-notifications/v1/notifications/")
 def notify() -> tuple[Row, int]:
-    return world.add_notification(request.get_json()), 201
+    id = insert(world.notifications, request.get_json())
+    return world.notifications[id], 201
 
 
 def known(found: T | None) -> T:
@@ -282,39 +244,53 @@ def known(found: T | None) -> T:
     return found
 
 
+def as_sent(file: Row) -> Row:
+    status = world.file_sets[file["file_set_id"]]["status"]
+    return {"file_set_status": status} | file | world.quirks.unsaid
+
+
+def of_asset(asset_id: str, file_set_id: str) -> Row:
+    return known(world.file_sets.of_asset[asset_id].get(file_set_id))
+
+
+def of_context(context: str, action_id: str) -> Row:
+    action = known(world.custom_actions.get(action_id))
+    return known(action if action["context"] == context else None)
+
+
 def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
     """Return the page of a list that `page` and `per_page` ask for."""
-    page, per_page, total = request.args.get("page", 1, int), _per_page(), len(rows) + withheld
-    shown, is_last = rows[(page - 1) * per_page : page * per_page], page * per_page >= len(rows)
-    count = {"page": page, "pages": -(-total // per_page), "per_page": per_page, "total": total}
-    return _page(shown, count, None if is_last else {"page": page + 1})
+    page, total = request.args.get("page", 1, int), len(rows) + withheld
+    count = {"page": page, "pages": -(-total // _per_page()), "total": total}
+    return _page(rows, (page - 1) * _per_page(), count)
 
 
 def cursor_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    per_page, ids, last_id = _per_page(), [row["id"] for row in rows], request.args.get("last_id")
+    ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
     if last_id and last_id not in ids:
         abort(400)  # The row has gone meanwhile.
     start = ids.index(last_id) + 1 if last_id and not world.quirks.ignores_last_id else 0
-    shown, is_last = rows[start : start + per_page], start + per_page >= len(rows)
-    count = {"per_page": per_page, "total": len(rows)}
-    return _page(shown, count, None if is_last else {"last_id": shown[-1]["id"]})
+    return _page(rows, start, {"total": len(rows)})
 
 
 def _per_page() -> int:
     return world.quirks.rows_per_page or min(request.args.get("per_page", PAGE, int), 100)
 
 
-def _page(rows: Sequence[Row], count: Row, following: Row | None) -> Row:
-    """Return rows and, where this world has it so, their count and the link to those that follow.
-
-    Args:
-        following: what asks for these rows besides the query of the request; None: there are none.
-    """
-    answer: Row = {"objects": rows} | (count if world.quirks.counts_rows else {})
-    if world.quirks.links_pages:
-        query = {**request.args, "per_page": _per_page(), **(following or {})}
-        answer["next_url"] = f"{request.path}?{urlencode(query)}" if following else None
+def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
+    """Return a page of rows and, where this world has it so, their count and a link."""
+    per_page, quirks = _per_page(), world.quirks
+    shown, is_last = [*rows[start : start + per_page]], start + per_page >= len(rows)
+    answer: Row = {"objects": shown}
+    if quirks.counts_rows:
+        answer |= {"per_page": per_page} | count
+    if quirks.links_pages and is_last:
+        answer["next_url"] = None
+    elif quirks.links_pages:
+        following = {"page": count["page"] + 1} if "page" in count else {"last_id": shown[-1]["id"]}
+        query = urlencode({**request.args, "per_page": per_page, **following})
+        answer["next_url"] = f"{request.path}?{query}"
     return answer
 
 
@@ -329,38 +305,32 @@ class _Handler(BaseHTTPRequestHandler):
         """Serve a request, or let it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.faults.next(self.path)
-        if fault == HANG:
-            self.server.is_over.wait()
-        if fault in (HANG, RESET_BEFORE):
-            return self._reset()
+        while fault in (HANG, DRIP) and not self.server.is_over.wait(0.5):
+            if fault == DRIP:
+                self.connection.sendall(b"x")
         if fault in REFUSALS:
             status, headers = REFUSALS[fault]
-            return self._answer(status, headers, b"<html>fault</html>")
-        with self.server.lock:  # The tables of a world know no locks.
-            response = self.server.client.open(
-                self.path, method=self.command, headers=self.headers.items(), data=body
-            )
-        if fault == RESET_AFTER:
-            return self._reset()
-        headers, answer = dict(response.headers), response.data
-        if fault == TRUNCATED:
-            self.close_connection = True
-            answer = answer[: len(answer) // 2]
-        return self._answer(response.status_code, headers, answer)
+            response = Response(b"<html>fault</html>", status, headers)
+        elif fault not in (HANG, DRIP, RESET_BEFORE):
+            with self.server.lock:  # The tables of a world know no locks.
+                response = self.server.client.open(
+                    self.path, method=self.command, headers=self.headers.items(), data=body
+                )
+        if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
+            self.close_connection = True  # Without a word.
+        else:
+            self._answer(response, is_cut=fault == TRUNCATED)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
 
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+    def _answer(self, response: Response, *, is_cut: bool) -> None:
+        self.send_response(response.status_code)
+        for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
-
-    def _reset(self) -> None:
-        """Cut the connection without a word."""
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if is_cut:
+            self.close_connection = True
+        self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
@@ -384,9 +354,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(app: "WSGIApplication", faults: Faults | None = None) -> Iterator[str]:
-    """Serve an application on a free port of loopback, and yield its URL."""
+def serve(
+    app: "WSGIApplication", faults: Faults | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve an application on a free port of loopback, and yield its URL without TLS."""
     with _Server(app, faults or Faults()) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

@@ -6,6 +6,7 @@ from typing import Any
 from sandbox.world import Row, World, new_id
 
 CLIP: Row = {"original_name": "clip.mov"}
+LONG_AGO = "2026-01-09T17:00:00"
 
 
 class Site:
@@ -18,9 +19,11 @@ class Site:
         other: the id of a storage on a disk of its own.
     """
 
+    masters_name = "B2"
+
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
-        self.b2 = self.world.add_storage("B2", "B2")
+        self.b2 = self.world.add_storage(self.masters_name, "B2")
         self.lucidlink = self.world.add_storage("LucidLink")
         self.other = self.world.add_storage("Other")
 
@@ -41,6 +44,16 @@ class Site:
         asset_id = self.world.add_asset(title)
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
         return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
+
+    def assets(
+        self, number: int, copy: Sequence[Row] = (CLIP,), master: Sequence[Row] | None = None
+    ) -> list[str]:
+        """Add assets that have been on both storages for a while, and return their ids."""
+        ids = [self.asset(copy, master)[0] for _ in range(number)]
+        for id in ids:
+            for file_set in self.world.file_sets.of_asset[id].values():
+                file_set["date_created"] = LONG_AGO
+        return ids
 
     def add_copies(self, asset_id: str, files: Sequence[Row], format_name: str = "ORIGINAL") -> str:
         """Add files of an asset to both storages; return the file set on LucidLink."""
@@ -69,7 +82,7 @@ class Site:
             "ICONIK_URL": iconik_url,
             "ICONIK_ID": self.world.app_id,
             "STORAGE_NAME": "LucidLink",
-            "MASTER_STORAGE_NAME": "B2",
+            "MASTER_STORAGE_NAME": self.masters_name,
         }
 
     def copies(self) -> int:
@@ -97,7 +110,7 @@ def payload(**changes: object) -> Row:
         "saved_search_ids": [],
         "metadata_view_id": None,
         "metadata_values": None,
-        "date_created": "2026-01-09T17:00:00.000000",
+        "date_created": f"{LONG_AGO}.000000",
         "auth_token": "not-used-by-the-plugin",
     }
     return usual | changes

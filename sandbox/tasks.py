@@ -3,27 +3,26 @@
 https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
 """
 
-import functools
-import itertools
+import bisect
+import operator
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import flask
-import google.auth.crypt
-import google.auth.jwt
 import grpc
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from google.auth import jwt
+from google.auth.crypt import RSASigner
 from google.cloud.tasks_v2.types import CreateTaskRequest, Task
+from werkzeug.serving import generate_adhoc_ssl_pair
 
-from sandbox.function import Function, reserved_port, run_function
-from sandbox.network import certify, private_pem
 from sandbox.secrets import Secrets
 
+METHOD = "google.cloud.tasks.v2.CloudTasks/CreateTask"
 QUEUE = "projects/project/locations/us-central1/queues/iconik"
 ACCOUNT = "queue@project.iam.gserviceaccount.com"
 CERTIFICATES = "/oauth2/v1/certs"
@@ -36,14 +35,16 @@ MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0
 
 
 class Key:
-    """A key that OIDC tokens are signed with, as Google's own are."""
+    """A key that OIDC tokens are signed with, as Google's own are.
+
+    Attributes:
+        certificate: for those who verify tokens, in PEM.
+    """
 
     def __init__(self) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.certificate = certify(key, "sandbox").decode()
-        jwt: Any = google.auth.jwt
-        signer: Any = google.auth.crypt.RSASigner
-        self._sign = functools.partial(jwt.encode, signer.from_string(private_pem(key), "key-1"))
+        certificate, key = generate_adhoc_ssl_pair("sandbox")
+        self.certificate = certificate.public_bytes(Encoding.PEM).decode()
+        self._signer = RSASigner(key, "key-1")
 
     def token(self, audience: str, **claims: object) -> str:
         """Return a token for an audience, with Cloud Tasks' claims unless others are given."""
@@ -56,53 +57,44 @@ class Key:
             "email": ACCOUNT,
             "email_verified": True,
         }
-        return str(self._sign(usual | claims).decode())
+        return str(jwt.encode(self._signer, usual | claims).decode())
 
 
 class Waiting(NamedTuple):
-    """A task that waits, with what it is sorted by.
-
-    Attributes:
-        due: the time of its delivery, in seconds since 1970.
-        number: distinguishes tasks that are due at the same time.
-        retries: the number of its earlier deliveries.
-        task: the task.
-    """
+    """A task that waits, when it is due in seconds since 1970, and its earlier deliveries."""
 
     due: float
-    number: int
     retries: int
     task: Task
 
 
-class Tasks:
-    """A queue with the limits that `make deploy` sets: one delivery at a time, repeated later.
+class Tasks(Secrets):
+    """A project with a queue, too, and the limits that `make deploy` sets.
+
+    It makes one delivery at a time, and repeats what fails later.
 
     Args:
         speed: how many times faster than Cloud Tasks it lets time pass.
 
     Attributes:
         created: the requests that created tasks.
-        waiting: the tasks that wait, or are being delivered.
-        answers: the statuses of the answers to all deliveries; 0: no answer came.
+        waiting: the tasks that wait, or are being delivered; the first is due first.
+        statuses: those of the answers to all deliveries; 0: no answer came.
         is_away: whether it refuses new tasks.
         loses_answers: whether it takes a task and then fails to say so.
-        google: the other services that the function needs for it.
-        address: where Cloud Tasks is without TLS.
+        key: signs the tokens of deliveries.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        self.key = Key()
-        self.google = Secrets()
-        self.address = ""
-        self._speed, self._numbers = speed, itertools.count()
+        super().__init__()
+        self.key, self._speed = Key(), speed
         self.reset()
 
     def reset(self) -> None:
         """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
         self.waiting: list[Waiting] = []
-        self.answers: list[int] = []
+        self.statuses: list[int] = []
         self.is_away = self.loses_answers = False
 
     @contextmanager
@@ -112,8 +104,8 @@ class Tasks:
 
         def deliver() -> None:
             while not is_over.wait(0.01):
-                if self.waiting and min(self.waiting).due <= time.time():
-                    self._deliver(min(self.waiting))
+                if self.waiting and self.waiting[0].due <= time.time():
+                    self._deliver(self.waiting[0])
 
         threading.Thread(target=deliver, daemon=True).start()
         try:
@@ -123,24 +115,27 @@ class Tasks:
 
     def deliver(self) -> list[int]:
         """Deliver the tasks that wait, once and now, and return the statuses of the answers."""
-        return [self._deliver(waiting) for waiting in sorted(self.waiting)]
+        return [self._deliver(waiting) for waiting in [*self.waiting]]
 
     def _deliver(self, waiting: Waiting) -> int:
-        status = self.post(waiting.task, waiting.retries)
-        self.answers.append(status)
+        _, retries, task = waiting
+        status = self.post(task, retries)
+        self.statuses.append(status)
         if not 200 <= status < 300:
-            pause = min(MAX_BACKOFF, MIN_BACKOFF * 2**waiting.retries)
-            self._wait(waiting.task, pause, waiting.retries + 1)
+            self._wait(task, min(MAX_BACKOFF, MIN_BACKOFF * 2**retries), retries + 1)
         self.waiting.remove(waiting)
         return status
+
+    def _wait(self, task: Task, seconds: float, retries: int = 0) -> None:
+        waiting = Waiting(time.time() + seconds / self._speed, retries, task)
+        bisect.insort(self.waiting, waiting, key=operator.attrgetter("due"))
 
     def post(self, task: Task, retries: int = 0) -> int:
         """Deliver a task once, and return the status of the answer; 0: none came."""
         request = task.http_request
-        token = self.key.token(request.oidc_token.audience)
         headers = {
             **request.headers,
-            "Authorization": f"Bearer {token}",
+            "Authorization": f"Bearer {self.key.token(request.oidc_token.audience)}",
             "X-CloudTasks-TaskRetryCount": str(retries),
         }
         try:
@@ -152,14 +147,6 @@ class Tasks:
             ).status_code
         except requests.RequestException:
             return 0
-
-    def _wait(self, task: Task, seconds: float, retries: int = 0) -> None:
-        due = time.time() + seconds / self._speed
-        self.waiting.append(Waiting(due, next(self._numbers), retries, task))
-
-    def certificates(self) -> dict[str, str]:
-        """Return the certificates of the keys, as Google publishes its own."""
-        return {"key-1": self.key.certificate}
 
     def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
         """Take a task, or refuse it."""
@@ -176,41 +163,14 @@ class Tasks:
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
-        """Serve the queue, and yield the environment of a function that is deployed with it."""
-        app = flask.Flask("certificates")
-        app.add_url_rule(CERTIFICATES, view_func=self.certificates)
-        server = grpc.server(ThreadPoolExecutor(2))
-        handler = grpc.unary_unary_rpc_method_handler(
-            self.create_task,
-            request_deserializer=CreateTaskRequest.deserialize,
-            response_serializer=Task.serialize,
-        )
-        service = "google.cloud.tasks.v2.CloudTasks"
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {"CreateTask": handler}),)
-        )
-        port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
-        self.address = f"127.0.0.1:{port}"
-        network = self.google.network
-        network.add_host("cloudtasks.googleapis.com", server)
-        server.start()
-        with (
-            network.site("www.googleapis.com", app),
-            self.google.serve() as google,
-            network.serve() as proxy,
-        ):
-            try:
-                yield {**google, **proxy, "TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
-            finally:
-                server.stop(None)
-
-    @contextmanager
-    def run_function(self, settings: Mapping[str, str]) -> Iterator[Function]:
-        """Run the function with this queue, as `make deploy` deploys it."""
-        with reserved_port() as port, self.serve() as google:
-            deployed = {
-                "FUNCTION_URL": f"http://127.0.0.1:{port}",
+        """Serve the queue, too, and yield the environment of a function that has one."""
+        certificates = flask.Flask("certificates", static_folder=None)
+        certificates.add_url_rule(CERTIFICATES, view_func=lambda: {"key-1": self.key.certificate})
+        kinds = {"takes": CreateTaskRequest, "gives": Task}
+        rpc = self.network.rpc("cloudtasks", METHOD, self.create_task, **kinds)
+        with rpc, self.network.site(certificates), super().serve() as google:
+            yield google | {
+                "TASK_QUEUE": QUEUE,
+                "TASK_SERVICE_ACCOUNT": ACCOUNT,
                 "CLOUD_RUN_TIMEOUT_SECONDS": TIMEOUT,
             }
-            with run_function({**google, **deployed, **settings}, port=port) as function:
-                yield function

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -11,23 +11,15 @@ from sandbox.quirks import Quirks
 
 Row = dict[str, Any]
 
-ROLES = (
-    "can_delete_custom_actions",
-    "can_delete_files",
-    "can_read_assets",
-    "can_read_collections",
-    "can_read_custom_actions",
-    "can_read_files",
-    "can_read_formats",
-    "can_read_jobs",
-    "can_read_saved_searches",
-    "can_read_storages",
-    "can_read_transfers",
-    "can_search",
-    "can_write_custom_actions",
-    "can_write_jobs",
-    "can_write_transfers",
-)
+ROLES = [
+    f"can_{verb}_{kind}"
+    for verb, kinds in (
+        ("delete", "custom_actions files"),
+        ("read", "assets collections custom_actions files formats jobs saved_searches storages"),
+        ("write", "custom_actions jobs transfers"),
+    )
+    for kind in kinds.split()
+] + ["can_read_transfers", "can_search"]
 """All roles that the plugin can use."""
 
 
@@ -84,7 +76,7 @@ class World:
     custom_actions: dict[str, Row] = field(default_factory=dict)
     permissions: dict[str, Row] = field(default_factory=dict)
     user_id: str = field(default_factory=new_id)
-    roles: list[str] = field(default_factory=lambda: list(ROLES))
+    roles: list[str] = field(default_factory=ROLES.copy)
     is_admin: bool = True
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
@@ -95,15 +87,14 @@ class World:
         """
         row = {"name": name, "method": method, "purpose": "FILES", "status": "ACTIVE"}
         settings = {"mount_point": f"/mnt/{name}"} if method == "FILE" else {}
-        return _insert(self.storages, row | {"settings": settings} | changes)
+        return insert(self.storages, row | {"settings": settings} | changes)
 
     def add_asset(self, title: str, formats: Sequence[str] = ("ORIGINAL",)) -> str:
         """Add an asset with formats that have no files yet, and return its id."""
-        asset_id = _insert(self.assets, {"title": title})
-        version_id = new_id()
+        asset_id = insert(self.assets, {"title": title})
+        row = {"asset_id": asset_id, "version_id": new_id(), "status": "ACTIVE"}
         for name in formats:
-            row = {"asset_id": asset_id, "version_id": version_id, "name": name, "status": "ACTIVE"}
-            _insert(self.formats, row)
+            insert(self.formats, row | {"name": name})
         return asset_id
 
     def add_file_set(
@@ -122,25 +113,37 @@ class World:
             files: of each what is not as usual, at least its `original_name`.
             changes: what is not as usual with the file set.
         """
-        format_id, version_id = next(
-            (row["id"], row["version_id"]) for row in self.formats_of(asset_id, format_name)
-        )
+        title, now = self.assets[asset_id]["title"], self.now()
+        format = self.formats_of(asset_id, format_name)[0]
         common = {
             "asset_id": asset_id,
-            "format_id": format_id,
-            "version_id": version_id,
+            "format_id": format["id"],
+            "version_id": format["version_id"],
             "storage_id": storage_id,
         }
-        title, now = self.assets[asset_id]["title"], self.now()
-        row = {"name": title, "base_dir": f"/{title}/{format_name}", "component_ids": []}
-        row |= {"type": "REGULAR", "is_archive": False, "date_created": now, "date_modified": now}
-        file_set = common | row | {"status": "ACTIVE"} | changes
-        file_set_id, folder = _insert(self.file_sets, file_set), file_set["base_dir"].strip("/")
+        file_set = common | {
+            "name": title,
+            "base_dir": f"/{title}/{format_name}",
+            "component_ids": [],
+            "type": "REGULAR",
+            "is_archive": False,
+            "date_created": now,
+            "date_modified": now,
+            "status": "ACTIVE",
+            **changes,
+        }
+        file_set_id = insert(self.file_sets, file_set)
+        usual = common | {
+            "file_set_id": file_set_id,
+            "directory_path": file_set["base_dir"].strip("/"),
+            "type": "FILE",
+            "size": 1000,
+            "checksum": None,
+            "status": "CLOSED",
+            "format_status": "ACTIVE",
+        }
         for file in files:
-            name = file["original_name"]
-            row = {"file_set_id": file_set_id, "directory_path": folder, "name": name}
-            row |= {"type": "FILE", "size": 1000, "checksum": None, "status": "CLOSED"}
-            _insert(self.files, common | row | {"format_status": "ACTIVE"} | file)
+            insert(self.files, usual | {"name": file["original_name"]} | file)
         return file_set_id
 
     def add_collection(self, *contents: str) -> str:
@@ -190,98 +193,87 @@ class World:
 
         What stands there already is not copied again, nor what has no source.
         """
-        bulk = self.add_job({"type": "TRANSFER", "status": "STARTED", "title": "Bulk copy"})
+        job = self.add_job({"type": "TRANSFER", "status": "STARTED", "title": "Bulk copy"})
+        preferred = request.get("preferred_original_storage_id", "")
         for asset_id in self._assets_of(request["object_type"], request["object_ids"]):
             for format in self.formats_of(asset_id, request.get("format_name", "ORIGINAL")):
-                if self._has_format(format["id"], storage_id):
-                    self._add_transfer_job(bulk, asset_id, storage_id, "SKIPPED")
-                elif source := self._source(format, request):
-                    folder = request.get("file_path") or source["base_dir"]
-                    self._transfer(bulk, source, storage_id, folder)
+                sources = self._active(asset_id, format["id"])
+                if sources and storage_id not in sources:
+                    source = sources.get(preferred) or next(iter(sources.values()))
+                    transfer = {
+                        "asset_id": asset_id,
+                        "format_id": format["id"],
+                        "job_id": job["id"],
+                        "original_storage_id": source["storage_id"],
+                        "original_file_set_id": source["id"],
+                        "destination_storage_id": storage_id,
+                        "destination_directory_path": request.get("file_path")
+                        or source["base_dir"],
+                    }
+                    insert(self.transfers, transfer)
         if not self.quirks.copies_take_time:
             self.finish_copies()
-            bulk["status"] = "FINISHED"
-        return str(bulk["id"])
+        return str(job["id"])
+
+    def finish_copies(self) -> None:
+        """Bring all transfers to their end, unless another one was faster."""
+        for transfer in self.transfers.values():
+            asset_id, format_id = transfer["asset_id"], transfer["format_id"]
+            storage_id = transfer["destination_storage_id"]
+            folder = transfer["destination_directory_path"]
+            if storage_id in self._active(asset_id, format_id):
+                continue
+            source_id = transfer["original_file_set_id"]
+            fields = ["original_name", "size", "checksum", "type"]
+            if self.file_sets.get(source_id, {}).get("base_dir") == folder:
+                fields.append("directory_path")
+            files = [
+                {field: file[field] for field in fields}
+                for file in self.files.of_asset[asset_id].values()
+                if file["file_set_id"] == source_id
+            ]
+            format_name = self.formats[format_id]["name"]
+            self.add_file_set(asset_id, storage_id, files, format_name, base_dir=folder)
+        self.transfers.clear()
+        for id in self.bulk_jobs:
+            self.jobs[id]["status"] = "FINISHED"
+
+    def _active(self, asset_id: str, format_id: str) -> dict[str, Row]:
+        """Return the active file sets of a format by their storages."""
+        return {
+            row["storage_id"]: row
+            for row in self.file_sets.of_asset[asset_id].values()
+            if (row["format_id"], row["status"]) == (format_id, "ACTIVE")
+        }
+
+    def _assets_of(self, object_type: str, object_ids: Sequence[str]) -> list[str]:
+        """Return the assets among the objects and below them, each once."""
+        objects = [(object_type, id) for id in object_ids]
+        for kind, id in objects:  # It grows meanwhile.
+            contents = [] if kind == "assets" else getattr(self, kind).get(id, [])
+            below = [(row["object_type"], row["id"]) for row in contents]
+            objects += [each for each in below if each not in objects]
+        return [id for kind, id in dict.fromkeys(objects) if kind == "assets"]
 
     @property
     def bulk_jobs(self) -> list[str]:
-        """The ids of the jobs that copy, without those below them."""
-        rows = self.jobs.values()
-        return [row["id"] for row in rows if row["type"] == "TRANSFER" and "parent_id" not in row]
-
-    def _transfer(self, bulk: Row, source: Row, storage_id: str, folder: str) -> None:
-        """Begin a transfer, below the job of a bulk copy."""
-        asset_id = source["asset_id"]
-        transfer = {
-            "asset_id": asset_id,
-            "format_id": source["format_id"],
-            "job_id": self._add_transfer_job(bulk, asset_id, storage_id, "STARTED"),
-            "parent_job_id": bulk["id"],
-            "original_storage_id": source["storage_id"],
-            "original_file_set_id": source["id"],
-            "destination_storage_id": storage_id,
-            "destination_directory_path": folder,
-        }
-        _insert(self.transfers, transfer)
-
-    def _add_transfer_job(self, bulk: Row, asset_id: str, storage_id: str, status: str) -> str:
-        """Add the job of an asset below that of a bulk copy, and return its id."""
-        job = {"type": "TRANSFER", "title": "Copy", "status": status, "parent_id": bulk["id"]}
-        job |= {"object_id": asset_id, "metadata": {"storage_id": storage_id}}
-        return str(self.add_job(job)["id"])
-
-    def finish_copies(self, error: str | None = None) -> None:
-        """Bring all transfers to their end; with an error they break off half-way."""
-        for transfer in self.transfers.values():
-            asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
-            folder = transfer["destination_directory_path"]
-            source = self.file_sets.get(transfer["original_file_set_id"], {"base_dir": folder})
-            names = ["original_name", "size", "checksum", "type"]
-            names += ["directory_path"] if source["base_dir"] == folder else []
-            if self._has_format(transfer["format_id"], storage_id):  # Another copy was faster.
-                self.jobs[transfer["job_id"]]["status"] = "SKIPPED"
-                continue
-            files = [
-                {name: file[name] for name in names}
-                for file in self.files.of_asset[asset_id].values()
-                if file["file_set_id"] == transfer["original_file_set_id"]
-            ]
-            if error:
-                files = [file | {"status": "AWAITED"} for file in files]
-            name = self.formats[transfer["format_id"]]["name"]
-            self.add_file_set(asset_id, storage_id, files, name, base_dir=folder)
-            end = {"status": "FAILED", "error_message": error} if error else {}
-            self.jobs[transfer["job_id"]].update({"status": "FINISHED"} | end)
-            # A bulk copy is finished however its transfers end.
-            self.jobs[transfer["parent_job_id"]]["status"] = "FINISHED"
-        self.transfers.clear()
+        """The ids of the jobs that copy."""
+        return [row["id"] for row in self.jobs.values() if row["type"] == "TRANSFER"]
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""
         now = self.now()
         usual = {"title": "Job", "metadata": {}, "date_created": now, "date_modified": now}
-        return self.jobs[_insert(self.jobs, usual | job)]
+        return self.jobs[insert(self.jobs, usual | job)]
 
-    def change_job(self, job_id: str, changes: Row) -> Row:
-        """Change a job, keep the changes in mind and return it."""
-        self.job_changes.append(changes)
-        job = self.jobs[job_id]
-        metadata = {**job["metadata"], **changes.get("metadata", {})}
-        job.update(changes | {"metadata": metadata, "date_modified": self.now()})
-        return job
+    def add_custom_action(self, action: Row) -> Row:
+        """Add a custom action, as healthy as a new one is, and return it."""
+        return self.custom_actions[insert(self.custom_actions, {"status": "HEALTHY"} | action)]
 
     @staticmethod
     def now() -> str:
         """Return the time as iconik writes it: in UTC, without saying so."""
         return datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
-
-    def add_notification(self, notification: Row) -> Row:
-        """Add a notification and return it."""
-        return self.notifications[_insert(self.notifications, notification)]
-
-    def add_custom_action(self, action: Row) -> Row:
-        """Add a custom action, as healthy as a new one is, and return it."""
-        return self.custom_actions[_insert(self.custom_actions, {"status": "HEALTHY"} | action)]
 
     def delete(self, file_set_id: str) -> None:
         """Put a file set into the recycle bin."""
@@ -305,38 +297,9 @@ class World:
         title = self.assets[object_id]["title"] if kind == "assets" else "Collection"
         return {"id": object_id, "object_type": kind, "title": title}
 
-    def _assets_of(self, object_type: str, object_ids: Sequence[str]) -> Iterator[str]:
-        """Yield the assets among the objects and below them, each once."""
-        tables = {"collections": self.collections, "saved_searches": self.saved_searches}
-        waiting, met = [(object_type, id) for id in object_ids], set()
-        while waiting:
-            kind, id = waiting.pop()
-            if id in met:
-                continue
-            met.add(id)
-            if kind == "assets":
-                yield id
-            else:
-                contents = tables[kind].get(id, [])
-                waiting += [(row["object_type"], row["id"]) for row in contents]
 
-    def _has_format(self, format_id: str, storage_id: str) -> bool:
-        """Whether a format is on a storage."""
-        file_sets = self.file_sets_of(self.formats[format_id]["asset_id"], storage_id)
-        return any(row["format_id"] == format_id for row in file_sets)
-
-    def _source(self, format: Row, request: Row) -> Row | None:
-        """Return the file set to copy from: on the preferred storage, if there is one."""
-        preferred = request.get("preferred_original_storage_id")
-        sources = [
-            row
-            for row in self.file_sets.of_asset[format["asset_id"]].values()
-            if row["format_id"] == format["id"] and row["status"] == "ACTIVE"
-        ]
-        return max(sources, key=lambda row: row["storage_id"] == preferred, default=None)
-
-
-def _insert(table: dict[str, Row], row: Row) -> str:
+def insert(table: dict[str, Row], row: Row) -> str:
+    """Put a row into a table and return its id, which is a new one."""
     id = new_id()
     table[id] = {"id": id, **row}
     return id

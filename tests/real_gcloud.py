@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.google_cloud import Project, Proxy, serve
+from sandbox.google_cloud import Google, Project, serve
 
 GCLOUD = shutil.which("gcloud")
 
@@ -41,25 +41,25 @@ class Cloud:
     """Google, and gcloud, which is logged in there.
 
     Attributes:
-        proxy: between gcloud and the project.
+        google: where gcloud is led to.
         environ: the environment in which gcloud finds Google.
         folder: the programs that come first on the path, and what they have written.
     """
 
-    proxy: Proxy
+    google: Google
     environ: dict[str, str]
     folder: Path
 
     @property
     def project(self) -> Project:
         """The project that gcloud works with."""
-        return self.proxy.project
+        return self.google.project
 
     def reset(self) -> None:
         """Begin with a new project, in which nothing has happened."""
         for name in ("calls", "sleep.seconds"):
             (self.folder / name).write_text("")
-        self.proxy.project = Project(lambda: sum(self.pauses()))
+        self.google.project = Project(lambda: sum(self.pauses()))
 
     def calls(self) -> str:
         """Return the arguments and the environment of each command."""
@@ -79,15 +79,15 @@ def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     (folder / "sleep").write_text(SLEEP)
     (folder / "sleep").chmod(0o755)
     python, environ = sdk()
-    with serve(folder) as (proxy, google), (folder / "log").open("w") as log:
+    with serve(folder) as (google, variables), (folder / "log").open("w") as log:
         command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
         server = subprocess.Popen(
-            command, env=environ | google, stdout=subprocess.PIPE, stderr=log, text=True
+            command, env=environ | variables, stdout=subprocess.PIPE, stderr=log, text=True
         )
         assert server.stdout
         with server.stdout as output:
             assert READY in output, (folder / "log").read_text()
-        yield Cloud(proxy, google | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
+        yield Cloud(google, variables | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
         server.kill()
         server.wait()
 

@@ -160,7 +160,7 @@ class Soak:
 
     def print_figures(self, assets: int, started: float) -> None:
         """Print what a removal of some assets has taken."""
-        calls, statuses = self.faults.requests, dict(Counter(self.tasks.answers))
+        calls, statuses = self.faults.requests, dict(Counter(self.tasks.statuses))
         print(
             f"{assets:,} assets: {time.monotonic() - started:.0f} s, {self.kills} killed instances"
         )

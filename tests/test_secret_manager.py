@@ -2,20 +2,21 @@
 
 import functools
 import json
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import google.auth
 import grpc
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.auth.exceptions import DefaultCredentialsError
-from google.cloud import secretmanager
 from google.cloud.secretmanager_v1.types import AccessSecretVersionRequest as Request
 from google.cloud.secretmanager_v1.types import AccessSecretVersionResponse as Response
 from google.oauth2.credentials import Credentials
 
-from sandbox.secrets import TOKEN, Answer, Secrets, connect, found, refused
+from sandbox.secrets import TOKEN, Answer, Secrets, found, refused
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import GoogleError, Secret, SecretManager, call_google
@@ -167,10 +168,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Secrets]:
     secrets, credentials = Secrets(), Credentials(TOKEN)  # type: ignore[no-untyped-call]
     monkeypatch.setattr(secret_manager, "google_credentials", lambda: (credentials, "project"))
     monkeypatch.setattr(secret_manager, "MOMENT", 1000)
-    with secrets.serve():
-        client = secretmanager.SecretManagerServiceClient
-        client = functools.partial(connect, client, secrets.address)
-        monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", client)
+    with secrets.serve() as environ, patch.dict(os.environ, environ):
         yield secrets
 
 

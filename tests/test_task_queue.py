@@ -1,9 +1,10 @@
 """Cloud Tasks: what is handed over to it, and how its deliveries are recognized."""
 
 import base64
-import functools
+import os
 import time
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 import requests
@@ -11,7 +12,7 @@ import requests_mock
 from google.cloud import tasks_v2
 from google.oauth2.credentials import Credentials
 
-from sandbox.secrets import TOKEN, connect
+from sandbox.secrets import TOKEN
 from sandbox.tasks import ACCOUNT, CERTIFICATES, QUEUE, Key, Tasks
 from storage_plugin import task_queue
 from storage_plugin.errors import QueueUnavailable
@@ -34,9 +35,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
     credentials = Credentials(TOKEN)  # type: ignore[no-untyped-call]
     monkeypatch.setattr(task_queue, "google_credentials", lambda: (credentials, "project"))
     tasks = Tasks()
-    with tasks.serve():
-        client = functools.partial(connect, tasks_v2.CloudTasksClient, tasks.address)
-        monkeypatch.setattr(tasks_v2, "CloudTasksClient", client)
+    with tasks.serve() as environ, patch.dict(os.environ, environ):
         yield tasks
 
 

@@ -138,7 +138,7 @@ def first_run(session_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
 def deployed(cloud: Cloud, first_run: Deployed) -> Deployed:
     """Return a checkout that has been deployed, its project, and the output."""
     checkout, project, output = first_run
-    cloud.proxy.project = project.copy()
+    cloud.google.project = project.copy()
     return checkout, cloud.project, output
 
 

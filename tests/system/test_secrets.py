@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from sandbox.network import RESET, SWALLOW
-from sandbox.secrets import ACCOUNTS, PROJECT_PATH, Secrets, found, refused
+from sandbox.faults import DRIP, HANG
+from sandbox.secrets import ACCOUNTS, PROJECT_PATH, Secrets, found, hang, refused
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World, new_id
@@ -70,29 +70,26 @@ def test_credentials_are_made_once(project: str) -> None:
     assert (PROJECT_PATH in system.secrets.asked) == (not project)
 
 
-@pytest.mark.parametrize("trouble", ["the token hangs", "the token drips", "the server hangs"])
+@pytest.mark.parametrize("trouble", [HANG, DRIP, "the server hangs"])
 def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
     """Requests are refused before iconik's patience is over, all at once, until Google is back."""
-    secrets, answers = system.secrets, dict(system.secrets.answers)
-    secrets.drips = trouble == "the token drips"
+    secrets, answers = system.secrets, system.secrets.answers
     if trouble == "the server hangs":
-        secrets.answers = dict.fromkeys(answers, secrets.hang)
+        secrets.answers = dict.fromkeys(answers, hang)
     else:
-        secrets.silent = TOKEN_PATH
+        secrets.faults.probabilities = {trouble: 1}  # No token comes.
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
     assert "Secret Manager is unavailable (DEADLINE_EXCEEDED)" in system.function.output
     assert len(secrets.accesses) <= 1
-    secrets.silent, secrets.answers = "", answers
+    secrets.faults.probabilities, secrets.answers = {}, answers
     assert any(system.post() == 200 for _ in range(10_000))
 
 
-@pytest.mark.parametrize("fate", [RESET, SWALLOW])
-def test_a_connection_that_the_network_forgets_costs_no_click(system: System, fate: str) -> None:
-    """The first click after a quiet time is served over another connection."""
+def test_each_access_has_a_connection_of_its_own(system: System) -> None:
+    """So a connection that the network has forgotten in a quiet time costs no click."""
     assert system.post() == 200
     opened = len(system.secrets.network.opened)
-    system.secrets.network.forget(fate)
     system.store("secret-2", "token-1")  # Which is read when it is first used.
     assert system.post("secret-2") == 200
     assert len(system.secrets.network.opened) == opened + 1
