@@ -75,6 +75,7 @@ class SecretUnavailable(AdministratorError):
     """A secret cannot be read. Strangers learn its name, and only the log says why."""
 
     status = 503
+    can_retry = True
 
 
 class QueueUnavailable(PluginError):

@@ -109,7 +109,7 @@ def test_the_first_ten_reasons_are_named(capsys: pytest.CaptureFixture[str]) -> 
         ([BUSY], BUSY, "Repeat the action in a few minutes."),
         ([BUSY, LATE], LATE, "Repeat the action in a few minutes. Repeat the action."),
         ([LATE], LATE, "Repeat the action."),
-        ([UNREADABLE], UNREADABLE, "Ask your administrator: ref"),
+        ([UNREADABLE], UNREADABLE, "Repeat the action in a few minutes."),
         ([LATE, TOKEN], TOKEN, "Ask your administrator: reference 4f2a9c. Repeat the action."),
     ],
 )

@@ -129,7 +129,7 @@ spec = importlib.util.spec_from_file_location("main", {root!r} + "/main.py")
 deployed = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(deployed)
 
-def add(*_):
+def add(*_, **__):
     raise RuntimeError("words of".title())
 
 deployed.add = add

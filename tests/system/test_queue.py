@@ -20,7 +20,7 @@ MINUTE = 60
 def fresh() -> Iterator[QueuedStage]:
     """Run a function for one test alone."""
     with ExitStack() as stack:
-        yield QueuedStage(stack, ARCHIVE_BEFORE_REMOVE="true")
+        yield QueuedStage(stack)
 
 
 def remove_renders(stage: QueuedStage, number: int) -> None:
