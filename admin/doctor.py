@@ -22,26 +22,26 @@ Findings = Iterator[tuple[str, str]]
 """States, each with a sentence. A check that cannot go on raises PluginError instead."""
 
 
-ROLES: Mapping[str, Sequence[str]] = {
-    "Both": ["can_read_storages"],
-    "Add": ["can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"],
-    "Remove": ["can_read_files", "can_read_formats", "can_delete_files", "can_read_transfers"],
-    "Remove, with collections": ["can_read_collections"],
-    "Remove, with saved searches": ["can_read_saved_searches", "can_search"],
-    "Remove, for the editor to see it": ["can_write_jobs", "can_read_jobs", "can_read_assets"],
-    f"Remove, with {ARCHIVE}": [
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "Both": ("can_read_storages",),
+    "Add": ("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"),
+    "Remove": ("can_read_files", "can_read_formats", "can_delete_files", "can_read_transfers"),
+    "Remove, with collections": ("can_read_collections",),
+    "Remove, with saved searches": ("can_read_saved_searches", "can_search"),
+    "Remove, for the editor to see it": ("can_write_jobs", "can_read_jobs", "can_read_assets"),
+    f"Remove, with {ARCHIVE}": (
         "can_read_transfers",
         "can_read_assets",
         "can_read_files",
         "can_read_formats",
         "can_write_transfers",
         "can_read_jobs",
-    ],
-    "Custom actions by command": [
+    ),
+    "Custom actions by command": (
         "can_read_custom_actions",
         "can_write_custom_actions",
         "can_delete_custom_actions",
-    ],
+    ),
 }
 """The roles that the token's user needs, by purpose."""
 

@@ -1,5 +1,10 @@
-"""The client of iconik's endpoints, and their odd answers."""
+"""The client of iconik's endpoints: their odd answers, and those that iconik has really sent.
 
+The latter are from public sources, which `real.json` names. Ids are replaced.
+"""
+
+import json
+from pathlib import Path
 from time import tzset
 from typing import Any
 
@@ -8,8 +13,9 @@ from requests_mock import Mocker
 
 from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, Stale
 from storage_plugin.iconik import rows
-from storage_plugin.iconik.client import Iconik
+from storage_plugin.iconik.client import JOBS, Iconik
 from storage_plugin.iconik.rows import Deletion
+from storage_plugin.webhook import read_action
 from tests.conftest import Time, mocked_rest
 
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
@@ -23,6 +29,8 @@ BULK = f"{STORAGES}{ID}/bulk/"
 FILE = dict.fromkeys(["id", "file_set_id", "original_name"], ID)
 """A file with only the fields that the plugin needs."""
 
+REAL = json.loads(Path(__file__).with_name("real.json").read_text())
+
 
 @pytest.fixture
 def iconik(time: Time) -> Iconik:
@@ -35,6 +43,11 @@ def copy(iconik: Iconik) -> str | None:
     return iconik.copy(
         ID, "assets", object_ids=[OTHER], format_name="A", file_path="/", preferred_source=None
     )
+
+
+def real(name: str) -> Any:
+    """Return what iconik has really sent."""
+    return REAL[name]["content"]
 
 
 def delete(iconik: Iconik, not_after: float, *, immediately: bool = True) -> Deletion:
@@ -124,24 +137,19 @@ def test_an_unknown_asset_has_no_file_sets(
 
 @pytest.mark.parametrize(
     ("status", "deletion"),
-    [
-        (204, Deletion.GONE),
-        (200, Deletion.BINNED),
-        (202, Deletion.UNCERTAIN),
-        (404, Deletion.UNCERTAIN),
-    ],
+    [(204, "GONE"), (200, "BINNED"), (202, "UNCERTAIN"), (404, "UNCERTAIN")],
 )
 def test_a_deletion_s_answer_is_read(
-    iconik: Iconik, requests_mock: Mocker, status: int, deletion: Deletion
+    iconik: Iconik, requests_mock: Mocker, status: int, deletion: str
 ) -> None:
     """Only 204 says that a file set is gone for good, and 200 that it is in the recycle bin."""
     requests_mock.delete(FILE_SET, status_code=status)
     requests_mock.delete(f"{FILE_SET}purge/", status_code=status)
     later = iconik.now() + 5
     for immediately in (True, False):
-        assert delete(iconik, later, immediately=immediately) is deletion
+        assert delete(iconik, later, immediately=immediately).name == deletion
         assert ("immediately=true" in requests_mock.last_request.query) == immediately
-    assert iconik.purge_file_set(ID, OTHER, not_after=later) is deletion
+    assert iconik.purge_file_set(ID, OTHER, not_after=later).name == deletion
 
 
 def test_a_deletion_on_old_evidence_is_not_sent(
@@ -176,3 +184,66 @@ def test_copy_returns_the_job_that_iconik_names(
         "format_name": "A",
         "file_path": "/",
     }
+
+
+# What iconik has really sent
+
+
+@pytest.mark.parametrize(
+    ("name", "objects"),
+    [
+        ("payload_asset", {"assets": 1}),
+        ("payload_bulk", {"assets": 1, "collections": 1}),
+        ("payload_asset_with_metadata", {"assets": 1}),
+        ("webhook_collection_contents", {}),  # It is no custom action, and nothing is selected.
+    ],
+)
+def test_payloads(name: str, objects: dict[str, int]) -> None:
+    """What iconik posts is understood, with and without a token and metadata."""
+    action = read_action("/remove", {}, json.dumps(real(name)).encode())
+    assert action.selection.counts() == objects
+    assert action.user_id == real(name)["user_id"]
+
+
+def test_rows_of_an_asset(iconik: Iconik, requests_mock: Mocker) -> None:
+    """The records of an asset from a camera's card are read as they are."""
+    lists = {"files": real("files"), "formats": [real("format")], "file_sets": [real("file_set")]}
+    asset_id, other_id = (lists[name][0]["asset_id"] for name in ("files", "file_sets"))
+    for name, objects in lists.items():
+        path = f"/API/files/v1/assets/{objects[0]['asset_id']}/{name}/"
+        requests_mock.get(path, json={"objects": objects})
+    (file,), (format,), (file_set,) = (
+        iconik.files(asset_id),
+        iconik.formats(asset_id),
+        iconik.file_sets(other_id),
+    )
+    assert file.file_set_id == file_set.id
+    assert file.format_id == file_set.format_id == format.id
+    assert (file.type, file.status, file.size) == ("FILE", "CLOSED", 264032992)
+    assert f"{file.folder}/{file.name}" == "Test Content/MXF/AVCI_Card/CONTENTS/VIDEO/0002EM.MXF"
+    assert file.checksum == "38f7f32d194b725bd0b1855a6e35d3d3"
+    assert (file.file_set_status, file.format_status) == (None, None)
+    assert (format.name, format.status, file_set.status) == ("ORIGINAL", "ACTIVE", "ACTIVE")
+    assert (file_set.type, file_set.file_count, file_set.created) == (None, None, None)
+
+
+def test_lists(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A list may have a link and nothing else, or nothing at all."""
+    collection_id = real("list_with_link")["next_url"].split("/")[5]
+    path = f"/API/assets/v1/collections/{collection_id}/contents/"
+    answers = [real("list_with_link"), real("list_without_count")]
+    requests_mock.get(path, [{"json": answer} for answer in answers])
+    (item,), missing = iconik.collection_contents(collection_id)
+    assert (item.type, item.title, missing) == ("collections", None, 0)
+
+
+def test_single_objects(iconik: Iconik, requests_mock: Mocker) -> None:
+    """An asset, a job, a storage, and the answer to a copy are read as they are."""
+    asset, job = real("asset"), real("job")
+    requests_mock.get(f"/API/assets/v1/assets/{asset['id']}/", json=asset)
+    requests_mock.get(f"{JOBS}{job['id']}/", json=job)
+    requests_mock.post(f"/API/files/v1/storages/{ID}/bulk/", json=real("bulk_copy"))
+    assert iconik.asset_title(asset["id"]) == "My New Asset"
+    assert iconik.job(job["id"]) == rows.Job(job["id"], "FINISHED", None, 1660667368.821, None)
+    assert rows.storage(real("storage")).method == "GCS"
+    assert copy(iconik) == real("bulk_copy")["job_id"]

@@ -50,6 +50,7 @@ def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time
     for _ in range(100):
         with pytest.raises(OutOfTime):
             pace.reserve(Deadline(5, time))
+    assert time.now == 1000  # They have failed at once.
     time.sleep(21)
     assert send(pace, time, 1000)[-1] == 0
 
@@ -103,14 +104,6 @@ def test_pauses_grow_until_a_request_is_served(pace: Pace, time: Time) -> None:
 def test_backoff_is_never_alike() -> None:
     """Threads that failed together do not come back together."""
     assert len({backoff(3) for _ in range(20)}) > 1
-
-
-def test_nothing_waits_past_the_deadline(pace: Pace, time: Time) -> None:
-    """A request that cannot be sent in time fails at once."""
-    pace.refused(8)
-    with pytest.raises(OutOfTime):
-        pace.reserve(Deadline(5, time))
-    assert time.now == 1000
 
 
 def test_a_deadline_ends(time: Time) -> None:

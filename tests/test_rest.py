@@ -316,38 +316,28 @@ def in_chunks(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "found"),
     [
-        b"\r\n" + BODY,
-        GZIP + b"\r\n" + gzip.compress(BODY),
-        CHUNKED + b"\r\n" + in_chunks(BODY),
-        GZIP + CHUNKED + b"\r\n" + in_chunks(gzip.compress(BODY)),
+        (b"\r\n" + BODY, LONG),
+        (GZIP + b"\r\n" + gzip.compress(BODY), LONG),
+        (CHUNKED + b"\r\n" + in_chunks(BODY), LONG),
+        (GZIP + CHUNKED + b"\r\n" + in_chunks(gzip.compress(BODY)), LONG),
+        (b"Content-Length: 99\r\n\r\n{}", None),
+        (CHUNKED + b"\r\n2\r\n{}\r\n", None),
+        (GZIP + b"\r\nnot gzip", None),
+        (GZIP + b"\r\n" + gzip.compress(BODY)[:-50], None),
     ],
-    ids=["no end", "gzip", "chunks", "gzip in chunks"],
+    ids=["no end", "gzip", "chunks", "both", "short", "half chunks", "no gzip", "half gzip"],
 )
-def test_answers_come_in_many_forms(answer: bytes) -> None:
-    """A server may send a body in chunks, packed, both, or neither."""
-    with answering(lambda connection: connection.sendall(HEAD + answer)) as rest:
-        assert rest.get("/") == LONG
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"Content-Length: 99\r\n\r\n{}",
-        CHUNKED + b"\r\n2\r\n{}\r\n",
-        GZIP + b"\r\nnot gzip",
-        GZIP + b"\r\n" + gzip.compress(BODY)[:-50],
-    ],
-    ids=["length", "chunks", "no gzip", "gzip"],
-)
-def test_half_an_answer_is_none(answer: bytes) -> None:
-    """An answer that breaks off is a failure, even if what has arrived looks whole."""
+def test_only_a_whole_answer_counts(answer: bytes, found: object) -> None:
+    """A server may pack a body, or send it in chunks; one that breaks off may look whole."""
+    received = None
     with (
         answering(lambda connection: connection.sendall(HEAD + answer)) as rest,
-        pytest.raises(IconikUnavailable),
+        suppress(IconikUnavailable),
     ):
-        rest.send("POST", "/", json={})
+        received = rest.send("POST", "/", json={})
+    assert received == found
 
 
 @pytest.mark.parametrize("head", [b"", HEAD, HEAD + b"Content-Length: 99\r\n\r\n"])

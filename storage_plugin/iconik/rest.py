@@ -44,7 +44,6 @@ CONNECTIONS = 128
 MAX_ANSWER = 32 << 20
 """The largest answer that is read, in bytes after decompression."""
 
-
 NEVER_ACCEPTED = (
     "iconik refuses the application token: store a valid one in the secret iconik-token, and its "
     "App ID in ICONIK_ID."
