@@ -264,7 +264,7 @@ AGAIN = ["file_sets", "formats", "storages"]
     ("seconds", "calls"),
     [
         (0.1, ["storages", *LOOK, "DELETE"]),
-        (0.6, ["storages", *LOOK, "storages", "DELETE"]),
+        (0.625, ["storages", *LOOK, "storages", "DELETE"]),
         (1.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
         (3.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
         (4.9, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),

@@ -32,7 +32,7 @@ def with_copy(
         return verdict
     reason = f"{evidence.format_of(file_set)} is being copied to {evidence.master_names} first"
     to_copy = None if is_awaited else evidence.formats[str(file_set.format_id)]
-    return Verdict(Kind.NOT_YET, reason, to_copy)
+    return Verdict(reason, Kind.NOT_YET, to_copy)
 
 
 def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:

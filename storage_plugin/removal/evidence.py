@@ -55,7 +55,7 @@ class Evidence(NamedTuple):
         of = self.formats.get(str(file_set.format_id))
         return visible(of.name) if of else "an earlier version"
 
-    def storage_name(self, storage_id: str | None) -> str:
+    def storage_name(self, storage_id: str | None = None) -> str:
         """Return the name of a storage for masters, or else of the one to remove from."""
         of = self.masters.get(str(storage_id), self.storage)
         return visible(of.name or of.id)
