@@ -29,11 +29,6 @@ Verdicts = Sequence[tuple[FileSet, Verdict]]
 def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
-    Args:
-        removal: what the assets of the removal have in common.
-        asset_id: the asset.
-        title: its name in iconik; None: unknown.
-
     Raises:
         AdministratorError: no asset can be removed.
     """

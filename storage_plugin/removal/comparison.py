@@ -76,7 +76,7 @@ def _name(file: File) -> tuple[str, str | None]:
 def _order(file: File) -> tuple[object, ...]:
     """Return what to sort files of one name by: the more a checksum proves, the earlier."""
     checksum = file.checksum or ""
-    return not checksum, _is_of_parts(checksum), file.size or 0, checksum  # pragma: no mutate
+    return not checksum, "-" in checksum, file.size or 0, checksum  # pragma: no mutate
 
 
 def _difference(file: File, copy: File, of_empty: set[str | None]) -> str | None:
@@ -115,15 +115,11 @@ def _have_equal_checksums(one: File, other: File) -> bool:
 
 
 def _are_of_one_kind(one: str | None, other: str | None) -> bool:
-    """Whether two checksums differ only if the files do: those of one kind have one length."""
+    """Whether two checksums differ only if the files do: those of one kind have one length.
+
+    A checksum of parts ends with their number. It also depends on their sizes, so it proves nothing
+    if it differs.
+    """
     if one is None or other is None or len(one) != len(other):
         return False
-    return not (_is_of_parts(one) or _is_of_parts(other))
-
-
-def _is_of_parts(checksum: str) -> bool:
-    """Whether a checksum is one of parts, which also depends on their sizes.
-
-    It ends with the number of parts. If it differs, it proves nothing.
-    """
-    return re.search(r"-\d+$", checksum) is not None
+    return not any(re.search(r"-\d+$", each) for each in (one, other))

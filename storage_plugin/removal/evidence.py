@@ -64,11 +64,6 @@ class Evidence(NamedTuple):
         """Return a file set in words: its format and its storage."""
         return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
 
-    @property
-    def master_names(self) -> str:
-        """The names of the storages whose copies count as masters."""
-        return " or ".join(map(self.storage_name, self.masters))
-
 
 def look(removal: Removal, asset_id: str) -> Evidence:
     """Ask iconik for the evidence that the rule needs, and no more.

@@ -98,7 +98,8 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
     verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
     if not verdicts:
-        reason = f"{evidence.format_of(doomed)} has no copy on {evidence.master_names}"
+        there = " or ".join(map(evidence.storage_name, evidence.masters))
+        reason = f"{evidence.format_of(doomed)} has no copy on {there}"
         return Verdict(reason, Kind.ALONE)
     kinds = {each.kind for each in verdicts}
     if Kind.GOES in kinds:
