@@ -288,17 +288,21 @@ def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
     assert (requests(queued), copied, queued.site.copies()) == (before, before, 14)
 
 
-@pytest.mark.parametrize("said", [{}, {"file_set_status": "DELETED"}])
 @pytest.mark.parametrize(
     ("copy", "waits"),
-    [({"status": "AWAITED"}, True), ({"status": "FAILED"}, False), ({"size": 1}, False)],
+    [
+        ({"file_set_status": "DELETED"}, True),
+        ({"status": "AWAITED"}, True),
+        ({"status": "FAILED"}, False),
+        ({"size": 1}, False),
+    ],
 )
-def test_what_became_of_a_copy(queued: Stage, said: Row, copy: Row, waits: bool) -> None:
+def test_what_became_of_a_copy(queued: Stage, copy: Row, waits: bool) -> None:
     """A copy is waited for while it is unfinished, and no longer."""
     asset_id = queued.site.only_copy()
     click(queued)
     queued.world.transfers.clear()
-    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy | said])
+    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy])
     queued.deliver(1)
     assert (len(queued.tasks), queued.site.copies()) == (waits, 1)
 

@@ -349,8 +349,8 @@ NOT_REMOVED = "on LucidLink, which this action does not remove"
         ({"status": "ARCHIVED", "file_count": 0}, SETTINGS, "ORIGINAL is archived"),
         ({"status": "DELETED"}, BIN, "ORIGINAL is in the recycle bin"),
         ({"status": "DELETED", "file_count": 0}, BIN, ""),
-        ({}, SETTINGS._replace(format_names=("ORIGINA",)), f"only ORIGINAL is {NOT_REMOVED}"),
-        ({"format_id": STRANGE}, SETTINGS, f"only an earlier version is {NOT_REMOVED}"),
+        ({}, SETTINGS._replace(format_names=("ORIGINA",)), f"ORIGINAL is {NOT_REMOVED}"),
+        ({"format_id": STRANGE}, SETTINGS, f"an earlier version is {NOT_REMOVED}"),
     ],
 )
 def test_what_is_on_the_storage_and_not_to_be_removed_is_told(
@@ -364,12 +364,12 @@ def test_what_is_on_the_storage_and_not_to_be_removed_is_told(
     assert copy in site.world.file_sets
 
 
-def test_several_formats_that_are_not_to_be_removed_are_named(site: Site, iconik: Iconik) -> None:
-    """One sentence names them all. An empty record in the recycle bin is nothing."""
+def test_each_format_that_is_not_to_be_removed_is_named(site: Site, iconik: Iconik) -> None:
+    """It is named once. An empty record in the recycle bin is nothing."""
     asset_id = site.world.add_asset("Clip", ["PPRO_PROXY", "EDIT", "ORIGINAL"])
     for name in ("PPRO_PROXY", "EDIT", "EDIT"):
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP], name)
     site.world.add_file_set(asset_id, site.lucidlink, [], status="DELETED")
     outcome = remove(iconik, asset_id)
-    assert outcome.reasons == (f"only EDIT and PPRO_PROXY are {NOT_REMOVED}",)
+    assert outcome.reasons == (f"PPRO_PROXY is {NOT_REMOVED}", f"EDIT is {NOT_REMOVED}")
     assert outcome.end is End.ABSENT

@@ -53,19 +53,13 @@ def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
 
 def why_nothing(evidence: Evidence) -> tuple[str, ...]:
     """Return why nothing is to be deleted although the storage has file sets of the asset."""
-    reasons, others = list[str](), set[str]()
-    for each in evidence.present:
-        name = evidence.format_of(each)
-        if each.status == "ARCHIVED":
-            reasons.append(f"{name} is archived")
-        elif each.status != "DELETED":
-            others.add(name)
-        elif each.file_count:
-            reasons.append(f"{name} is in the recycle bin")
-    if others:
-        names, verb = " and ".join(sorted(others)), "are" if len(others) > 1 else "is"
-        here = evidence.storage_name()
-        reasons.append(f"only {names} {verb} on {here}, which this action does not remove")
+    states = {"ARCHIVED": "archived", "DELETED": "in the recycle bin"}
+    here = f"on {evidence.storage_name()}, which this action does not remove"
+    reasons = (
+        f"{evidence.format_of(each)} is {states.get(str(each.status), here)}"
+        for each in evidence.present
+        if each.status != "DELETED" or each.file_count
+    )
     return tuple(dict.fromkeys(reasons))
 
 
@@ -122,8 +116,7 @@ def _obstacles(doomed: FileSet, evidence: Evidence) -> Iterator[str]:
     # the rule decides, because it does not depend on the status.
     if of.status not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(doomed)} is {of.status}"
-    yield from _contradictions(doomed, evidence)
-    yield from _gaps(doomed, evidence)
+    yield from _doubts(doomed, evidence)
 
 
 def _flaws(
@@ -134,11 +127,8 @@ def _flaws(
     copies = needed(evidence.files[master.id])
     if master.status != "ACTIVE":
         yield Verdict(f"iconik's record of {where} is {_state(master.status)}")
-    # The rows of a new copy may contradict its record, so their states come first.
     yield from _unfit(copies, there, doubtful[str(master.storage_id)])
-    for reason in _contradictions(master, evidence):
-        yield Verdict(reason)
-    for reason in _gaps(master, evidence):
+    for reason in _doubts(master, evidence):  # The rows of a new copy may be out of date.
         yield Verdict(reason, Kind.NOT_YET)
     of = evidence.formats[str(master.format_id)]
     files = (*evidence.files[master.id], *evidence.files[doomed.id])
@@ -165,8 +155,9 @@ def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[V
             yield Verdict(reason)
 
 
-def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how the rows of files contradict iconik's own records."""
+def _doubts(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how the rows of files contradict iconik's own record, or lack some that it counts."""
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
     expected: dict[str, set[str | None]] = {
         "format_id": {file_set.format_id},
         "storage_id": {file_set.storage_id},
@@ -175,15 +166,8 @@ def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
         "file_set_status": {"ACTIVE", file_set.status},
     }
     for field, values in expected.items():
-        said = {getattr(file, field) for file in evidence.files[file_set.id]}
-        for wrong in said - values - {None}:
-            where = evidence.where(file_set)
+        for wrong in {getattr(file, field) for file in files} - values - {None}:
             yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
-
-
-def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how iconik's list of the files is incomplete."""
-    files, where = evidence.files[file_set.id], evidence.where(file_set)
     count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
     # iconik does not document how it counts, so more files than it counts are no gap.
     if count is not None and listed < count:
