@@ -1,12 +1,9 @@
 """Names of storages, folders and files: as disks compare them, and as people read them. No I/O."""
 
-import re
 import unicodedata
 
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, surrogates, and line and paragraph separators."""
-
-_ENDS, _SLASHES = re.compile(r"(?<![. ])[. ]+(?=/|\Z)"), re.compile("//+")
 
 
 def normal(name: str) -> str:
@@ -22,8 +19,8 @@ def place(path: str) -> str:
 
     https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
     """
-    path = path.lower() if path.isascii() else normal(normal(path).casefold())
-    return _SLASHES.sub("/", _ENDS.sub("", path.replace("\\", "/"))).strip("/")
+    names = (name.rstrip(". ") for name in path.replace("\\", "/").split("/"))
+    return normal(normal("/".join(filter(None, names))).casefold())
 
 
 def visible(text: str) -> str:
@@ -31,6 +28,5 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in UNSEEN else char
-        for char in text
+        repr(char)[1:-1] if unicodedata.category(char) in UNSEEN else char for char in text
     )

@@ -21,18 +21,15 @@ def with_copy(
 ) -> Verdict:
     """Return the verdict on a file set that stays, or that it stays until it is copied.
 
-    Args:
-        verdict: why it stays.
-        file_set: the file set.
-        evidence: the evidence for the verdict.
-        is_awaited: whether an earlier round has requested a copy, which happens only once.
+    If the copy is awaited, an earlier round has requested it, which happens only once.
     """
     # What is on the masters' storage is never overwritten.
     if verdict.kind is not Kind.ALONE or not _is_whole(file_set, evidence):
         return verdict
-    reason = f"{evidence.format_of(file_set)} is being copied to {evidence.master_names} first"
+    name, there = evidence.format_of(file_set), evidence.storage_name(*evidence.masters)
+    reason = f"{name} is being copied to {there} first"
     to_copy = None if is_awaited else evidence.formats[str(file_set.format_id)]
-    return Verdict(Kind.NOT_YET, reason, to_copy)
+    return Verdict(reason, Kind.NOT_YET, to_copy)
 
 
 def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
@@ -57,11 +54,6 @@ def request_copies(
     iconik: Iconik, outcomes: Sequence[Outcome], storages: Storages
 ) -> list[Outcome]:
     """Request the copies that assets need, except those that iconik is already making.
-
-    Args:
-        iconik: a client.
-        outcomes: what became of the assets, with the formats that need a copy.
-        storages: the storage to copy from, and the masters' storage to copy to.
 
     Returns:
         The outcomes. An asset whose copy could not be requested is left, or has failed.

@@ -29,11 +29,6 @@ Verdicts = Sequence[tuple[FileSet, Verdict]]
 def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
-    Args:
-        removal: what the assets of the removal have in common.
-        asset_id: the asset.
-        title: its name in iconik; None: unknown.
-
     Raises:
         AdministratorError: no asset can be removed.
     """
@@ -69,7 +64,7 @@ class _Asset:
             evidence, before = self._look(), len(self.gone)
             verdicts = judge(evidence)
             if self._is_arriving(evidence):
-                here = evidence.storage_name(evidence.storage.id)
+                here = evidence.storage_name()
                 when = "repeat the action when it has arrived"
                 reason = f"a copy of it is still on its way to {here}: {when}"
                 return Outcome(self._id, End.STAYED, reasons=(reason,))
@@ -135,7 +130,7 @@ class _Asset:
         ]
         reasons = [each.reason for each in stay]
         if self.accepted - self.gone:
-            here = evidence.storage_name(evidence.storage.id)
+            here = evidence.storage_name()
             reasons.append(f"iconik was asked to delete it from {here}, but still lists it")
         if reasons:
             is_waiting = any(each.kind is Kind.NOT_YET for each in stay)
@@ -149,6 +144,6 @@ class _Asset:
     def _plan(self, file_set: FileSet, verdict: Verdict, evidence: Evidence) -> Verdict:
         """Return the verdict on a file set that stays. Only an archive waits for its master."""
         if not self._removal.settings.archive_before_remove:
-            return verdict._replace(kind=Kind.STAYS)
+            return Verdict(verdict.reason)
         is_awaited = self._id in self._removal.awaited
         return with_copy(verdict, file_set, evidence, is_awaited=is_awaited)

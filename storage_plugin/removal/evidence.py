@@ -55,7 +55,7 @@ class Evidence(NamedTuple):
         of = self.formats.get(str(file_set.format_id))
         return visible(of.name) if of else "an earlier version"
 
-    def storage_name(self, storage_id: str | None) -> str:
+    def storage_name(self, storage_id: str | None = None) -> str:
         """Return the name of a storage for masters, or else of the one to remove from."""
         of = self.masters.get(str(storage_id), self.storage)
         return visible(of.name or of.id)
@@ -63,11 +63,6 @@ class Evidence(NamedTuple):
     def where(self, file_set: FileSet) -> str:
         """Return a file set in words: its format and its storage."""
         return f"{self.format_of(file_set)} on {self.storage_name(file_set.storage_id)}"
-
-    @property
-    def master_names(self) -> str:
-        """The names of the storages whose copies count as masters."""
-        return " or ".join(map(self.storage_name, self.masters))
 
 
 def look(removal: Removal, asset_id: str) -> Evidence:

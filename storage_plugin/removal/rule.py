@@ -32,13 +32,13 @@ class Verdict(NamedTuple):
     """A verdict on a file set.
 
     Attributes:
-        kind: what is to become of it.
         reason: why it stays, for editors.
+        kind: what is to become of it.
         to_copy: its format if a copy of it is to be requested; see `archive`.
     """
 
-    kind: Kind
     reason: str = ""
+    kind: Kind = Kind.STAYS
     to_copy: Format | None = None
 
 
@@ -53,19 +53,13 @@ def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
 
 def why_nothing(evidence: Evidence) -> tuple[str, ...]:
     """Return why nothing is to be deleted although the storage has file sets of the asset."""
-    reasons, others = list[str](), set[str]()
-    for each in evidence.present:
-        name = evidence.format_of(each)
-        if each.status == "ARCHIVED":
-            reasons.append(f"{name} is archived")
-        elif each.status != "DELETED":
-            others.add(name)
-        elif each.file_count:
-            reasons.append(f"{name} is in the recycle bin")
-    if others:
-        names, verb = " and ".join(sorted(others)), "are" if len(others) > 1 else "is"
-        here = evidence.storage_name(evidence.storage.id)
-        reasons.append(f"only {names} {verb} on {here}, which this action does not remove")
+    states = {"ARCHIVED": "archived", "DELETED": "in the recycle bin"}
+    here = f"on {evidence.storage_name()}, which this action does not remove"
+    reasons = (
+        f"{evidence.format_of(each)} is {states.get(str(each.status), here)}"
+        for each in evidence.present
+        if each.status != "DELETED" or each.file_count
+    )
     return tuple(dict.fromkeys(reasons))
 
 
@@ -87,26 +81,25 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
             whose = evidence.format_of(owner) if owner else "another file set"
             what = evidence.format_of(evidence.file_sets[id])
             reason = f"deleting {what} could also delete {name} of {whose}, which stays"
-            changed[id] = Verdict(Kind.STAYS, reason)
+            changed[id] = Verdict(reason)
     return changed
 
 
 def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]) -> Verdict:
     """Return the verdict on a file set without regard to others on the storage."""
     for reason in _obstacles(doomed, evidence):
-        return Verdict(Kind.STAYS, reason)
-    verdicts = [
-        next(_flaws(each, doomed, evidence, doubtful[str(each.storage_id)]), Verdict(Kind.GOES))
-        for each in evidence.masters_of(doomed)
-    ]
+        return Verdict(reason)
+    goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
+    verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
     if not verdicts:
-        reason = f"{evidence.format_of(doomed)} has no copy on {evidence.master_names}"
-        return Verdict(Kind.ALONE, reason)
+        there = " or ".join(map(evidence.storage_name, evidence.masters))
+        reason = f"{evidence.format_of(doomed)} has no copy on {there}"
+        return Verdict(reason, Kind.ALONE)
     kinds = {each.kind for each in verdicts}
     if Kind.GOES in kinds:
-        return Verdict(Kind.GOES)
+        return goes
     reason = "; ".join(dict.fromkeys(each.reason for each in verdicts))
-    return Verdict(Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS, reason)
+    return Verdict(reason, Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS)
 
 
 def _obstacles(doomed: FileSet, evidence: Evidence) -> Iterator[str]:
@@ -123,33 +116,29 @@ def _obstacles(doomed: FileSet, evidence: Evidence) -> Iterator[str]:
     # the rule decides, because it does not depend on the status.
     if of.status not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(doomed)} is {of.status}"
-    yield from _contradictions(doomed, evidence)
-    yield from _gaps(doomed, evidence)
+    yield from _doubts(doomed, evidence)
 
 
 def _flaws(
-    master: FileSet, doomed: FileSet, evidence: Evidence, doubtful: Set[str]
+    master: FileSet, doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]
 ) -> Iterator[Verdict]:
     """Yield why a file set on a storage for masters is no complete copy of a doomed one."""
     where, there = evidence.where(master), evidence.storage_name(master.storage_id)
     copies = needed(evidence.files[master.id])
     if master.status != "ACTIVE":
-        yield Verdict(Kind.STAYS, f"iconik's record of {where} is {_state(master.status)}")
-    # The rows of a new copy may contradict its record, so their states come first.
-    yield from _unfit(copies, there, doubtful)
-    for reason in _contradictions(master, evidence):
-        yield Verdict(Kind.STAYS, reason)
-    for reason in _gaps(master, evidence):
-        yield Verdict(Kind.NOT_YET, reason)
+        yield Verdict(f"iconik's record of {where} is {_state(master.status)}")
+    yield from _unfit(copies, there, doubtful[str(master.storage_id)])
+    for reason in _doubts(master, evidence):  # The rows of a new copy may be out of date.
+        yield Verdict(reason, Kind.NOT_YET)
     of = evidence.formats[str(master.format_id)]
     files = (*evidence.files[master.id], *evidence.files[doomed.id])
     versions = {each.version_id for each in (of, master, doomed)} | {
         each.version_id for each in files
     }
     if len(versions - {None}) > 1:
-        yield Verdict(Kind.STAYS, f"{where} is of another version")
+        yield Verdict(f"{where} is of another version")
     if difference := first_difference(needed(evidence.files[doomed.id]), copies):
-        yield Verdict(Kind.STAYS, difference)
+        yield Verdict(difference)
 
 
 def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[Verdict]:
@@ -158,16 +147,17 @@ def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[V
         name = visible(copy.original_name)
         if copy.status in UNFINISHED:
             reason = f"{name} {UNFINISHED[copy.status]} on {there} ({copy.status})"
-            yield Verdict(Kind.NOT_YET, reason)
+            yield Verdict(reason, Kind.NOT_YET)
         elif copy.status not in ("CLOSED", "REDISCOVERED"):
-            yield Verdict(Kind.STAYS, f"{name} on {there} is {_state(copy.status)}")
+            yield Verdict(f"{name} on {there} is {_state(copy.status)}")
         elif places.of(copy) in doubtful:
             reason = f"{there} has one place for {name} and another file, so one may be missing"
-            yield Verdict(Kind.STAYS, reason)
+            yield Verdict(reason)
 
 
-def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how the rows of files contradict iconik's own records."""
+def _doubts(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how the rows of files contradict iconik's own record, or lack some that it counts."""
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
     expected: dict[str, set[str | None]] = {
         "format_id": {file_set.format_id},
         "storage_id": {file_set.storage_id},
@@ -176,15 +166,8 @@ def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
         "file_set_status": {"ACTIVE", file_set.status},
     }
     for field, values in expected.items():
-        said = {getattr(file, field) for file in evidence.files[file_set.id]}
-        for wrong in said - values - {None}:
-            where = evidence.where(file_set)
+        for wrong in {getattr(file, field) for file in files} - values - {None}:
             yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
-
-
-def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how iconik's list of the files is incomplete."""
-    files, where = evidence.files[file_set.id], evidence.where(file_set)
     count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
     # iconik does not document how it counts, so more files than it counts are no gap.
     if count is not None and listed < count:

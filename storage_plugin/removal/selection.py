@@ -13,7 +13,6 @@ READ = {"collections": Iconik.collection_contents, "saved_searches": Iconik.save
 """The calls that list what contains assets, by the `object_type` of iconik's bulk calls."""
 
 Container = tuple[str, str]
-"""The type and the id of a collection or saved search."""
 
 
 class Found(NamedTuple):
