@@ -121,22 +121,26 @@ def test_the_administrator_sees_a_line(stage: Stage) -> None:
 # Errors of the caller
 
 
-@pytest.mark.parametrize("secret", [None, "", "wrong", SECRET.upper(), SECRET + "x"])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/remove"), ("GET", "/nowhere?x=y")])
+@pytest.mark.parametrize("secret", [None, "", "wrong", SECRET.upper(), SECRET + "x", "\xff" * 500])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/remove"), ("GET", "/nowhere?x=y"), ("TRACE", "//"), ("POST", "/%00")],
+)
 def test_without_the_secret_everything_is_401(
     stage: Stage, method: str, path: str, secret: str | None
 ) -> None:
-    """The function reads nothing else of a request before its secret."""
+    """The function reads nothing else of a request before its secret, and tells nothing else."""
     response = send(stage.function, method, path, secret, data=b"{nonsense")
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "x-bz-secret"
+    assert response.text == "The header x-bz-secret must hold the shared secret."
 
 
-def test_other_methods_are_405(stage: Stage) -> None:
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+def test_other_methods_are_405(stage: Stage, method: str) -> None:
     """Only POST is served."""
-    response = send(stage.function, "GET", "/add")
+    response = send(stage.function, method, "/nowhere")
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
-    assert int(response.headers["Content-Length"]) == len(response.content)
 
 
 def test_large_bodies_are_413(stage: Stage) -> None:
@@ -246,4 +250,5 @@ def test_answers_are_one_plain_line(stage: Stage, method: str, path: str, status
     response = send(stage.function, method, path, json={"asset_ids": [asset_id]})
     assert response.status_code == status
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.headers["Content-Length"] == str(len(response.content))
     assert "\n" not in response.text

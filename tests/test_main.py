@@ -1,111 +1,76 @@
-"""The entry point in process: its actions, its secrets, and their faults."""
+"""The entry point in process: its secrets, its actions, and their faults."""
 
 import json
 import re
-import sys
-from pathlib import Path
 
-import functions_framework
 import pytest
-from flask.testing import FlaskClient
 
-from sandbox.world import World, new_id
 from storage_plugin import webhook
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.secret_manager import Secret, SecretManager
-from tests.stage import Stage
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
+from tests.stage import Stage, main
 
 MORE = {"check": "Check {} on {}"}
 """An action that the table of actions may have some day."""
-
-ROOT = Path(__file__).parent.parent
-NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
 
 
 class Vault(dict[str, str]):
     """A Secret Manager in memory."""
 
-    def access(self, name: str) -> str:
-        """Return a secret, or fail where there is none."""
-        if name not in self:
-            raise SecretUnavailable(name, "It is gone.")
-        return self[name]
+    def __missing__(self, name: str) -> str:
+        """Fail where there is no secret."""
+        raise SecretUnavailable(name, "It is gone.")
 
 
 @pytest.fixture
-def vault(world: World, monkeypatch: pytest.MonkeyPatch) -> Vault:
-    """Put a vault in the place of Google's Secret Manager."""
-    vault = Vault({NAME: "first", "iconik-token": world.token})
-    monkeypatch.setattr(SecretManager, "access", lambda _, name: vault.access(name))
+def stage() -> Stage:
+    """Return a function without a queue, and with its secrets in a vault."""
+    stage = Stage()
+    del stage.environ["BZ_SHARED_SECRET"], stage.environ["ICONIK_TOKEN"]
+    return stage
+
+
+@pytest.fixture
+def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    """Return the vault of the function."""
+    vault = Vault({SHARED_SECRET[0]: "secret", ICONIK_TOKEN[0]: stage.world.token})
+    for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
+        reader = Secret(*secret, access=vault.__getitem__, clock=lambda: stage.now)
+        monkeypatch.setattr(main, name, reader)
     return vault
 
 
-@pytest.fixture
-def function(
-    vault: Vault, world: World, iconik_url: str, monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
-    """Return a client of a new instance of the function, with its secrets in the vault."""
-    for variable in (VARIABLE, "ICONIK_TOKEN", "MASTER_STORAGE_NAME", "FORMAT_NAME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("ICONIK_URL", iconik_url)
-    monkeypatch.setenv("ICONIK_ID", world.app_id)
-    monkeypatch.setenv("STORAGE_NAME", "LucidLink")
-    monkeypatch.setenv("FUNCTION_TARGET", "iconik_handler")
-    app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
-    return app.test_client()
-
-
-def statuses(function: FlaskClient, *secrets: str | None) -> list[int]:
-    """Return the status of a request without a selection, for each given secret."""
-    return [
-        function.post("/add", headers={"x-bz-secret": secret} if secret else {}).status_code
-        for secret in secrets
-    ]
-
-
-def test_a_rotated_secret_works_at_once(
-    function: FlaskClient, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rotated_secret_works_at_once(stage: Stage, vault: Vault) -> None:
     """A new secret is valid at its first use, except just after another unknown one."""
-    now = 0.0
-    secret = Secret(NAME, VARIABLE, access=vault.access, clock=lambda: now)
-    monkeypatch.setattr(sys.modules["main"], "shared_secret", secret)
-    assert statuses(function, "first") == [400]
-    vault[NAME] = "second"
-    now = 1.0
-    assert statuses(function, "second") == [400]
-    now = 2.0
-    assert statuses(function, "first") == [401]
-    vault[NAME] = "third"
-    now = 10.5
-    assert statuses(function, "third", "second") == [401, 400]
-    now = 11.5
-    assert statuses(function, "third", "second") == [400, 401]
+
+    def statuses(seconds: float, *secrets: str) -> list[int]:
+        stage.now += seconds
+        headers = [{"x-bz-secret": secret} for secret in secrets]
+        return [stage.post("/add", b"{}", each).status_code for each in headers]
+
+    assert statuses(0, "secret") == [400]
+    vault[SHARED_SECRET[0]] = "second"
+    assert statuses(1, "second") == [400]
+    assert statuses(1, "secret") == [401]
+    vault[SHARED_SECRET[0]] = "third"
+    assert statuses(8.5, "third", "second") == [401, 400]
+    assert statuses(1, "third", "second") == [400, 401]
 
 
-def test_a_rotated_token_works_at_once(
-    function: FlaskClient, vault: Vault, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rotated_token_works_at_once(stage: Stage, vault: Vault) -> None:
     """A token that iconik refuses is read again within the same request."""
-    now = 0.0
-    token = Secret("iconik-token", "ICONIK_TOKEN", access=vault.access, clock=lambda: now)
-    monkeypatch.setattr(sys.modules["main"], "iconik_token", token)
-    world.add_storage("LucidLink")
 
-    def add() -> int:
-        headers = {"x-bz-secret": "first"}
-        return function.post("/add", headers=headers, json={"asset_ids": [new_id()]}).status_code
+    def add(seconds: float) -> int:
+        stage.now += seconds
+        return stage.click("/add", asset_ids=[stage.site.master()]).status_code
 
-    assert add() == 200
-    vault["iconik-token"] = world.token = "second"
-    now = 1.0
-    assert add() == 200
-    world.token = "third"
-    now = 12.0
-    assert add() == 500
-    del vault["iconik-token"]
-    now = 23.0
-    assert add() == 503
+    assert add(0) == 200
+    vault[ICONIK_TOKEN[0]] = stage.world.token = "second"
+    assert add(1) == 200
+    stage.world.token = "third"
+    assert add(11) == 500
+    del vault[ICONIK_TOKEN[0]]
+    assert add(11) == 503
 
 
 # Actions

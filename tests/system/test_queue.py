@@ -20,7 +20,9 @@ MINUTE = 60
 def fresh() -> Iterator[QueuedStage]:
     """Run a function for one test alone."""
     with ExitStack() as stack:
-        yield QueuedStage(stack)
+        stage = QueuedStage(stack)
+        stack.enter_context(stage.test())
+        yield stage
 
 
 def remove_renders(stage: QueuedStage, number: int) -> None:
@@ -42,12 +44,9 @@ def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
     seconds = request.task.schedule_time.timestamp() - time.time()
     assert MINUTE / 2 < seconds <= MINUTE
     assert request.task.dispatch_deadline.seconds == 30 * MINUTE
-    sent = request.task.http_request
-    assert sent.url == f"{queued.function.url}/remove"
-    assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (
-        ACCOUNT,
-        queued.function.url,
-    )
+    sent, url = request.task.http_request, queued.function.url
+    assert sent.url == f"{url}/remove"
+    assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (ACCOUNT, url)
     assert json.loads(sent.body)["round"]["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
 
@@ -62,29 +61,17 @@ def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
 def test_each_round_has_a_name_of_its_own(queued: QueuedStage) -> None:
     """So each round has one follower, although a delivery may come twice, also at once."""
     remove_renders(queued, 3)
-    (first,) = queued.tasks.created
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(queued.tasks.post, [first.task] * 2)) == [200, 200]
-    assert queued.tasks.post(first.task) == 200
-    names = [request.task.name for request in queued.tasks.created]
-    assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
-    assert len({name.rpartition("-")[0] for name in names}) == 1
+        for _ in range(2):  # The second round is the last one.
+            task = queued.tasks.created[-1].task
+            assert list(pool.map(queued.tasks.post, [task] * 2)) == [200, 200]
+            names = [request.task.name for request in queued.tasks.created]
+            assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
+            queued.world.finish_copies()
     assert len(queued.world.bulk_jobs) == 1
-
-    queued.world.finish_copies()
-    _, second = queued.tasks.created
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(queued.tasks.post, [second.task] * 2)) == [200, 200]
     # Each of the two may see what the other one is just deleting.
     assert (queued.site.copies(), queued.job["status"][:8]) == (0, "FINISHED")
-    assert len(queued.tasks.created) == 2
-
-
-def test_what_has_ended_costs_one_look_at_its_job(queued: QueuedStage) -> None:
-    """A finished task that comes once more does nothing."""
-    remove_renders(queued, 1)
-    queued.world.finish_copies()
-    assert queued.tasks.deliver() == [200]
+    # What has ended costs one look at its job.
     queued.faults.requests.clear()
     assert queued.tasks.post(queued.tasks.created[0].task) == 200
     assert queued.faults.requests == {"jobs": 1}
@@ -95,8 +82,7 @@ def test_a_queue_that_is_away(queued: QueuedStage) -> None:
     remove_renders(queued, 1)
     queued.tasks.is_away = True
     assert queued.tasks.deliver() == [503]
-    render = queued.site.only_copy()
-    response = queued.post(asset_ids=[render])
+    response = queued.post(asset_ids=[queued.site.only_copy()])
     assert (response.status_code, response.text[:20]) == (200, "OK: 1 of 1 asset wai")
     waiting, ended = queued.jobs
     assert (waiting["status"], ended["status"]) == ("STARTED", "FINISHED_WITH_WARNING")
@@ -110,8 +96,7 @@ def test_a_queue_that_is_away(queued: QueuedStage) -> None:
 @pytest.mark.parametrize("authorization", ["", "Basic x", "forged", "other account"])
 def test_only_the_queue_delivers(queued: QueuedStage, authorization: str) -> None:
     """What says that it is Cloud Tasks is let in only with the token of the queue's account."""
-    asset_id, _ = queued.site.asset()
-    url = queued.function.url
+    (asset_id,), url = queued.assets(1), queued.function.url
     tokens = {
         "forged": f"Bearer {Key().token(url)}",
         "other account": f"Bearer {queued.tasks.key.token(url, email='x@example.com')}",
@@ -125,22 +110,21 @@ def test_only_the_queue_delivers(queued: QueuedStage, authorization: str) -> Non
 
 def test_a_killed_instance_does_not_matter(fresh: QueuedStage) -> None:
     """What a dying process leaves is done by the next delivery, under the same job."""
-    with fresh.test():
-        remove_renders(fresh, 60)
-        fresh.world.finish_copies()
-        fresh.faults.latency = 0.02
-        purge = fresh.world.purge
+    remove_renders(fresh, 60)
+    fresh.world.finish_copies()
+    fresh.faults.latency = 0.02
+    purge = fresh.world.purge
 
-        def purge_and_kill(file_set_id: str) -> None:
-            purge(file_set_id)
-            if fresh.site.copies() == 30:
-                (worker,) = psutil.Process(fresh.function.pid).children()
-                worker.kill()
+    def purge_and_kill(file_set_id: str) -> None:
+        purge(file_set_id)
+        if fresh.site.copies() == 30:
+            (worker,) = psutil.Process(fresh.function.pid).children()
+            worker.kill()
 
-        fresh.world.purge = purge_and_kill  # type: ignore[method-assign]
-        assert fresh.tasks.deliver() == [0]
-        assert 0 < fresh.site.copies() <= 30
-        assert fresh.job["status"] == "STARTED"
-        assert fresh.tasks.deliver() == [200]
-        assert (fresh.site.copies(), fresh.job["status"]) == (0, "FINISHED")
-        assert fresh.job["message"] == "60 of 60 assets removed from LucidLink."
+    fresh.world.purge = purge_and_kill  # type: ignore[method-assign]
+    assert fresh.tasks.deliver() == [0]
+    assert 0 < fresh.site.copies() <= 30
+    assert fresh.job["status"] == "STARTED"
+    assert fresh.tasks.deliver() == [200]
+    assert (fresh.site.copies(), fresh.job["status"]) == (0, "FINISHED")
+    assert fresh.job["message"] == "60 of 60 assets removed from LucidLink."
