@@ -86,14 +86,13 @@ class Job:
 
     def show(self, done: int, total: int) -> None:
         """Show the progress if that is due; see `update`."""
-        if not self._lock.acquire(blocking=False):
-            return  # Another thread shows it.
-        if self._iconik.now() >= self._due:
-            self.update(done, total)
-            now = self._iconik.now()
-            # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
-            self._due = now + min(10.0, max(1.0, (now - self._opened) / 10))
-        self._lock.release()
+        if self._lock.acquire(blocking=False):  # Otherwise, another thread shows it.
+            if self._iconik.now() >= self._due:
+                self.update(done, total)
+                now = self._iconik.now()
+                # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
+                self._due = now + min(10.0, max(1.0, (now - self._opened) / 10))
+            self._lock.release()
 
     def update(self, done: int, total: int, **changes: str) -> bool:
         """Show the progress, and learn whether an editor has halted the removal.

@@ -307,21 +307,6 @@ def test_what_became_of_a_copy(queued: Stage, copy: Row, waits: bool) -> None:
     assert (len(queued.tasks), queued.site.copies()) == (waits, 1)
 
 
-def test_a_format_that_is_still_written_does_not_wait_with_another(queued: Stage) -> None:
-    """Nothing is waited for that was not requested."""
-    asset_id = queued.world.add_asset("Render", ["ORIGINAL", "PROXY"])
-    lucidlink = queued.site.lucidlink
-    queued.world.add_file_set(asset_id, lucidlink, [CLIP])
-    growing = {"original_name": "proxy.mov", "status": "GROWING"}
-    queued.world.add_file_set(asset_id, lucidlink, [growing], "PROXY")
-    click(queued, path="/remove?format=ORIGINAL,PROXY")
-    queued.world.finish_copies()
-    queued.deliver()
-    assert queued.world.names_on(lucidlink) == ["proxy.mov"]
-    assert queued.now < 1_800_000_000 + 2 * HOUR
-    assert "PROXY has no copy on B2" in queued.job["message"]
-
-
 @pytest.mark.parametrize("fault", ["500", "500, but done"])
 def test_an_uncertain_request_is_made_once(queued: Stage, fault: str) -> None:
     """If iconik is making the copy, it is waited for; otherwise it is requested later."""
@@ -334,49 +319,6 @@ def test_an_uncertain_request_is_made_once(queued: Stage, fault: str) -> None:
     queued.world.finish_copies()
     queued.deliver()
     assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
-
-
-def test_two_clicks_wait_for_one_copy(queued: Stage) -> None:
-    """Both learn the end."""
-    asset_id = queued.site.only_copy()
-    click(queued, asset_id)
-    click(queued, asset_id)
-    assert requests(queued) == 1
-    queued.world.finish_copies()
-    queued.deliver()
-    assert [job["status"] for job in queued.jobs] == ["FINISHED", "FINISHED"]
-    assert queued.site.copies() == 0
-
-
-@pytest.mark.parametrize("halt", ["ABORT_PENDING", "PAUSED"])
-def test_a_halt_ends_the_wait(queued: Stage, halt: str) -> None:
-    """Nothing more is removed, and the queue does not deliver again."""
-    queued.site.only_copy()
-    click(queued)
-    queued.job["status"] = halt
-    queued.world.finish_copies()
-    queued.deliver(1)
-    assert (queued.job["status"], queued.site.copies(), queued.tasks) == ("ABORTED", 1, [])
-
-
-def test_a_later_add_wins(queued: Stage) -> None:
-    """An asset that is added again while its removal waits stays, and the job says why."""
-    added = queued.site.only_copy(title="Final cut")
-    other = queued.site.only_copy()
-    click(queued, added, other)
-    queued.world.finish_copies()
-    (on_lucidlink,) = queued.world.file_sets_of(added, queued.site.lucidlink)
-    queued.world.purge(on_lucidlink["id"])
-    queued.now += 10
-    click(queued, added, path="/add")
-    queued.world.finish_copies()
-    queued.deliver()
-    assert queued.site.copies() == 1
-    assert queued.world.file_sets_of(added, queued.site.lucidlink)
-    assert (
-        "Final cut: ORIGINAL on LucidLink was added again after the click"
-        in (queued.job["message"])
-    )
 
 
 def test_a_round_in_a_payload_is_not_believed(queued: Stage) -> None:

@@ -16,6 +16,7 @@ from storage_plugin.errors import (
     OutOfTime,
     PluginError,
 )
+from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest
@@ -132,6 +133,24 @@ def test_one_failure_does_not_concern_others(site: Site, iconik: Iconik) -> None
     assert "original_name" in str(failed.error)
     assert "a role or the access" in str(refused.error)
     assert remove(iconik, fine).end is End.REMOVED
+
+
+# Copies to the masters first
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_what_has_no_master_waits_for_its_copy(
+    site: Site, iconik: Iconik, is_awaited: bool
+) -> None:
+    """A copy is requested once. Without archiving, nothing is waited for."""
+    asset_id = site.only_copy()
+    id, (row,) = asset_id if is_awaited else "", site.world.formats_of(asset_id)
+    archive = Removal(iconik, SETTINGS._replace(archive_before_remove=True), awaited=[id])
+    copies = () if is_awaited else (rows.format(row),)
+    copying = ("ORIGINAL is being copied to B2 first",)
+    waiting = Outcome(asset_id, End.WAITING, reasons=copying, to_copy=copies)
+    assert remove_asset(archive, asset_id) == waiting
+    assert remove(iconik, asset_id) == Outcome(asset_id, End.STAYED, reasons=(NO_MASTER,))
 
 
 # Copies on their way
@@ -269,11 +288,11 @@ def test_a_change_while_rows_are_read_is_seen(
 ) -> None:
     """Records that differ, in counts and the time of the last change too, need another look."""
     asset_id, copy = site.asset()
-    rows = [record(site, asset_id, "master" if changed == "file" else changed)]
+    changing = [record(site, asset_id, "master" if changed == "file" else changed)]
     if changed == "file":
-        rows.append(site.world.files_in(rows[0]["id"])[0])
-        slow.at("file_sets", 2, rows[0].update, date_modified="2026-11-29T17:00:00")
-    slow.at("file_sets", 2, rows[-1].update, changes)
+        changing.append(site.world.files_in(changing[0]["id"])[0])
+        slow.at("file_sets", 2, changing[0].update, date_modified="2026-11-29T17:00:00")
+    slow.at("file_sets", 2, changing[-1].update, changes)
     slow.seconds = 3.0
     assert reasons(slow.iconik, asset_id) == [reason]
     assert copy in site.world.file_sets

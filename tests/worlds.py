@@ -528,18 +528,13 @@ class Sandbox:
             fill(self.world, scene)
         return self.world
 
-    def rest(self, deadline: Deadline) -> Rest:
-        """Return what sends requests to the world, in a time of its own."""
-        time = self.wire.time
-        settings = Settings(self.world.app_id, "LucidLink", iconik_url=IN_PROCESS)
-        read, pace = (lambda **_: self.world.token), Pace(time, time.sleep)
-        return Rest(self.session, settings, read_token=read, pace=pace, deadline=deadline)
-
     def remove(self, configured: Settings) -> list[Outcome]:
         """Remove all assets, one after another; return nothing where that is impossible."""
-        iconik, outcomes = Iconik(self.rest(Deadline(120, self.wire.time))), list[Outcome]()
+        read, pace = (lambda **_: self.world.token), Pace(self.time, self.time.sleep)
+        deadline, outcomes = Deadline(120, self.time), list[Outcome]()
+        rest = Rest(self.session, configured, read_token=read, pace=pace, deadline=deadline)
         with suppress(PluginError):
-            removal = Removal(iconik, configured)
+            removal = Removal(Iconik(rest), configured)
             for asset_id in [*self.world.assets]:
                 outcomes.append(remove_asset(removal, asset_id))
         return outcomes

@@ -26,8 +26,9 @@ def with_copy(
     # What is on the masters' storage is never overwritten.
     if verdict.kind is not Kind.ALONE or not _is_whole(file_set, evidence):
         return verdict
-    name, there = evidence.format_of(file_set), evidence.storage_name(*evidence.masters)
-    reason = f"{name} is being copied to {there} first"
+    (master_id,) = evidence.masters  # Archiving demands a setting that names one.
+    there = evidence.storage_name(master_id)
+    reason = f"{evidence.format_of(file_set)} is being copied to {there} first"
     to_copy = None if is_awaited else evidence.formats[str(file_set.format_id)]
     return Verdict(reason, Kind.NOT_YET, to_copy)
 

@@ -110,12 +110,7 @@ class Report:
 
     @classmethod
     def of(
-        cls,
-        outcomes: Sequence[Outcome],
-        storage_name: str,
-        *,
-        reference: str = "",
-        **numbers: int,
+        cls, outcomes: Sequence[Outcome], storage_name: str, *, reference: str = "", **numbers: int
     ) -> "Report":
         """Return the report on some assets.
 

@@ -1,7 +1,6 @@
 """The assets of a selection, including those in collections and saved searches."""
 
 import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage_plugin.errors import NotFound
@@ -30,32 +29,25 @@ class Found(NamedTuple):
 
 
 def find_assets(iconik: Iconik, selection: Selection) -> Found:
-    """Find the assets, also those in selected collections and saved searches, and further below."""
-    containers = _read_containers(iconik, selection.objects())
-    known = [each for each in containers.values() if each]
-    assets: dict[str, str | None] = dict.fromkeys(selection.assets)
-    for contents in known:
-        assets.update((each.id, each.title) for each in contents.items if each.type == "assets")
-    unknown = [container for container, each in containers.items() if not each]
-    return Found(assets, unknown, sum(each.missing for each in known))
+    """Find the assets level by level. A collection that contains itself is read once."""
+    found = Found(dict.fromkeys(selection.assets), [], 0)
+    read, level = set[Container](), selection.objects()
+    while level := [each for each in level if each[0] in READ and each not in read]:
+        read.update(level)
+        items = []
+        for contents, unknown in side_by_side(functools.partial(_contents, iconik), level):
+            items += contents.items
+            found.unknown.extend(unknown)
+            found = found._replace(missing=found.missing + contents.missing)
+        found.assets.update((item.id, item.title) for item in items if item.type == "assets")
+        level = list(dict.fromkeys((item.type, item.id) for item in items))
+    return found
 
 
-def _read_containers(
-    iconik: Iconik, level: Sequence[Container]
-) -> dict[Container, Contents | None]:
-    """Return the contents level by level. A collection that contains itself is read once."""
-    read: dict[Container, Contents | None] = {}
-    while level := [each for each in dict.fromkeys(level) if each[0] in READ and each not in read]:
-        found = side_by_side(functools.partial(_contents, iconik), level)
-        read.update(zip(level, found, strict=True))
-        level = [(item.type, item.id) for each in found if each for item in each.items]
-    return read
-
-
-def _contents(iconik: Iconik, container: Container) -> Contents | None:
-    """Return what is in a collection or saved search; None: iconik does not know it."""
+def _contents(iconik: Iconik, container: Container) -> tuple[Contents, list[Container]]:
+    """Return what is in a collection or saved search, and the latter if iconik lacks it."""
     object_type, id = container
     try:
-        return READ[object_type](iconik, id)
+        return READ[object_type](iconik, id), []
     except NotFound:
-        return None
+        return Contents([], 0), [container]
