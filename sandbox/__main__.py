@@ -95,7 +95,8 @@ def main(command: str) -> None:
         function = stack.enter_context(run(settings))
         if tasks:
             stack.enter_context(tasks.run())
-        print(f"A simulated iconik runs at {iconik_url}, and the function at {function.url}.")
+        kind = "the function with a queue" if tasks else "the function"
+        print(f"A simulated iconik runs at {iconik_url}, and {kind} at {function.url}.")
         if command == "run":
             wait(demo, settings | {"FUNCTION_URL": function.url}, function.log)
         else:
