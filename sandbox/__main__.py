@@ -19,19 +19,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import requests
-
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import Site, payload
+from sandbox.site import SECRET, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
 
 LOG = Path(".demo.log")
 """The file for the function's log."""
-
-SECRET = "let-me-in"
 
 DAILIES, LATENCY = 140, 0.2
 """The assets of a large removal, and the seconds that iconik then takes for each answer."""
@@ -89,8 +85,7 @@ def main(command: str) -> None:
     tasks = Tasks() if has_queue else None
     with ExitStack() as stack:
         iconik_url = stack.enter_context(serve(create_app(demo.world), demo.faults))
-        secrets = {"ICONIK_TOKEN": demo.world.token, "BZ_SHARED_SECRET": SECRET}
-        settings = demo.settings(iconik_url) | secrets | {"STORAGE_PATH": ""}
+        settings = demo.settings(iconik_url) | demo.secrets() | {"STORAGE_PATH": ""}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
         if tasks:
@@ -144,12 +139,7 @@ def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
 
 def click(function: Function, path: str, **selection: object) -> None:
     """Post a custom action as iconik does, and print the answer."""
-    response = requests.post(
-        f"{function.url}/{path}",
-        json=payload(**selection),
-        headers={"x-bz-secret": SECRET},
-        timeout=60,
-    )
+    response = function.click(path, **selection)
     print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
 
 

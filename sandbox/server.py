@@ -30,6 +30,7 @@ PAGE = 10
 """Rows on a page where the client does not ask for another number, as in iconik."""
 
 ASSET = "/API/files/v1/assets/<id:asset_id>"
+STORAGE = "/API/files/v1/storages/<id:id>"
 
 T = TypeVar("T")
 
@@ -76,19 +77,11 @@ def refuse(error: HTTPException) -> tuple[Row, int]:
     return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
 
-@api.get("/API/assets/v1/assets/<id:asset_id>/")
-def asset(asset_id: str) -> Row:
-    return known(world.assets.get(asset_id))
-
-
-@api.get("/API/jobs/v1/jobs/<id:job_id>/")
-def job(job_id: str) -> Row:
-    return known(world.jobs.get(job_id))
-
-
-@api.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
-def permissions(storage_id: str) -> Row:
-    return known(world.permissions.get(storage_id))
+@api.get("/API/assets/v1/assets/<id:id>/", endpoint="asset", defaults={"table": "assets"})
+@api.get("/API/jobs/v1/jobs/<id:id>/", endpoint="job", defaults={"table": "jobs"})
+@api.get(f"{STORAGE}/verifications/permissions/", defaults={"table": "permissions"})
+def row(table: str, id: str) -> Row:
+    return known(getattr(world, table).get(id))
 
 
 @api.get("/API/assets/v1/collections/<id:id>/contents/", defaults={"table": "collections"})
@@ -103,28 +96,28 @@ def storages() -> Row:
     return numbered_page([row for row in world.storages.values() if name in row["name"].lower()])
 
 
-@api.post("/API/files/v1/storages/<id:storage_id>/bulk/")
-def bulk(storage_id: str) -> tuple[Row, int]:
-    known(world.storages.get(storage_id))
+@api.post(f"{STORAGE}/bulk/")
+def bulk(id: str) -> tuple[Row, int]:
+    known(world.storages.get(id))
     if not 1 <= len(request.get_json()["object_ids"]) <= 500:
         abort(400)
-    job_id = world.copy(storage_id, request.get_json())
-    return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
+    job_id = world.copy(id, request.get_json())
+    return {"job_id": job_id, "success": f"Queued copying to storage {id}"}, 202
 
 
-@api.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
-def transfers_from(storage_id: str) -> Row:
+@api.get(f"{STORAGE}/transfers_from/")
+def transfers_from(id: str) -> Row:
     rows = world.transfers.values() if world.quirks.lists_transfers_from else ()
-    return cursor_page([row for row in rows if row["original_storage_id"] == storage_id])
+    return cursor_page([row for row in rows if row["original_storage_id"] == id])
 
 
-@api.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
-def transfers_to(storage_id: str) -> Row:
+@api.get(f"{STORAGE}/transfers_to/")
+def transfers_to(id: str) -> Row:
     # These rows have some fields that the others have not, and lack some.
-    own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
+    own = {"local_storage_id": id, "destination_file_set_name": "Copy"}
     unknown = {"destination_storage_id", "original_file_set_id"}
     rows = () if world.quirks.lists_transfers_from else world.transfers.values()
-    found = [row for row in rows if row["destination_storage_id"] == storage_id]
+    found = [row for row in rows if row["destination_storage_id"] == id]
     return cursor_page([{key: row[key] for key in row.keys() - unknown} | own for row in found])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sandbox.world import Row, World, new_id
 
 CLIP: Row = {"original_name": "clip.mov"}
+SECRET = "let-me-in"
 LONG_AGO = "2026-01-09T17:00:00"
 
 
@@ -84,6 +85,10 @@ class Site:
             "STORAGE_NAME": "LucidLink",
             "MASTER_STORAGE_NAME": self.masters_name,
         }
+
+    def secrets(self) -> dict[str, str]:
+        """Return the variables with the function's secrets."""
+        return {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": self.world.token}
 
     def copies(self) -> int:
         """Return the number of files on LucidLink."""

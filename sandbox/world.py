@@ -46,22 +46,15 @@ class Table(dict[str, Row]):
 
 @dataclass
 class World:
-    """An iconik system: tables of rows by their ids, and a Storage Gateway.
-
-    Attributes:
-        quirks: how the system differs from the usual one.
-        denied: assets that the token's user has no access to.
-        job_changes: of all jobs, in their order.
-        permissions: what iconik may do on each storage, as far as it tells.
-        user_id: the token's user.
-        roles: of the token's user.
-        is_admin: whether the token's user is an administrator.
-    """
+    """An iconik system: tables of rows by their ids, and a Storage Gateway."""
 
     app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
     token: str = "sandbox-token"
+    user_id: str = field(default_factory=new_id)  # The token's user.
+    roles: list[str] = field(default_factory=ROLES.copy)
+    is_admin: bool = True
+    denied: set[str] = field(default_factory=set)  # Assets that this user has no access to.
     quirks: Quirks = field(default_factory=Quirks)
-    denied: set[str] = field(default_factory=set)
     transfers: dict[str, Row] = field(default_factory=dict)
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
@@ -71,13 +64,10 @@ class World:
     collections: dict[str, list[Row]] = field(default_factory=dict)
     saved_searches: dict[str, list[Row]] = field(default_factory=dict)
     jobs: dict[str, Row] = field(default_factory=dict)
-    job_changes: list[Row] = field(default_factory=list)
+    job_changes: list[Row] = field(default_factory=list)  # Of all jobs, in their order.
     notifications: dict[str, Row] = field(default_factory=dict)
     custom_actions: dict[str, Row] = field(default_factory=dict)
-    permissions: dict[str, Row] = field(default_factory=dict)
-    user_id: str = field(default_factory=new_id)
-    roles: list[str] = field(default_factory=ROLES.copy)
-    is_admin: bool = True
+    permissions: dict[str, Row] = field(default_factory=dict)  # Those on each storage.
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
         """Add a storage and return its id.

@@ -17,10 +17,10 @@ from contextlib import ExitStack, suppress
 import psutil
 import requests
 
-from sandbox.faults import LIMIT, WINDOW, Faults
+from sandbox.faults import WINDOW, Faults
 from sandbox.function import ROOT
 from sandbox.server import create_app, serve
-from sandbox.site import CLIP, LONG_AGO, Site, payload
+from sandbox.site import CLIP, LONG_AGO, Site
 from sandbox.tasks import Tasks
 from sandbox.world import Row
 from storage_plugin.job import INTERRUPTED
@@ -33,26 +33,18 @@ LATENCY = 0.1
 MOST_DELAY, LONGEST = 3.0, 3600.0
 """Seconds by which a removal may delay the longest click, and after which it must be over."""
 
-SECRET = "let-me-in"
-
 
 class Soak(Site):
-    """The function with a queue, as it is deployed, and an iconik.
-
-    Args:
-        stack: takes what has to be stopped.
-        speed: how many times faster than the real one this iconik answers and counts requests.
-        chance: decides when something happens.
-    """
+    """The function with a queue, as it is deployed, and a faster iconik."""
 
     def __init__(self, stack: ExitStack, speed: float, chance: random.Random) -> None:
         super().__init__()
         self.tasks, self.chance, self.kills = Tasks(speed), chance, 0
         self.faults = Faults(LATENCY / speed, is_limited=True, window=WINDOW / speed)
         url = stack.enter_context(serve(create_app(self.world), self.faults))
-        settings = self.settings(url) | {
-            "ICONIK_TOKEN": self.world.token,
-            "BZ_SHARED_SECRET": SECRET,
+        settings = {
+            **self.settings(url),
+            **self.secrets(),
             "FUNCTION_SOURCE": "tests/fast_function.py",
             "PYTHONPATH": str(ROOT),
             "SPEED": str(speed),
@@ -62,15 +54,10 @@ class Soak(Site):
 
     def click(self, action: str, **selection: object) -> float:
         """Click until the function has done it or taken it over; return the seconds."""
-        url, body, headers = (
-            f"{self.function.url}/{action}",
-            payload(**selection),
-            {"x-bz-secret": SECRET},
-        )
         started = time.monotonic()
         for _ in range(10):
             with suppress(requests.ConnectionError):  # The instance was killed.
-                answer = requests.post(url, json=body, headers=headers, timeout=60)
+                answer = self.function.click(action, **selection)
                 if answer.ok:
                     return time.monotonic() - started
                 print(f"{action}: {answer.status_code} {answer.text}")
@@ -80,12 +67,11 @@ class Soak(Site):
         """Add and remove assets at random moments, print a row, and return the longest seconds.
 
         Args:
-            title: describes the clicks.
             pause: the mean seconds between two clicks.
             kills: the probability that all instances are killed just before a click.
         """
         removed = self.assets(CLICKS // 2)
-        selected = removed + [self.master() for _ in range(CLICKS - len(removed))]
+        selected = removed + [self.master() for _ in removed]
         seconds = []
         for asset_id in self.chance.sample(selected, CLICKS):
             time.sleep(self.chance.uniform(0, 2 * pause))
@@ -129,7 +115,7 @@ def remove_beside_clicks(soak: Soak) -> None:
     with ThreadPoolExecutor(1) as pool:
         removal = pool.submit(soak.click, "remove", asset_ids=selected)
         beside = soak.clicks(f"beside a removal of {ASSETS:,} assets", pause=1.5)
-        soak.clicks("beside it, while instances are killed", pause=1.5, kills=0.1)
+        soak.clicks("beside it, while instances are killed", pause=1.5, kills=0.15)
         assert soak.tasks.waiting, "The removal was over too soon."
         removal.result()
     soak.end(ASSETS, started)
@@ -141,8 +127,8 @@ def remove_beside_clicks(soak: Soak) -> None:
     numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
     assert jobs.pop(f"FINISHED_WITH_WARNING, {numbers}") == 1, jobs
     assert jobs.pop(f"FAILED, {INTERRUPTED.split('. ')[0]}", 0) == len(interrupted), jobs
-    one, none = "1 of 1 asset removed from LucidLink.", "Nothing was on LucidLink."
-    assert jobs.keys() <= {f"FINISHED, {one}", f"FINISHED, {none}"}
+    single = ("1 of 1 asset removed from LucidLink.", "Nothing was on LucidLink.")
+    assert jobs.keys() <= {f"FINISHED, {message}" for message in single}
     assert beside <= alone + MOST_DELAY
     assert soak.copies() == STAYING + 3 * CLICKS // 2
     assert soak.masters() == len(soak.world.assets)
@@ -166,9 +152,8 @@ def main() -> None:
     options = parser.parse_args()
     remove, speed = (remove_many, 20.0) if options.many else (remove_beside_clicks, 4.0)
     print(
-        f"This takes minutes, with an iconik {speed:g} times as fast as the real one:"
-        f" {LATENCY / speed * 1000:g} ms for an answer, {LIMIT} calls in {WINDOW / speed:g} s."
-        f" Repeat it with OPTIONS='--seed {options.seed}'.",
+        f"\nLarge removals with a queue, and an iconik {speed:g} times as fast as the real one,"
+        f" in some minutes. Repeat it with OPTIONS='--seed {options.seed}'.",
         flush=True,
     )
     with ExitStack() as stack:
