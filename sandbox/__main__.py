@@ -15,7 +15,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from sandbox.world import Row
 LOG = Path(".demo.log")
 """The file for the function's log."""
 
-DAILIES, LATENCY = 140, 0.2
-"""The assets of a large removal, and the seconds that iconik then takes for each answer."""
+DAILY, DAILIES, LATENCY = "daily.mov", 140, 0.2
+"""The file of the assets of a large removal, their number, and the seconds of each answer then."""
 
 
 class Demo(Site):
@@ -68,10 +68,6 @@ class Demo(Site):
             for file_set in self.world.file_sets_of(asset_id, storage_id)
             for file in self.world.files_in(file_set["id"])
         )
-
-    def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
-        """Return the number of assets that are still on LucidLink."""
-        return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
 
 
 def _file(name: str, gigabytes: int) -> Row:
@@ -122,7 +118,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
-    dailies, interview = demo.assets(DAILIES), demo.selection["asset_ids"]
+    dailies, interview = demo.assets(DAILIES, [_file(DAILY, 2)]), demo.selection["asset_ids"]
     demo.faults.latency = LATENCY
     print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
     click(function, "remove", asset_ids=dailies)
@@ -130,11 +126,12 @@ def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     for path in ("add", "remove"):
         started = time.monotonic()
         click(function, path, asset_ids=interview)
-        seconds, left = time.monotonic() - started, demo.count_on_lucidlink(dailies)
-        print(f"  after {seconds:.1f} s, when {left} dailies were still on LucidLink")
+        seconds, left = time.monotonic() - started, demo.world.names_on(demo.lucidlink)
+        print(f"  after {seconds:.1f} s, when {left.count(DAILY)} dailies were still on LucidLink")
     while tasks.waiting:
         time.sleep(0.1)
-    print(f"\nIn the end, {demo.count_on_lucidlink(dailies)} dailies are on LucidLink.")
+    left = demo.world.names_on(demo.lucidlink)
+    print(f"\nIn the end, {left.count(DAILY)} dailies are on LucidLink.")
 
 
 def click(function: Function, path: str, **selection: object) -> None:

@@ -26,9 +26,6 @@ from sandbox.world import Row, World, insert
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-PAGE = 10
-"""Rows on a page where the client does not ask for another number, as in iconik."""
-
 ASSET = "/API/files/v1/assets/<id:asset_id>"
 STORAGE = "/API/files/v1/storages/<id:id>"
 
@@ -90,10 +87,12 @@ def contents(table: str, id: str) -> Row:
     return numbered_page(known(getattr(world, table).get(id)), world.quirks.withheld)
 
 
-@api.get("/API/files/v1/storages/")
-def storages() -> Row:
-    name = request.args.get("name", "").lower()
-    return numbered_page([row for row in world.storages.values() if name in row["name"].lower()])
+@api.get("/API/files/v1/storages/", endpoint="storages", defaults={"table": "storages"})
+@api.get("/API/jobs/v1/jobs/", endpoint="jobs", defaults={"table": "jobs"})
+def rows(table: str) -> Row:
+    filters = {name: request.args[name] for name in request.args.keys() & {"type", "status"}}
+    found = [row for row in getattr(world, table).values() if filters.items() <= row.items()]
+    return numbered_page(found)
 
 
 @api.post(f"{STORAGE}/bulk/")
@@ -171,12 +170,6 @@ def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
 @api.post("/API/jobs/v1/jobs/")
 def create_job() -> tuple[Row, int]:
     return world.add_job(request.get_json()), 201
-
-
-@api.get("/API/jobs/v1/jobs/")
-def jobs() -> Row:
-    filters = {name: request.args[name] for name in request.args.keys() & {"type", "status"}}
-    return numbered_page([job for job in world.jobs.values() if filters.items() <= job.items()])
 
 
 @api.patch("/API/jobs/v1/jobs/<id:job_id>/")
@@ -268,19 +261,19 @@ def cursor_page(rows: Sequence[Row]) -> Row:
 
 
 def _per_page() -> int:
-    return world.quirks.rows_per_page or min(request.args.get("per_page", PAGE, int), 100)
+    return world.quirks.rows_per_page or min(request.args.get("per_page", 10, int), 100)
 
 
 def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
     """Return a page of rows and, where this world has it so, their count and a link."""
     per_page, quirks = _per_page(), world.quirks
-    shown, is_last = [*rows[start : start + per_page]], start + per_page >= len(rows)
-    answer: Row = {"objects": shown}
-    if quirks.counts_rows:
-        answer |= {"per_page": per_page} | count
-    if quirks.links_pages and is_last:
+    shown = [*rows[start : start + per_page]]
+    answer: Row = {"objects": shown} | (
+        {"per_page": per_page} | count if quirks.counts_rows else {}
+    )
+    if quirks.links_pages:
         answer["next_url"] = None
-    elif quirks.links_pages:
+    if quirks.links_pages and start + per_page < len(rows):
         following = {"page": count["page"] + 1} if "page" in count else {"last_id": shown[-1]["id"]}
         query = urlencode({**request.args, "per_page": per_page, **following})
         answer["next_url"] = f"{request.path}?{query}"
@@ -317,12 +310,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
 
     def _answer(self, response: Response, *, is_cut: bool) -> None:
+        self.close_connection |= is_cut
         self.send_response(response.status_code)
         for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if is_cut:
-            self.close_connection = True
         self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
 
     def log_message(self, format: str, *args: object) -> None:
