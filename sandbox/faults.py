@@ -26,8 +26,6 @@ RESET_BEFORE, RESET_AFTER, TRUNCATED = "reset before", "reset after", "truncated
 HANG, DRIP = "hang", "drip"
 """No answer ever comes, or a byte now and then."""
 
-ALL_BUT_HANG = (*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED)
-
 
 @dataclass
 class Faults:
@@ -41,7 +39,7 @@ class Faults:
     def __post_init__(self) -> None:
         self.requests: Counter[str] = Counter()  # Those to each service of iconik.
         self.refused = 0  # Those over the limit.
-        self.seed(0)
+        self._chance = random.Random(0)  # noqa: S311 - So that a run can be repeated.
         self._served: deque[float] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()
 
@@ -49,10 +47,6 @@ class Faults:
         """Treat requests well again, and forget those that there were."""
         self.latency, self.is_limited, self.probabilities = 0.0, False, {}
         self.__post_init__()
-
-    def seed(self, seed: int) -> None:
-        """Restart the chance, so that a run can be repeated."""
-        self._chance = random.Random(seed)  # noqa: S311
 
     def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""

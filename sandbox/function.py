@@ -26,19 +26,12 @@ STARTS_WITHIN = 30.0
 
 @dataclass(frozen=True)
 class Function:
-    """A running function.
+    """A running function."""
 
-    Attributes:
-        url: where it is, without a trailing slash.
-        log: the file with what it has written to standard output and standard error.
-        pid: of its first process.
-        start: what it had written when it began to listen.
-    """
-
-    url: str
-    log: Path
-    pid: int
-    start: str
+    url: str  # Without a trailing slash.
+    log: Path  # The file with what it has written to standard output and standard error.
+    pid: int  # That of its first process.
+    start: str  # What it had written when it began to listen.
 
     @property
     def output(self) -> str:

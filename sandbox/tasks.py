@@ -35,11 +35,7 @@ MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0
 
 
 class Key:
-    """A key that OIDC tokens are signed with, as Google's own are.
-
-    Attributes:
-        certificate: for those who verify tokens, in PEM.
-    """
+    """A key that OIDC tokens are signed with, as Google's own are."""
 
     def __init__(self) -> None:
         certificate, key = generate_adhoc_ssl_pair("sandbox")

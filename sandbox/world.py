@@ -163,20 +163,14 @@ class World:
 
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
-        return [
-            row
-            for row in self.file_sets.of_asset[asset_id].values()
-            if (row["storage_id"], row["status"]) == (storage_id, status)
-        ]
+        rows, wanted = self.file_sets.of_asset[asset_id].values(), (storage_id, status)
+        return [row for row in rows if (row["storage_id"], row["status"]) == wanted]
 
     def names_on(self, storage_id: str) -> list[str]:
         """Return the names of the files that stand on a storage, sorted."""
-        return sorted(
-            row["original_name"]
-            for row in self.files.values()
-            if row["storage_id"] == storage_id
-            and self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"
-        )
+        rows = [row for row in self.files.values() if row["storage_id"] == storage_id]
+        active = [row for row in rows if self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"]
+        return sorted(row["original_name"] for row in active)
 
     def copy(self, storage_id: str, request: Row) -> str:
         """Copy one format of the requested objects to a storage, as a gateway does; return the job.
@@ -217,11 +211,8 @@ class World:
             fields = ["original_name", "size", "checksum", "type"]
             if self.file_sets.get(source_id, {}).get("base_dir") == folder:
                 fields.append("directory_path")
-            files = [
-                {field: file[field] for field in fields}
-                for file in self.files.of_asset[asset_id].values()
-                if file["file_set_id"] == source_id
-            ]
+            source_files = self.files_in(source_id) if source_id in self.file_sets else []
+            files = [{field: file[field] for field in fields} for file in source_files]
             format_name = self.formats[format_id]["name"]
             self.add_file_set(asset_id, storage_id, files, format_name, base_dir=folder)
         self.transfers.clear()
@@ -271,16 +262,14 @@ class World:
 
     def purge(self, file_set_id: str) -> None:
         """Delete a file set and its files for good."""
-        files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]]
-        for id in [id for id, row in files.items() if row["file_set_id"] == file_set_id]:
-            del self.files[id]
+        for file in self.files_in(file_set_id):
+            del self.files[file["id"]]
         del self.file_sets[file_set_id]
 
     def formats_of(self, asset_id: str, name: str | None = None) -> list[Row]:
         """Return the formats of an asset."""
-        return [
-            row for row in self.formats.of_asset[asset_id].values() if name in (None, row["name"])
-        ]
+        rows = self.formats.of_asset[asset_id].values()
+        return [row for row in rows if name in (None, row["name"])]
 
     def _item(self, object_id: str) -> Row:
         kind = "assets" if object_id in self.assets else "collections"
