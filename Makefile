@@ -38,7 +38,7 @@ properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change, and in 
 coverage: $(VENV)/dev ## Run all tests; they must cover each line and branch of the deployed code.
 	$(PYTEST) --cov
 
-bench: ## Measure, on Python 3.13 if it is installed; takes several minutes.
+bench: ## Measure, on Python 3.13 if it is installed; takes twenty minutes.
 	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
 	    if "$$python" --version >/dev/null 2>&1; then \
 	        exec $(MAKE) --no-print-directory measure PYTHON="$$python" VENV=.venv-3.13; \
@@ -48,6 +48,7 @@ bench: ## Measure, on Python 3.13 if it is installed; takes several minutes.
 
 measure: $(VENV)/dev
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m tests.soak
 
 lint: $(VENV)/dev ## Check style, format, imports between modules, and the complexity of functions.
 	$(BIN)/ruff check

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from bench.cases import LATENCY, SIZES, TABLES, measure, peak_memory, post, settings_of, worker
+from bench.cases import LATENCY, SIZES, TABLES, measure, peak_memory, post, worker
 from bench.chart import Point, draw
 from sandbox.faults import Faults
 from sandbox.function import ROOT, Function, run_function
@@ -72,19 +72,17 @@ def deployments(site: Site, stack: ExitStack) -> dict[str, Start]:
     """Return how to start each kind of deployment, all of them as on Google Cloud."""
     folder, google = Path(stack.enter_context(tempfile.TemporaryDirectory())), Secrets()
     (folder / "main.py").write_text(BARE)
-    iconik_url = stack.enter_context(serve(create_app(site.world)))
-    given = settings_of(site, iconik_url)
-    secrets = {name: given.pop(name) for name in ("BZ_SHARED_SECRET", "ICONIK_TOKEN")}
-    for variable, value in secrets.items():
+    for variable, value in site.secrets().items():
         google.answers[variable.lower().replace("_", "-")] = found(value.encode())
-    settings = stack.enter_context(google.serve()) | given
+    iconik_url = stack.enter_context(serve(create_app(site.world)))
+    settings = stack.enter_context(google.serve()) | site.settings(iconik_url)
 
     def start(secrets: Mapping[str, str], source: Path = ROOT) -> Start:
         return lambda: run_function({**settings, **secrets}, source)
 
     return {
         "a bare function": start({}, folder),
-        "the environment": start(secrets),
+        "the environment": start(site.secrets()),
         "Secret Manager": start({}),
     }
 
@@ -104,7 +102,7 @@ def own_time(action: str) -> None:
     first, *others = site.assets(1 + REQUESTS)
     with (
         serve(create_app(site.world), faults) as url,
-        run_function(settings_of(site, url)) as function,
+        run_function(site.settings(url) | site.secrets()) as function,
     ):
         post(function, action, [first], "OK")
         calls, before = faults.requests.total(), cpu_seconds(function)

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import requests
 
 from sandbox.faults import LIMIT, RESET_AFTER, RESET_BEFORE, WINDOW, Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import CLIP, Site, payload
+from sandbox.site import CLIP, Site
 
-SECRET = "let-me-in"
 LATENCY = 0.1
 """Seconds that iconik usually takes for a call."""
 
@@ -106,12 +104,6 @@ class Figures(NamedTuple):
     least: float
 
 
-def settings_of(site: Site, iconik_url: str) -> dict[str, str]:
-    """Return a function's settings for a site, with the secrets."""
-    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": site.world.token}
-    return site.settings(iconik_url) | secrets
-
-
 def post(function: Function, action: str, ids: list[str], answer: str = "") -> float:
     """Post a custom action, and return the seconds until its answer.
 
@@ -119,12 +111,7 @@ def post(function: Function, action: str, ids: list[str], answer: str = "") -> f
         answer: how the answer must begin.
     """
     started = time.perf_counter()
-    response = requests.post(
-        f"{function.url}/{action}",
-        json=payload(asset_ids=ids),
-        headers={"x-bz-secret": SECRET},
-        timeout=600,
-    )
+    response = function.click(action, asset_ids=ids)
     assert response.text.startswith(answer), response.text
     return time.perf_counter() - started
 
@@ -161,7 +148,9 @@ def measure(case: Case) -> Figures:
 
     with ExitStack() as stack:
         url = stack.enter_context(serve(create_app(site.world), faults))
-        settings = settings_of(site, url) | {"CLOUD_RUN_TIMEOUT_SECONDS": str(case.timeout)}
+        settings = (
+            site.settings(url) | site.secrets() | {"CLOUD_RUN_TIMEOUT_SECONDS": str(case.timeout)}
+        )
         functions = [
             stack.enter_context(run_function(settings)) for _ in range(case.instances)
         ] * case.actions

@@ -15,26 +15,22 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-
-import requests
 
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import Site, payload
+from sandbox.site import SECRET, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
 
 LOG = Path(".demo.log")
 """The file for the function's log."""
 
-SECRET = "let-me-in"
-
-DAILIES, LATENCY = 140, 0.2
-"""The assets of a large removal, and the seconds that iconik then takes for each answer."""
+DAILY, DAILIES, LATENCY = "daily.mov", 140, 0.2
+"""The file of the assets of a large removal, their number, and the seconds of each answer then."""
 
 
 class Demo(Site):
@@ -73,10 +69,6 @@ class Demo(Site):
             for file in self.world.files_in(file_set["id"])
         )
 
-    def count_on_lucidlink(self, asset_ids: Sequence[str]) -> int:
-        """Return the number of assets that are still on LucidLink."""
-        return sum(bool(self.world.file_sets_of(id, self.lucidlink)) for id in asset_ids)
-
 
 def _file(name: str, gigabytes: int) -> Row:
     return {"original_name": name, "size": gigabytes * 10**9}
@@ -89,13 +81,13 @@ def main(command: str) -> None:
     tasks = Tasks() if has_queue else None
     with ExitStack() as stack:
         iconik_url = stack.enter_context(serve(create_app(demo.world), demo.faults))
-        secrets = {"ICONIK_TOKEN": demo.world.token, "BZ_SHARED_SECRET": SECRET}
-        settings = demo.settings(iconik_url) | secrets | {"STORAGE_PATH": ""}
+        settings = demo.settings(iconik_url) | demo.secrets() | {"STORAGE_PATH": ""}
         run = tasks.run_function if tasks else run_function
         function = stack.enter_context(run(settings))
         if tasks:
             stack.enter_context(tasks.run())
-        print(f"A simulated iconik runs at {iconik_url}, and the function at {function.url}.")
+        kind = "the function with a queue" if tasks else "the function"
+        print(f"A simulated iconik runs at {iconik_url}, and {kind} at {function.url}.")
         if command == "run":
             wait(demo, settings | {"FUNCTION_URL": function.url}, function.log)
         else:
@@ -126,7 +118,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
-    dailies, interview = demo.assets(DAILIES), demo.selection["asset_ids"]
+    dailies, interview = demo.assets(DAILIES, [_file(DAILY, 2)]), demo.selection["asset_ids"]
     demo.faults.latency = LATENCY
     print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
     click(function, "remove", asset_ids=dailies)
@@ -134,21 +126,17 @@ def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     for path in ("add", "remove"):
         started = time.monotonic()
         click(function, path, asset_ids=interview)
-        seconds, left = time.monotonic() - started, demo.count_on_lucidlink(dailies)
-        print(f"  after {seconds:.1f} s, when {left} dailies were still on LucidLink")
+        seconds, left = time.monotonic() - started, demo.world.names_on(demo.lucidlink)
+        print(f"  after {seconds:.1f} s, when {left.count(DAILY)} dailies were still on LucidLink")
     while tasks.waiting:
         time.sleep(0.1)
-    print(f"\nIn the end, {demo.count_on_lucidlink(dailies)} dailies are on LucidLink.")
+    left = demo.world.names_on(demo.lucidlink)
+    print(f"\nIn the end, {left.count(DAILY)} dailies are on LucidLink.")
 
 
 def click(function: Function, path: str, **selection: object) -> None:
     """Post a custom action as iconik does, and print the answer."""
-    response = requests.post(
-        f"{function.url}/{path}",
-        json=payload(**selection),
-        headers={"x-bz-secret": SECRET},
-        timeout=60,
-    )
+    response = function.click(path, **selection)
     print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
 
 

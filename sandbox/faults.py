@@ -26,33 +26,20 @@ RESET_BEFORE, RESET_AFTER, TRUNCATED = "reset before", "reset after", "truncated
 HANG, DRIP = "hang", "drip"
 """No answer ever comes, or a byte now and then."""
 
-ALL_BUT_HANG = (*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED)
-
 
 @dataclass
 class Faults:
-    """How the sandbox treats requests.
+    """How the sandbox treats requests."""
 
-    Args:
-        latency: seconds that each answer takes at least.
-        is_limited: whether iconik's limit of requests is enforced.
-        window: the seconds in which iconik serves as many requests as its limit.
-        probabilities: of each fault, from 0 to 1.
-
-    Attributes:
-        requests: the number of requests to each service of iconik.
-        refused: the number of those over the limit.
-    """
-
-    latency: float = 0.0
-    is_limited: bool = False
-    window: float = WINDOW
-    probabilities: Mapping[str, float] = field(default_factory=dict)
+    latency: float = 0.0  # The seconds that each answer takes at least.
+    is_limited: bool = False  # iconik's limit of requests is enforced.
+    window: float = WINDOW  # The seconds in which iconik serves so many requests.
+    probabilities: Mapping[str, float] = field(default_factory=dict)  # From 0 to 1, of each fault.
 
     def __post_init__(self) -> None:
-        self.requests: Counter[str] = Counter()
-        self.refused = 0
-        self.seed(0)
+        self.requests: Counter[str] = Counter()  # Those to each service of iconik.
+        self.refused = 0  # Those over the limit.
+        self._chance = random.Random(0)  # noqa: S311 - So that a run can be repeated.
         self._served: deque[float] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()
 
@@ -60,10 +47,6 @@ class Faults:
         """Treat requests well again, and forget those that there were."""
         self.latency, self.is_limited, self.probabilities = 0.0, False, {}
         self.__post_init__()
-
-    def seed(self, seed: int) -> None:
-        """Restart the chance, so that a run can be repeated."""
-        self._chance = random.Random(seed)  # noqa: S311
 
     def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""

@@ -51,30 +51,21 @@ class Project:
 
     Args:
         clock: returns the seconds that have passed.
-
-    Attributes:
-        apis: those that are enabled.
-        resources: what there is, by its full name.
-        policies: who may do what, by the full name of a resource.
-        upload: the archive that was uploaded last.
-        requests: those that were made, like "POST secretmanager/v1/projects/project/secrets".
-        before: is called with each request before it has its effect, and may refuse it.
-        after: is called with each request after it has had its effect, and may refuse it.
-        lag: the seconds after which all of Google knows what is new.
-        regions_only: whether the organization forbids what is not in a region.
-        members_only: whether the organization forbids everyone as a member.
     """
 
     def __init__(self, clock: Callable[[], float] = float) -> None:
-        self.apis: list[str] = []
+        self.apis: list[str] = []  # Those that are enabled.
+        # What there is, and who may do what with it, by the full names of resources.
         self.resources: dict[str, Json] = {HOME: {"projectId": PROJECT, "projectNumber": NUMBER}}
         self.policies: dict[str, Json] = {}
-        self.upload = b""
-        self.requests: list[str] = []
+        self.upload = b""  # The last archive.
+        self.requests: list[str] = []  # Like "POST secretmanager/v1/projects/project/secrets".
+        # These get each request before and after it has its effect, and may refuse it.
         self.before: Callable[[str], object] = bool
         self.after: Callable[[str], object] = bool
-        self.lag = 0.0
-        self.regions_only = self.members_only = False
+        self.lag = 0.0  # The seconds after which all of Google knows what is new.
+        self.regions_only = False  # The organization forbids what is not in a region.
+        self.members_only = False  # The organization forbids everyone as a member.
         self._clock = clock
         self._since: dict[str, float] = {}
 

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,14 +42,10 @@ def certificate() -> tuple[str, str]:
 
 
 class Network:
-    """Leads connections to Google's hosts.
-
-    Attributes:
-        opened: the names of the hosts, one for each connection.
-    """
+    """Leads connections to Google's hosts."""
 
     def __init__(self) -> None:
-        self.opened: list[str] = []
+        self.opened: list[str] = []  # The names of the hosts, one for each connection.
         self._ports: dict[str, int] = {}
 
     def connect(self, host: str) -> socket.socket:
@@ -64,14 +60,11 @@ class Network:
     def rpc(
         self, host: str, method: str, answer: Callable[..., Any], *, takes: Any, gives: Any
     ) -> Iterator[None]:
-        """Let a method of gRPC be a host.
+        """Let a method of gRPC, like "google.cloud.tasks.v2.CloudTasks/CreateTask", be a host.
 
         Args:
-            host: without the domain.
-            method: with its service, like "google.cloud.tasks.v2.CloudTasks/CreateTask".
             answer: receives a request and its context.
-            takes: the type of requests in Google's library.
-            gives: the type of answers.
+            takes: the type of requests in Google's library; `gives`: that of answers.
         """
         service, _, name = method.partition("/")
         handler = grpc.unary_unary_rpc_method_handler(
@@ -103,48 +96,35 @@ class Network:
     def serve(self) -> Iterator[dict[str, str]]:
         """Lead connections, and yield the environment in which Google's software comes here."""
         roots, _ = certificate()
-        with _Proxy(self) as proxy:
+        connect = self.connect
+
+        class Tunnel(BaseHTTPRequestHandler):
+            """See https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
+
+            disable_nagle_algorithm = True
+
+            def do_CONNECT(self) -> None:
+                """Connect to the host, and pass on what both sides send."""
+                with connect(self.path.partition(":")[0]) as host:
+                    self.send_response_only(200)
+                    self.end_headers()
+                    back = threading.Thread(target=_pass_on, args=(host, self.connection))
+                    back.daemon = True
+                    back.start()
+                    _pass_on(self.connection, host)
+                    back.join()
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Tunnel) as proxy:
             threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
             try:
                 yield {
-                    "https_proxy": f"http://127.0.0.1:{proxy.server_address[1]}",
+                    "https_proxy": f"http://127.0.0.1:{proxy.server_port}",
                     "REQUESTS_CA_BUNDLE": roots,
                     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": roots,
                     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": roots,
                 }
             finally:
                 proxy.shutdown()
-
-
-class _Proxy(ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, network: Network) -> None:
-        super().__init__(("127.0.0.1", 0), _Tunnel)
-        self.network = network
-
-
-class _Tunnel(StreamRequestHandler):
-    """One connection.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-connect
-    """
-
-    server: _Proxy
-    disable_nagle_algorithm = True
-
-    def handle(self) -> None:
-        """Connect to the host, and pass on what both sides send."""
-        host = self.rfile.readline().split()[1].decode().partition(":")[0]
-        while self.rfile.readline().strip():
-            pass
-        with self.server.network.connect(host) as server:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            back = threading.Thread(target=_pass_on, args=(server, self.connection), daemon=True)
-            back.start()
-            _pass_on(self.connection, server)
-            back.join()
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

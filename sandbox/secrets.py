@@ -65,22 +65,14 @@ def hang(_: Request, context: grpc.ServicerContext) -> Response:
 
 
 class Secrets:
-    """The secrets of a project, and what else a function needs to read them.
-
-    Attributes:
-        answers: what is answered for the latest version of a secret, by its name.
-        accesses: the names of the secrets that were asked for.
-        network: between the function and Google.
-        asked: the paths that the metadata server was asked for.
-        faults: what goes wrong with requests to the metadata server.
-    """
+    """The secrets of a project, and what else a function needs to read them."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.accesses: list[str] = []
+        self.answers: dict[str, Answer] = {}  # For the latest version of each secret.
+        self.accesses: list[str] = []  # The secrets that were asked for.
+        self.asked: list[str] = []  # The paths that the metadata server was asked for.
+        self.faults = Faults()  # What goes wrong with requests to the metadata server.
         self.network = Network()
-        self.asked: list[str] = []
-        self.faults = Faults()
 
     def access(self, request: Request, context: grpc.ServicerContext) -> Response:
         """Answer a request for a secret."""

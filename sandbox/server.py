@@ -26,10 +26,8 @@ from sandbox.world import Row, World, insert
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-PAGE = 10
-"""Rows on a page where the client does not ask for another number, as in iconik."""
-
 ASSET = "/API/files/v1/assets/<id:asset_id>"
+STORAGE = "/API/files/v1/storages/<id:id>"
 
 T = TypeVar("T")
 
@@ -76,19 +74,11 @@ def refuse(error: HTTPException) -> tuple[Row, int]:
     return {"errors": [error.name]}, (error.code or 500) if is_known else 501
 
 
-@api.get("/API/assets/v1/assets/<id:asset_id>/")
-def asset(asset_id: str) -> Row:
-    return known(world.assets.get(asset_id))
-
-
-@api.get("/API/jobs/v1/jobs/<id:job_id>/")
-def job(job_id: str) -> Row:
-    return known(world.jobs.get(job_id))
-
-
-@api.get("/API/files/v1/storages/<id:storage_id>/verifications/permissions/")
-def permissions(storage_id: str) -> Row:
-    return known(world.permissions.get(storage_id))
+@api.get("/API/assets/v1/assets/<id:id>/", endpoint="asset", defaults={"table": "assets"})
+@api.get("/API/jobs/v1/jobs/<id:id>/", endpoint="job", defaults={"table": "jobs"})
+@api.get(f"{STORAGE}/verifications/permissions/", defaults={"table": "permissions"})
+def row(table: str, id: str) -> Row:
+    return known(getattr(world, table).get(id))
 
 
 @api.get("/API/assets/v1/collections/<id:id>/contents/", defaults={"table": "collections"})
@@ -97,34 +87,36 @@ def contents(table: str, id: str) -> Row:
     return numbered_page(known(getattr(world, table).get(id)), world.quirks.withheld)
 
 
-@api.get("/API/files/v1/storages/")
-def storages() -> Row:
-    name = request.args.get("name", "").lower()
-    return numbered_page([row for row in world.storages.values() if name in row["name"].lower()])
+@api.get("/API/files/v1/storages/", endpoint="storages", defaults={"table": "storages"})
+@api.get("/API/jobs/v1/jobs/", endpoint="jobs", defaults={"table": "jobs"})
+def rows(table: str) -> Row:
+    filters = {name: request.args[name] for name in request.args.keys() & {"type", "status"}}
+    found = [row for row in getattr(world, table).values() if filters.items() <= row.items()]
+    return numbered_page(found)
 
 
-@api.post("/API/files/v1/storages/<id:storage_id>/bulk/")
-def bulk(storage_id: str) -> tuple[Row, int]:
-    known(world.storages.get(storage_id))
+@api.post(f"{STORAGE}/bulk/")
+def bulk(id: str) -> tuple[Row, int]:
+    known(world.storages.get(id))
     if not 1 <= len(request.get_json()["object_ids"]) <= 500:
         abort(400)
-    job_id = world.copy(storage_id, request.get_json())
-    return {"job_id": job_id, "success": f"Queued copying to storage {storage_id}"}, 202
+    job_id = world.copy(id, request.get_json())
+    return {"job_id": job_id, "success": f"Queued copying to storage {id}"}, 202
 
 
-@api.get("/API/files/v1/storages/<id:storage_id>/transfers_from/")
-def transfers_from(storage_id: str) -> Row:
+@api.get(f"{STORAGE}/transfers_from/")
+def transfers_from(id: str) -> Row:
     rows = world.transfers.values() if world.quirks.lists_transfers_from else ()
-    return cursor_page([row for row in rows if row["original_storage_id"] == storage_id])
+    return cursor_page([row for row in rows if row["original_storage_id"] == id])
 
 
-@api.get("/API/files/v1/storages/<id:storage_id>/transfers_to/")
-def transfers_to(storage_id: str) -> Row:
+@api.get(f"{STORAGE}/transfers_to/")
+def transfers_to(id: str) -> Row:
     # These rows have some fields that the others have not, and lack some.
-    own = {"local_storage_id": storage_id, "destination_file_set_name": "Copy"}
+    own = {"local_storage_id": id, "destination_file_set_name": "Copy"}
     unknown = {"destination_storage_id", "original_file_set_id"}
     rows = () if world.quirks.lists_transfers_from else world.transfers.values()
-    found = [row for row in rows if row["destination_storage_id"] == storage_id]
+    found = [row for row in rows if row["destination_storage_id"] == id]
     return cursor_page([{key: row[key] for key in row.keys() - unknown} | own for row in found])
 
 
@@ -178,12 +170,6 @@ def purge(asset_id: str, file_set_id: str) -> tuple[str, int]:
 @api.post("/API/jobs/v1/jobs/")
 def create_job() -> tuple[Row, int]:
     return world.add_job(request.get_json()), 201
-
-
-@api.get("/API/jobs/v1/jobs/")
-def jobs() -> Row:
-    filters = {name: request.args[name] for name in request.args.keys() & {"type", "status"}}
-    return numbered_page([job for job in world.jobs.values() if filters.items() <= job.items()])
 
 
 @api.patch("/API/jobs/v1/jobs/<id:job_id>/")
@@ -275,19 +261,19 @@ def cursor_page(rows: Sequence[Row]) -> Row:
 
 
 def _per_page() -> int:
-    return world.quirks.rows_per_page or min(request.args.get("per_page", PAGE, int), 100)
+    return world.quirks.rows_per_page or min(request.args.get("per_page", 10, int), 100)
 
 
 def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
     """Return a page of rows and, where this world has it so, their count and a link."""
     per_page, quirks = _per_page(), world.quirks
-    shown, is_last = [*rows[start : start + per_page]], start + per_page >= len(rows)
-    answer: Row = {"objects": shown}
-    if quirks.counts_rows:
-        answer |= {"per_page": per_page} | count
-    if quirks.links_pages and is_last:
+    shown = [*rows[start : start + per_page]]
+    answer: Row = {"objects": shown} | (
+        {"per_page": per_page} | count if quirks.counts_rows else {}
+    )
+    if quirks.links_pages:
         answer["next_url"] = None
-    elif quirks.links_pages:
+    if quirks.links_pages and start + per_page < len(rows):
         following = {"page": count["page"] + 1} if "page" in count else {"last_id": shown[-1]["id"]}
         query = urlencode({**request.args, "per_page": per_page, **following})
         answer["next_url"] = f"{request.path}?{query}"
@@ -324,12 +310,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
 
     def _answer(self, response: Response, *, is_cut: bool) -> None:
+        self.close_connection |= is_cut
         self.send_response(response.status_code)
         for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if is_cut:
-            self.close_connection = True
         self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
 
     def log_message(self, format: str, *args: object) -> None:

@@ -6,23 +6,18 @@ from typing import Any
 from sandbox.world import Row, World, new_id
 
 CLIP: Row = {"original_name": "clip.mov"}
+SECRET = "let-me-in"
 LONG_AGO = "2026-01-09T17:00:00"
 
 
 class Site:
-    """An iconik system with a storage for masters, one to copy to, and another one.
-
-    Attributes:
-        world: the iconik system.
-        b2: the id of the masters' storage.
-        lucidlink: the id of the storage that is copied to.
-        other: the id of a storage on a disk of its own.
-    """
+    """An iconik system with a storage for masters, one to copy to, and another one."""
 
     masters_name = "B2"
 
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
+        # The ids of the storages, each of which is on a disk of its own.
         self.b2 = self.world.add_storage(self.masters_name, "B2")
         self.lucidlink = self.world.add_storage("LucidLink")
         self.other = self.world.add_storage("Other")
@@ -84,6 +79,10 @@ class Site:
             "STORAGE_NAME": "LucidLink",
             "MASTER_STORAGE_NAME": self.masters_name,
         }
+
+    def secrets(self) -> dict[str, str]:
+        """Return the variables with the function's secrets."""
+        return {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": self.world.token}
 
     def copies(self) -> int:
         """Return the number of files on LucidLink."""

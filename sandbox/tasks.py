@@ -35,11 +35,7 @@ MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0
 
 
 class Key:
-    """A key that OIDC tokens are signed with, as Google's own are.
-
-    Attributes:
-        certificate: for those who verify tokens, in PEM.
-    """
+    """A key that OIDC tokens are signed with, as Google's own are."""
 
     def __init__(self) -> None:
         certificate, key = generate_adhoc_ssl_pair("sandbox")
@@ -75,14 +71,6 @@ class Tasks(Secrets):
 
     Args:
         speed: how many times faster than Cloud Tasks it lets time pass.
-
-    Attributes:
-        created: the requests that created tasks.
-        waiting: the tasks that wait, or are being delivered; the first is due first.
-        statuses: those of the answers to all deliveries; 0: no answer came.
-        is_away: whether it refuses new tasks.
-        loses_answers: whether it takes a task and then fails to say so.
-        key: signs the tokens of deliveries.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -93,9 +81,10 @@ class Tasks(Secrets):
     def reset(self) -> None:
         """Work well, and forget the tasks that there were."""
         self.created: list[CreateTaskRequest] = []
-        self.waiting: list[Waiting] = []
-        self.statuses: list[int] = []
-        self.is_away = self.loses_answers = False
+        self.waiting: list[Waiting] = []  # Also what is being delivered; the first is due first.
+        self.statuses: list[int] = []  # Those of the answers to deliveries; 0: none came.
+        self.is_away = False  # It refuses new tasks.
+        self.loses_answers = False  # It takes a task, and then fails to say so.
 
     @contextmanager
     def run(self) -> Iterator[None]:

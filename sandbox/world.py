@@ -46,22 +46,15 @@ class Table(dict[str, Row]):
 
 @dataclass
 class World:
-    """An iconik system: tables of rows by their ids, and a Storage Gateway.
-
-    Attributes:
-        quirks: how the system differs from the usual one.
-        denied: assets that the token's user has no access to.
-        job_changes: of all jobs, in their order.
-        permissions: what iconik may do on each storage, as far as it tells.
-        user_id: the token's user.
-        roles: of the token's user.
-        is_admin: whether the token's user is an administrator.
-    """
+    """An iconik system: tables of rows by their ids, and a Storage Gateway."""
 
     app_id: str = "11f0aaaa-0000-4000-8000-0000000000ff"
     token: str = "sandbox-token"
+    user_id: str = field(default_factory=new_id)  # The token's user.
+    roles: list[str] = field(default_factory=ROLES.copy)
+    is_admin: bool = True
+    denied: set[str] = field(default_factory=set)  # Assets that this user has no access to.
     quirks: Quirks = field(default_factory=Quirks)
-    denied: set[str] = field(default_factory=set)
     transfers: dict[str, Row] = field(default_factory=dict)
     storages: dict[str, Row] = field(default_factory=dict)
     assets: dict[str, Row] = field(default_factory=dict)
@@ -71,13 +64,10 @@ class World:
     collections: dict[str, list[Row]] = field(default_factory=dict)
     saved_searches: dict[str, list[Row]] = field(default_factory=dict)
     jobs: dict[str, Row] = field(default_factory=dict)
-    job_changes: list[Row] = field(default_factory=list)
+    job_changes: list[Row] = field(default_factory=list)  # Of all jobs, in their order.
     notifications: dict[str, Row] = field(default_factory=dict)
     custom_actions: dict[str, Row] = field(default_factory=dict)
-    permissions: dict[str, Row] = field(default_factory=dict)
-    user_id: str = field(default_factory=new_id)
-    roles: list[str] = field(default_factory=ROLES.copy)
-    is_admin: bool = True
+    permissions: dict[str, Row] = field(default_factory=dict)  # Those on each storage.
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
         """Add a storage and return its id.
@@ -173,20 +163,14 @@ class World:
 
     def file_sets_of(self, asset_id: str, storage_id: str, status: str = "ACTIVE") -> list[Row]:
         """Return an asset's file sets on a storage."""
-        return [
-            row
-            for row in self.file_sets.of_asset[asset_id].values()
-            if (row["storage_id"], row["status"]) == (storage_id, status)
-        ]
+        rows, wanted = self.file_sets.of_asset[asset_id].values(), (storage_id, status)
+        return [row for row in rows if (row["storage_id"], row["status"]) == wanted]
 
     def names_on(self, storage_id: str) -> list[str]:
         """Return the names of the files that stand on a storage, sorted."""
-        return sorted(
-            row["original_name"]
-            for row in self.files.values()
-            if row["storage_id"] == storage_id
-            and self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"
-        )
+        rows = [row for row in self.files.values() if row["storage_id"] == storage_id]
+        active = [row for row in rows if self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"]
+        return sorted(row["original_name"] for row in active)
 
     def copy(self, storage_id: str, request: Row) -> str:
         """Copy one format of the requested objects to a storage, as a gateway does; return the job.
@@ -227,11 +211,8 @@ class World:
             fields = ["original_name", "size", "checksum", "type"]
             if self.file_sets.get(source_id, {}).get("base_dir") == folder:
                 fields.append("directory_path")
-            files = [
-                {field: file[field] for field in fields}
-                for file in self.files.of_asset[asset_id].values()
-                if file["file_set_id"] == source_id
-            ]
+            source_files = self.files_in(source_id) if source_id in self.file_sets else []
+            files = [{field: file[field] for field in fields} for file in source_files]
             format_name = self.formats[format_id]["name"]
             self.add_file_set(asset_id, storage_id, files, format_name, base_dir=folder)
         self.transfers.clear()
@@ -281,16 +262,14 @@ class World:
 
     def purge(self, file_set_id: str) -> None:
         """Delete a file set and its files for good."""
-        files = self.files.of_asset[self.file_sets[file_set_id]["asset_id"]]
-        for id in [id for id, row in files.items() if row["file_set_id"] == file_set_id]:
-            del self.files[id]
+        for file in self.files_in(file_set_id):
+            del self.files[file["id"]]
         del self.file_sets[file_set_id]
 
     def formats_of(self, asset_id: str, name: str | None = None) -> list[Row]:
         """Return the formats of an asset."""
-        return [
-            row for row in self.formats.of_asset[asset_id].values() if name in (None, row["name"])
-        ]
+        rows = self.formats.of_asset[asset_id].values()
+        return [row for row in rows if name in (None, row["name"])]
 
     def _item(self, object_id: str) -> Row:
         kind = "assets" if object_id in self.assets else "collections"

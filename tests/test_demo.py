@@ -14,62 +14,52 @@ import pytest
 from sandbox.function import ROOT
 
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-PROXIES |= {"no_proxy": "", "NO_PROXY": ""}
-"""Proxies that do not answer, for all hosts."""
+ENVIRON = os.environ | PROXIES | {"no_proxy": "", "NO_PROXY": ""}
+"""An environment with proxies that do not answer, for all hosts."""
+
+
+def run(command: list[str], **environ: str) -> str:
+    """Run a command of the newcomer, and return what it prints."""
+    environ = ENVIRON | environ
+    return subprocess.run(command, cwd=ROOT, env=environ, stdout=-1, text=True, check=False).stdout
 
 
 @contextmanager
 def running(queue: str = "") -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run the function and an iconik behind proxies; yield the process and what it prints."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "run"],
-        cwd=ROOT,
-        env=os.environ | PROXIES | {"QUEUE": queue},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command, environ = [sys.executable, "-m", "sandbox", "run"], ENVIRON | {"QUEUE": queue}
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=-1, stderr=-1, text=True)
     assert process.stdout
-    assert process.stderr
-    with process.stdout, process.stderr:
-        try:
-            yield process, "".join(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
-        finally:
-            process.terminate()
-            process.wait()
-        assert (process.returncode, process.stderr.read()) == (0, "")
+    try:
+        yield process, "".join(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
 
 
-@pytest.mark.parametrize("queue", ["", "1"])
+@pytest.mark.parametrize("queue", ["0", "no", "1"])
 def test_run_until_it_is_ended(queue: str) -> None:
     """The lines that it prints work, with a queue too, and Ctrl-C ends it quietly."""
     with running(queue) as (process, output):
+        assert ("with a queue" in output) == (queue == "1")
         remove = output.partition("Remove from LucidLink:\n")[2].splitlines()[0]
-        answer = subprocess.check_output(shlex.split(remove), env=os.environ | PROXIES, text=True)
-        assert queue or answer.startswith("OK")  # On a busy machine, the queue may be too slow.
+        # On a busy machine, the queue may be too slow.
+        assert queue == "1" or run(shlex.split(remove)).startswith("OK")
         process.send_signal(signal.SIGINT)  # Together with the signal that follows.
 
 
 def test_a_rehearsal() -> None:
     """In another terminal, the administrator's commands work as they will with a real iconik."""
     with running() as (_, output):
-        export = re.search(r"^  export (.*)$", output, re.MULTILINE)
-        night = re.search(r"ASSET=(\S+)", output)
-        assert export
-        assert night
-        variables = dict(word.split("=", 1) for word in shlex.split(export[1]))
+        (export,) = re.findall(r"^  export (.*)$", output, re.MULTILINE)
+        (night,) = re.findall(r"ASSET=(\S+)", output)
+        variables = dict(word.split("=", 1) for word in shlex.split(export))
 
         def admin(*arguments: str) -> str:
-            return subprocess.run(
-                [sys.executable, "-m", "admin", *arguments],
-                cwd=ROOT,
-                env=os.environ | PROXIES | variables,
-                capture_output=True,
-                text=True,
-                check=False,
-            ).stdout
+            return run([sys.executable, "-m", "admin", *arguments], **variables)
 
         assert "To fix: actions." in admin("doctor")
         assert admin("actions", "create").count(": created.") == 6
         assert "0 warnings, 0 failures." in admin("doctor")
-        assert "night.mov is still being written" in admin("doctor", "--asset", night[1])
+        assert "night.mov is still being written" in admin("doctor", "--asset", night)
