@@ -6,20 +6,18 @@ They read the settings from .env.yaml, and from the environment, which takes pre
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a command without a traceback.
 
 import argparse
 import shutil
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 
 from admin import custom_actions, files
 from admin.custom_actions import CONTEXTS, target
 from admin.doctor import FAILURE, WARNING, examine, explain_removal
 from admin.installation import Installation
-from storage_plugin import __version__
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.removal.report import count
 from storage_plugin.settings import OVERRIDES, read_query
@@ -34,14 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PluginError as error:
         print(_printable(str(error)), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. To continue, run the same command again.", file=sys.stderr)
-        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m admin", description=__doc__)
-    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     function = argparse.ArgumentParser(add_help=False)
     text = "the function's URL; default: FUNCTION_URL, or else the last deployment"
@@ -65,12 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_delete)
     text = "create the actions, or update those that differ"
     add = commands.add_parser("create", parents=[function], help=text)
-    add.set_defaults(run=_create)
     add.add_argument("--contexts", default="ASSET,COLLECTION,BULK", help=f"of {','.join(CONTEXTS)}")
     for name in OVERRIDES:
         add.add_argument(f"--{name}", help=f"the {name} in the actions' URLs")
     add.add_argument("--label", help="the storage's name in the titles; default: LucidLink")
     add.add_argument("--everyone", action="store_true", help="let all users see new actions")
+    add.set_defaults(run=_create)
     return parser
 
 
@@ -87,13 +81,12 @@ def _doctor(options: argparse.Namespace) -> int:
         for sentence in explain_removal(installation, options.asset):
             _print(sentence)
         return 0
-    findings = []
-    for finding in examine(installation):
-        findings.append(finding)
-        _print("{:9}{}: {}".format(*finding), indent=9)
-    states = Counter(state for state, *_ in findings)
-    _print(f"{count(states[WARNING], 'warning')}, {count(states[FAILURE], 'failure')}.")
-    if failed := dict.fromkeys(check for state, check, _ in findings if state == FAILURE):
+    found: dict[str, list[str]] = {WARNING: [], FAILURE: []}
+    for state, check, text in examine(installation):
+        found.setdefault(state, []).append(check)
+        _print(f"{state:9}{check}: {text}", indent=9)
+    _print(f"{count(len(found[WARNING]), 'warning')}, {count(len(found[FAILURE]), 'failure')}.")
+    if failed := dict.fromkeys(found[FAILURE]):
         _print(f"To fix: {', '.join(failed)}.")
     return int(bool(failed))
 
@@ -104,11 +97,11 @@ def _create(options: argparse.Namespace) -> None:
         raise AdministratorError(f"--contexts: choose from {','.join(CONTEXTS)}, not {unknown}.")
     given = {name: getattr(options, name) for name in OVERRIDES}
     query = read_query({name: [value] for name, value in given.items() if value is not None})
-    installation, label = Installation(options.url), options.label
+    installation = Installation(options.url)
     iconik, url, secret = installation.iconik, installation.url, installation.secret
     if "storage" in query:
         find_storage(iconik.storages(), "--storage", query["storage"])
-    both = custom_actions.wanted(url, query, secret=secret, label=label)
+    both = custom_actions.wanted(url, query, secret=secret, label=options.label)
     actions = [{"context": context, **action} for context in contexts for action in both]
     extras: dict[str, object] = {"app_id": installation.settings.iconik_id}
     extras |= {"read_access_for_everyone": True} if options.everyone else {}
@@ -136,9 +129,11 @@ def _delete(options: argparse.Namespace) -> None:
 
 def _print(text: str, indent: int = 2) -> None:
     """Print a paragraph whose lines are indented, except the first one."""
-    width = max(shutil.get_terminal_size((120, 24)).columns, 60)
     wrapper = textwrap.TextWrapper(
-        width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        max(shutil.get_terminal_size((120, 24)).columns, 60),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     print(wrapper.fill(_printable(text)), flush=True)
 
@@ -149,5 +144,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

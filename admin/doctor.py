@@ -3,11 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from admin import files, gcloud
+from admin import files
 from admin.custom_actions import VISIBILITY, secret_of, target
-from admin.installation import Installation, ask
+from admin.installation import Installation, ask, ask_gcloud
 from storage_plugin.errors import AdministratorError, NotFound, PluginError
-from storage_plugin.iconik.client import Iconik, roles_of
 from storage_plugin.iconik.rows import CustomAction, Storage
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import count
@@ -22,25 +21,17 @@ OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]
 """States, each with a sentence. A check that cannot go on raises PluginError instead."""
 
-
-def _roles(*endpoints: Callable[..., object]) -> tuple[str, ...]:
-    """Return the roles that some endpoints need, each once."""
-    return tuple(dict.fromkeys(role for each in endpoints for role in roles_of(each)))
-
-
 ROLES = {
-    "Both": _roles(Iconik.storages),
-    "Add": _roles(Iconik.copy),
-    "Remove": _roles(
-        Iconik.file_sets, Iconik.formats, Iconik.files, Iconik.delete_file_set, Iconik.transfers
-    ),
-    "Remove, with collections": _roles(Iconik.collection_contents),
-    "Remove, with saved searches": _roles(Iconik.saved_search_results),
-    "Remove, for the editor to see it": _roles(Iconik.create_job, Iconik.job, Iconik.asset_title),
-    f"Remove, with {ARCHIVE}": _roles(Iconik.transfers, Iconik.copy, Iconik.job),
-    "Custom actions by command": _roles(
-        Iconik.custom_actions, Iconik.create_custom_action, Iconik.delete_custom_action
-    ),
+    "Both": "can_read_storages",
+    "Add": "can_read_assets can_read_files can_read_formats can_write_transfers",
+    "Remove": "can_read_files can_read_formats can_delete_files can_read_transfers",
+    "Remove, with collections": "can_read_collections",
+    "Remove, with saved searches": "can_read_saved_searches can_search",
+    "Remove, for the editor to see it": "can_write_jobs can_read_jobs can_read_assets",
+    f"Remove, with {ARCHIVE}": "can_read_transfers can_read_assets can_read_files can_read_formats "
+    "can_write_transfers can_read_jobs",
+    "Custom actions by command": "can_read_custom_actions can_write_custom_actions "
+    "can_delete_custom_actions",
 }
 """The roles that the token's user needs, by purpose."""
 
@@ -84,7 +75,7 @@ def check_settings(installation: Installation) -> Findings:
 
 def check_function(installation: Installation) -> Findings:
     """Is the plugin at the URL, and has it the same secret?"""
-    url, deployed = installation.url, files.Deployment.read().url
+    url, deployed = installation.url, files.last_deployment().url
     if deployed not in ("", url):
         yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
     answer = ask("POST", f"{url}/remove")
@@ -113,7 +104,7 @@ def check_roles(installation: Installation) -> Findings:
     """Does the token's user have the roles for each purpose?"""
     given, enough = installation.iconik.current_roles(), []
     for purpose, needed in ROLES.items():
-        missing = ", ".join(role for role in needed if role not in given)
+        missing = ", ".join(role for role in needed.split() if role not in given)
         if not missing:
             enough.append(purpose)
         elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
@@ -135,21 +126,21 @@ def check_storages(installation: Installation) -> Findings:
     elif master.method != "B2":
         yield WARNING, f"{names} is not of type B2: are the masters there?"
     for each in (storage, *masters):
-        remedy = "" if each.is_active else " Check its settings in iconik, and its gateway."
-        state = OK if each.is_active else FAILURE
-        yield state, f"{each.name} is {each.status}, of type {each.method}.{remedy}"
-    for other in listed:
-        if other.id != storage.id and other.mount_point == storage.mount_point is not None:
-            yield WARNING, f"{other.name} and {storage.name} are one place, {storage.mount_point}."
-    remedy = f"in iconik's settings of {storage.name}, enable Delete."
-    yield {
-        True: (OK, f"iconik may delete files from {storage.name}."),
-        False: (FAILURE, f"iconik may not delete files from {storage.name}: {remedy}"),
-        None: (
-            WARNING,
-            f"iconik does not say whether it may delete files from {storage.name}: {remedy}",
-        ),
+        state = f"{each.name} is {each.status}, of type {each.method}."
+        if each.is_active:
+            yield OK, state
+        else:
+            yield FAILURE, f"{state} Check its settings in iconik, and its gateway."
+    same = [each.name for each in listed if each.mount_point == storage.mount_point is not None]
+    if len(same) > 1:
+        yield WARNING, f"{' and '.join(map(str, same))} are one place, {storage.mount_point}."
+    state, says = {
+        True: (OK, "may"),
+        False: (FAILURE, "may not"),
+        None: (WARNING, "does not say whether it may"),
     }[iconik.can_delete_on(storage.id)]
+    remedy = "" if state == OK else " In its settings in iconik, enable Delete."
+    yield state, f"iconik {says} delete files from {storage.name}.{remedy}"
 
 
 def check_actions(installation: Installation) -> Findings:
@@ -199,9 +190,7 @@ def check_queue(installation: Installation) -> Findings:
         return
     _, project, _, location, _, queue = name.split("/")
     place = f"{queue} --location={location} --project={project}"
-    row = json.loads(
-        gcloud.ask(f"tasks queues describe {queue} --location={location} --format=json", project)
-    )
+    row = json.loads(ask_gcloud(f"tasks queues describe {place} --format=json"))
     if row["state"] != "RUNNING":
         yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
     elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,54 +32,78 @@ _STRING = "tag:yaml.org,2002:str"
 
 
 class Deployment(NamedTuple):
-    """The last deployment from this folder, which deploy.sh writes down.
-
-    Attributes:
-        project: the id of the Google Cloud project.
-        region: the function's region.
-        url: the function's URL, without a trailing slash.
-    """
+    """Where the function is: the id of the project, the region, and the URL without a slash."""
 
     project: str = ""
     region: str = ""
     url: str = ""
 
-    @classmethod
-    def read(cls) -> "Deployment":
-        """Return the last deployment; if there is none, all its fields are empty.
 
-        Raises:
-            AdministratorError: the file is damaged.
-        """
-        try:
-            row = json.loads(DEPLOYMENT.read_text())
-            return cls(row["project"], row["region"], row["url"])
-        except FileNotFoundError:
-            return cls()
-        except (OSError, KeyError, TypeError, ValueError):
-            raise AdministratorError(
-                f"{DEPLOYMENT} is damaged: delete it, and deploy again."
-            ) from None
+def last_deployment() -> Deployment:
+    """Return the last deployment from this folder, as deploy.sh has written it down; else ''s."""
+    return Deployment(**json.loads(DEPLOYMENT.read_text() if DEPLOYMENT.exists() else "{}"))
 
 
-def read_variables() -> dict[str, str]:
-    """Return the variables of .env.yaml; empty: the file does not exist.
+def read_settings() -> Settings:
+    """Return the settings from .env.yaml, and from the environment, which takes precedence.
 
     Raises:
-        AdministratorError: the file cannot be read, has lines that gcloud would refuse or that
-            are no settings, or has secrets; the message names each line.
+        AdministratorError: variables are missing or invalid; the message names them.
     """
+    variables, deployment = _read_variables(), last_deployment()
+    if variables.get("TASK_QUEUE") == AUTO and not deployment.project:
+        del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
+    whole = complete(variables, deployment.project, deployment.region)
+    if not (variables or os.environ.keys() & NAMES):
+        raise AdministratorError(MISSING)
+    return Settings.from_environment(whole | os.environ)
+
+
+def environment(project: str, region: str) -> str:
+    """Return the environment of a function in a project and a region, as YAML for gcloud.
+
+    Raises:
+        AdministratorError: .env.yaml is missing or wrong, or there is no project; the message says
+            what to do.
+    """
+    if not (variables := _read_variables()):
+        raise AdministratorError(MISSING)
+    if not project:
+        raise AdministratorError("No project is selected: run gcloud config set project PROJECT.")
+    whole = complete(variables, project, region)
+    Settings.from_environment(whole)
+    return yaml.safe_dump(whole, default_style="'", width=sys.maxsize)
+
+
+def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
+    """Return the function's whole environment: the variables, and those that deployment adds."""
+    whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
+    if variables.get("TASK_QUEUE") == AUTO:
+        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/iconik"
+        whole["TASK_SERVICE_ACCOUNT"] = f"iconik-queue@{project}.iam.gserviceaccount.com"
+        url = f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
+        whole.setdefault("FUNCTION_URL", url)
+    return whole
+
+
+def unknown_variables() -> Iterator[str]:
+    """Yield a sentence for each variable of .env.yaml that nothing reads."""
+    known = NAMES | OTHERS
+    for name in _read_variables().keys() - known:
+        near = get_close_matches(name.upper(), known, 1)
+        yield f"Nothing reads {name}." + (f" Did you mean {near[0]}?" if near else "")
+
+
+def _read_variables() -> dict[str, str]:
+    """Return the variables of .env.yaml, in which gcloud must find nothing wrong; none: no file."""
     try:
-        root = yaml.compose(SETTINGS.read_text(), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        root = yaml.compose(SETTINGS.read_text() if SETTINGS.exists() else "", yaml.SafeLoader)
+    except (ValueError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
-        raise AdministratorError(
-            f"{SETTINGS} cannot be read{place}: see {SETTINGS}.example."
-        ) from None
-    if root is None:
+        text = f"{SETTINGS} cannot be read{place}: see {SETTINGS}.example."
+        raise AdministratorError(text) from None
+    if not root:
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise AdministratorError(f"{SETTINGS} must have names and values: see {SETTINGS}.example.")
@@ -101,54 +124,3 @@ def _problems(root: yaml.MappingNode) -> Iterator[str]:
             yield f"line {line}: the value of {name} must be in quotes"
         elif name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
             yield f"line {line}: {name} is a secret and belongs in Secret Manager"
-
-
-def unknown_variables() -> Iterator[str]:
-    """Yield a sentence for each variable of .env.yaml that nothing reads."""
-    known = NAMES | OTHERS
-    for name in read_variables().keys() - known:
-        near = get_close_matches(name.upper(), known, 1)
-        yield f"Nothing reads {name}." + (f" Did you mean {near[0]}?" if near else "")
-
-
-def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
-    """Return the function's whole environment: the variables, and those that deployment adds."""
-    whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
-    if variables.get("TASK_QUEUE") == AUTO:
-        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/iconik"
-        whole["TASK_SERVICE_ACCOUNT"] = f"iconik-queue@{project}.iam.gserviceaccount.com"
-        url = f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
-        whole.setdefault("FUNCTION_URL", url)
-    return whole
-
-
-def environment(project: str, region: str) -> str:
-    """Return the environment of a function in a project and a region, as YAML for gcloud.
-
-    Raises:
-        AdministratorError: .env.yaml is missing or wrong; the message says what to do.
-    """
-    if not (variables := read_variables()):
-        raise AdministratorError(MISSING)
-    whole = complete(variables, project, region)
-    Settings.from_environment(whole)
-    return yaml.safe_dump(whole, default_style="'", width=sys.maxsize)
-
-
-def read_settings() -> Settings:
-    """Return the settings from .env.yaml, and from the environment, which takes precedence.
-
-    Raises:
-        AdministratorError: variables are missing or invalid; the message names them.
-    """
-    variables, deployment = read_variables(), Deployment.read()
-    if deployment.project:
-        variables = complete(variables, deployment.project, deployment.region)
-    elif variables.get("TASK_QUEUE") == AUTO:
-        del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
-    try:
-        return Settings.from_environment(ChainMap(dict(os.environ), variables))
-    except AdministratorError:
-        if variables:
-            raise
-        raise AdministratorError(MISSING) from None

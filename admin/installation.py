@@ -1,15 +1,16 @@
 """The plugin as it is installed: its settings, secret and URL, and iconik as its token sees it."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping
 from functools import cached_property
 from urllib.parse import urlsplit
 
 import requests
-from requests.exceptions import InvalidHeader
 from requests.utils import get_environ_proxies, select_proxy
 
-from admin import files, gcloud
+from admin import files
 from admin.custom_actions import target
 from storage_plugin.errors import AdministratorError
 from storage_plugin.iconik.client import USER, Iconik
@@ -23,6 +24,13 @@ PATIENCE = (10.0, 60.0)
 
 STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
 """How to store a new version of a secret."""
+
+REMEDIES = {
+    "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
+    "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
+    "NOT_FOUND": "Google does not know it: run make deploy.",
+}
+"""What to say instead of gcloud's message, by words in it."""
 
 
 class Installation:
@@ -45,7 +53,7 @@ class Installation:
     @cached_property
     def url(self) -> str:
         """The function's URL, without a trailing slash."""
-        url = self._url or self.settings.function_url or files.Deployment.read().url
+        url = self._url or self.settings.function_url or files.last_deployment().url
         if not url:
             remedy = "run make deploy, or add OPTIONS='--url URL'"
             raise AdministratorError(f"The function's URL is unknown: {remedy}.")
@@ -65,8 +73,7 @@ class Installation:
         """A client of iconik, which has accepted the token."""
         settings, token = self.settings, read_secret(*ICONIK_TOKEN)
         headers = {"App-ID": settings.iconik_id, "Auth-Token": token}
-        answer = ask("GET", settings.iconik_url + USER, headers)
-        if answer.status_code == requests.codes.unauthorized:
+        if ask("GET", settings.iconik_url + USER, headers).status_code == 401:
             remedy = f"check ICONIK_ID, or {STORE.format(ICONIK_TOKEN[0])}"
             raise AdministratorError(f"iconik refuses the application token: {remedy}")
         session, pace, deadline = new_admin_session(settings.iconik_url), Pace(), Deadline(3600)
@@ -75,28 +82,26 @@ class Installation:
 
 
 def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
-    """Send a request without a body, and return the answer without reading its body.
+    """Send a request without a body, and return the answer without its body.
 
     Raises:
         AdministratorError: nothing answers; the message names the host and the cause.
     """
-    session = new_admin_session(url)
     encoded = {name: value.encode() for name, value in (headers or {}).items()}
-    try:
-        return session.request(
-            method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
-        )
-    except (requests.RequestException, ValueError) as error:
-        proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
-        way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
-        cause: BaseException = error
-        while cause.__context__:
-            cause = cause.__context__
-        is_safe = isinstance(cause, OSError) and not isinstance(cause, InvalidHeader)
-        # Other messages may quote a header.
-        why = str(cause).rstrip(".") if is_safe else type(cause).__name__
-        host = urlsplit(url).netloc
-        raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
+    with new_admin_session(url) as session:
+        try:
+            with session.request(
+                method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
+            ) as answer:
+                return answer
+        except requests.RequestException as error:
+            proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
+            way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+            cause: BaseException = error
+            while cause.__context__:
+                cause = cause.__context__
+            host, why = urlsplit(url).netloc, str(cause).rstrip(".")
+            raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
 
 
 def new_admin_session(url: str) -> requests.Session:
@@ -109,11 +114,39 @@ def new_admin_session(url: str) -> requests.Session:
 
 def read_secret(name: str, variable: str) -> str:
     """Return a secret from a variable of the environment, or else from Secret Manager."""
-    command = f"secrets versions access latest --secret={name}"
+    project = files.last_deployment().project
+    options = f"--secret={name}" + (f" --project={project}" if project else "")
     try:
-        value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
+        value = os.environ.get(variable) or ask_gcloud(f"secrets versions access latest {options}")
     except AdministratorError as error:
         raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
     if not (secret := value.strip()) or not secret.isprintable():
         raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
     return secret
+
+
+def ask_gcloud(command: str) -> str:
+    """Return what a command of gcloud prints.
+
+    Args:
+        command: the words after `gcloud`, separated by spaces.
+
+    Raises:
+        AdministratorError: gcloud is not installed, or failed; the message names the remedy, or is
+            gcloud's own.
+    """
+    if not (program := shutil.which("gcloud")):
+        raise AdministratorError(
+            "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or work in "
+            "Cloud Shell, https://shell.cloud.google.com."
+        )
+    words = [program, "--quiet", *command.split()]
+    result = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        message = " ".join(result.stderr.split()) or f"gcloud {command} failed."
+        raise AdministratorError(
+            next((REMEDIES[words] for words in REMEDIES if words in message), message)
+        )
+    return result.stdout

@@ -47,9 +47,8 @@ secrets versions list x
 secrets versions add x --data-file=/dev/null
 secrets get-iam-policy x
 secrets add-iam-policy-binding x --member=allUsers --role=x
-tasks queues describe x --location=x
+tasks queues list --location=x
 tasks queues create x --location=x
-tasks queues update x --location=x --max-attempts=1
 tasks queues get-iam-policy x --location=x
 tasks queues add-iam-policy-binding x --location=x --member=allUsers --role=x
 functions deploy x --gen2 --region=x --runtime=x --trigger-http
@@ -106,7 +105,8 @@ def serve(cli, caller: socket.socket, calls: Path) -> None:
         status = end.code or 0
     sys.stdout.flush()
     sys.stderr.flush()
-    caller.sendall(bytes([status]))
+    with suppress(BrokenPipeError):  # The caller was interrupted.
+        caller.sendall(bytes([status]))
     os._exit(0)
 
 

@@ -94,7 +94,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("LucidLink", {"status": "FAILING"}, "FAILURE|storages|LucidLink is FAILING, of type FILE"),
         ("LucidLink", {"method": "S3"}, "FAILURE|storages|only from storages of type FILE"),
         ("Other", {"name": "LucidLink"}, "FAILURE|storages|2 storages named LucidLink"),
-        ("Other", MOUNTED, "WARNING|storages|Other and LucidLink are one place, /mnt/LucidLink"),
+        ("Other", MOUNTED, "WARNING|storages|LucidLink and Other are one place, /mnt/LucidLink"),
         ("B2", {"name": "b2"}, "FAILURE|storages|sees no storages named B2"),
         ("action", {"headers": {"X-Bz-Secret": "x"}}, "FAILURE|actions|another secret: run make"),
         ("action", {"type": "OPEN"}, "FAILURE|actions|must be POST: run make actions"),
@@ -244,18 +244,6 @@ def test_doctor_folds_lines(run: Run) -> None:
     lines = run("doctor")[1].splitlines()
     assert max(map(len, lines)) <= 70
     assert any(line.startswith(" " * 9) for line in lines)
-
-
-def test_doctor_is_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was found appears at once, and Ctrl-C is one sentence."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("admin.installation.new_session", interrupt)
-    status, output = run("doctor")
-    assert (status, output.startswith("ok       settings: Complete.")) == (130, True)
-    assert output.endswith("\nInterrupted. To continue, run the same command again.\n")
 
 
 def test_a_removal_is_explained(site: Site, run: Run) -> None:
