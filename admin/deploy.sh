@@ -36,9 +36,9 @@ say() { printf '  %-8s %s\n' "$1" "$2"; }
 
 # What gcloud says while not all of Google knows a new account, role or service, which takes up to
 # two minutes, and when somebody else changes a policy at the same moment.
-not_yet='has not been used in project
+not_yet='NOT_FOUND
+has not been used in project
 [Ss]ervice account .*(does not exist|was not found)
-Unknown service account
 iam\.service[Aa]ccounts\.[A-Za-z]+. denied
 missing permission on the build service account
 must grant Storage Object Viewer
@@ -47,7 +47,7 @@ concurrent policy changes'
 
 # look WORDS...: prints what a command of gcloud prints; nothing if what it looks for is missing.
 look() {
-    gcloud "$@" 2>"$work/message" </dev/null || grep -Eq -e "$not_yet" -e NOT_FOUND "$work/message"
+    gcloud "$@" 2>"$work/message" </dev/null || grep -Eq "$not_yet" "$work/message"
 }
 
 # change VERB WHAT WORDS...: has gcloud change something, again and again while Google does not know
@@ -96,8 +96,7 @@ timeout=60s queue='' own=projects/$project/locations/$region/queues/iconik
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
 if grep -Fq "'$own'" "$work/env.yaml"; then queue=iconik; fi
 
-echo "This deploys to the project $project, in the region $region."
-[ -z "$dry_run" ] || echo 'It is a dry run, and changes nothing.'
+echo "This deploys to the project $project, in the region $region.${dry_run:+ A dry run changes nothing.}"
 
 enabled=$(look services list --enabled --format='value(config.name)')
 apis=$(printf '%s.googleapis.com\n' artifactregistry cloudbuild cloudfunctions iam run \
@@ -131,11 +130,11 @@ for secret in bz-shared-secret iconik-token; do
 done
 
 if [ -n "$queue" ]; then
-    place=--location=$region
-    queues=$(look tasks queues list "$place" --format='value(name.basename())')
-    ensure "$queues" iconik create 'queue iconik' tasks queues create iconik "$place" \
-        --max-concurrent-dispatches=1 --max-attempts=20 --min-backoff=30s --max-backoff=300s
-    grant iconik-plugin cloudtasks.enqueuer 'tasks queues' iconik "$place"
+    queues=$(look tasks queues list --location="$region" --format='value(name.basename())')
+    ensure "$queues" iconik create 'queue iconik' tasks queues create iconik \
+        --location="$region" --max-concurrent-dispatches=1 --max-attempts=20 \
+        --min-backoff=30s --max-backoff=300s
+    grant iconik-plugin cloudtasks.enqueuer 'tasks queues' iconik --location="$region"
     grant iconik-plugin iam.serviceAccountUser 'iam service-accounts' "iconik-queue@$domain"
 fi
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from admin.doctor import ROLES
-from admin.files import AUTO, DEPLOYMENT, OTHERS
+from admin.installation import AUTO, DEPLOYMENT, OTHERS
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import PROJECT, REGION
 from sandbox.site import Site

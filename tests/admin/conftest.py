@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from admin import __main__ as commands
-from admin.files import DEPLOYMENT
+from admin.installation import DEPLOYMENT
 from sandbox.function import run_function
 from sandbox.site import Site
 from sandbox.world import World

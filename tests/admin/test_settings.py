@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from admin.files import MISSING
+from admin.installation import MISSING
 from tests.admin.conftest import Run, change_settings
 
 
