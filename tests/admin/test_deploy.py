@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -385,9 +386,14 @@ def test_a_person_stops(deployed: Deployed, pattern: str, answer: str, end: str)
     checkout, _ = deployed
     version = checkout.project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"]
     version["state"] = "DESTROYED"
-    checkout.project.before = lambda request: (
-        re.search(pattern, request) and os.write(checkout.terminal, b"\x03")
-    )
+
+    def press(request: str) -> None:
+        if re.search(pattern, request):
+            os.write(checkout.terminal, b"\x03")
+            while any((checkout.folder / "work").iterdir()):  # gcloud is not at this terminal.
+                time.sleep(0.01)
+
+    checkout.project.before = press
     status, output = checkout.deploy(answer=answer)
     assert (status, output[-3:]) == (1, [end, "", AGAIN])
     assert "Traceback" not in "".join(output)
