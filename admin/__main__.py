@@ -100,8 +100,8 @@ def _create(options: argparse.Namespace) -> None:
     contexts = dict.fromkeys(options.contexts.split(","))
     if unknown := contexts.keys() - CONTEXTS:
         raise AdministratorError(f"--contexts: choose from {','.join(CONTEXTS)}, not {unknown}.")
-    given = {name: getattr(options, name) for name in OVERRIDES}
-    query = read_query({name: [value] for name, value in given.items() if value is not None})
+    given = {name: value for name in OVERRIDES if (value := getattr(options, name)) is not None}
+    query = read_query({name: [value] for name, value in given.items()})
     installation = Installation(options.url)
     iconik, url, secret = installation.iconik, installation.url, installation.secret
     if "storage" in query:

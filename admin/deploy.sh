@@ -20,9 +20,7 @@ finish() {
     rm -rf "$work"
     [ "$status" != 0 ] || return 0
     case $message in
-    *'gcloud auth login'*) remedy='Run gcloud auth login.' ;;
     *[Bb]illing*) remedy="Link a billing account to the project $project." ;;
-    *[Bb]'uild failed'*) remedy='See the log of the build.' ;;
     *resourceLocations*) remedy='Choose a region with gcloud config set functions/region REGION.' ;;
     *constraints/*) remedy='An administrator of your organization must allow this, or run it.' ;;
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;

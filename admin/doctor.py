@@ -42,8 +42,9 @@ def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
 
     What keeps several checks from going on, such as a missing setting, is a finding of the first.
     """
+    iconik = (check_iconik, check_roles, check_storages, check_actions)
     obstacles = set[str]()
-    for check in CHECKS:
+    for check in (check_settings, check_function, check_queue, *iconik):
         name = check.__name__.removeprefix("check_")
         try:
             for state, text in check(installation):
@@ -70,12 +71,12 @@ def check_function(installation: Installation) -> Findings:
     if (deployed := installation.deployment.get("url", url)) != url:
         yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
     yield OK, f"{installation.function} refuses requests without the secret."
-    answer = ask("GET", url, {SECRET_HEADER: installation.secret})
-    other = (FAILURE, "It has another secret: was it deployed with a fixed version?")
-    yield {
+    status = ask("GET", url, {SECRET_HEADER: installation.secret}).status_code
+    known = {
         405: (OK, "It has the same secret."),
         503: (FAILURE, "It cannot read its secret: see its log."),
-    }.get(answer.status_code, other)
+    }
+    yield known.get(status, (FAILURE, "It has another secret: was it deployed with a fixed one?"))
 
 
 def check_queue(installation: Installation) -> Findings:
@@ -186,24 +187,8 @@ def find_fault(
     return None
 
 
-CHECKS = (
-    check_settings,
-    check_function,
-    check_queue,
-    check_iconik,
-    check_roles,
-    check_storages,
-    check_actions,
-)
-
-
 def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
-    """Yield what a removal of an asset would do now, and why. Nothing is deleted.
-
-    Args:
-        installation: the plugin.
-        asset: the id of the asset, or its URL in iconik.
-    """
+    """Yield what a removal of an asset, by its id or URL, would do now, and why; delete nothing."""
     settings = installation.settings
     asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
     if not is_uuid(asset_id):

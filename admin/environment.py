@@ -40,26 +40,20 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
                 sys.exit(TOO_OLD.format(python, sys.version.split()[0]))
             print(f"Creating {venv} with {python}.", flush=True)
             if output := _run([python, "-m", "venv", "--clear", venv]):
-                sys.exit(f"{output}\n{NO_VENV.format(python)}")
+                sys.exit(f"{output}{NO_VENV.format(python)}")
         print(f"Installing {requirements} into {venv}, once, which may take minutes.", flush=True)
         pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         if output := _run([*pip, "--requirement", requirements]):
-            sys.exit(f"{output}\npip failed. Remove the cause, and run the same command again.")
+            sys.exit(f"{output}pip failed. Remove the cause, and run the same command again.")
         stamp.touch()
         unfinished.unlink()
 
 
 def _run(command: "list[object]") -> str:
     """Run a command. Return its output if it fails, and nothing if it succeeds."""
-    result = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **ONLY_HERE},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return result.stdout or "It failed." if result.returncode else ""
+    words, environ = [str(word) for word in command], {**os.environ, **ONLY_HERE}
+    result = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
+    return f"{result.stdout}{result.stderr}\n" if result.returncode else ""
 
 
 if __name__ == "__main__":
