@@ -34,8 +34,6 @@ ROLES = {
 }
 """The roles that the token's user needs, by purpose."""
 
-VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
-
 
 def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
     """Carry out all checks, and yield the state, check and sentence of each finding at once.
@@ -111,8 +109,8 @@ def check_roles(installation: Installation) -> Findings:
         if not missing:
             enough.append(purpose)
         elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
-            state = FAILURE if purpose in VITAL else WARNING
-            yield state, f"{purpose}: give the token's user {missing}."
+            is_vital = purpose in ("Both", "Add", "Remove") or ARCHIVE in purpose
+            yield FAILURE if is_vital else WARNING, f"{purpose}: give the token's user {missing}."
     if enough:
         yield OK, f"Enough for: {'; '.join(enough)}."
 
