@@ -24,6 +24,8 @@ make PYTHON=python3.13 demo."""
 NO_VENV = """{} cannot make an environment with pip. On Debian and Ubuntu, run sudo apt install \
 python3-venv. Then run the same command again."""
 
+NO_PACKAGES = "pip failed. Remove the cause, and run the same command again."
+
 
 def main(python: str, stamp: Path, requirements: Path) -> None:
     """Make what is missing or unfinished. Commands that run at the same time take turns."""
@@ -31,7 +33,9 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
     inside, unfinished = venv / "bin" / "python", Path(f"{venv}.unfinished")
     with Path(f"{venv}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        is_good = inside.exists() and not unfinished.exists() and not _run([inside, "-c", IS_GOOD])
+        check = [str(inside), "-c", IS_GOOD]
+        is_whole = inside.exists() and not unfinished.exists()
+        is_good = is_whole and subprocess.call(check, stderr=subprocess.DEVNULL) == 0
         if is_good and stamp.exists() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
             return
         unfinished.touch()
@@ -39,21 +43,20 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
             if sys.version_info < (3, 10):  # noqa: UP036 - This script runs on older ones, too.
                 sys.exit(TOO_OLD.format(python, sys.version.split()[0]))
             print(f"Creating {venv} with {python}.", flush=True)
-            if output := _run([python, "-m", "venv", "--clear", venv]):
-                sys.exit(f"{output}{NO_VENV.format(python)}")
+            _run([python, "-m", "venv", "--clear", str(venv)], NO_VENV.format(python))
         print(f"Installing {requirements} into {venv}, once, which may take minutes.", flush=True)
-        pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        if output := _run([*pip, "--requirement", requirements]):
-            sys.exit(f"{output}pip failed. Remove the cause, and run the same command again.")
+        pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--requirement", str(requirements)], NO_PACKAGES)
         stamp.touch()
         unfinished.unlink()
 
 
-def _run(command: "list[object]") -> str:
-    """Run a command. Return its output if it fails, and nothing if it succeeds."""
-    words, environ = [str(word) for word in command], {**os.environ, **ONLY_HERE}
-    result = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
-    return f"{result.stdout}{result.stderr}\n" if result.returncode else ""
+def _run(command: "list[str]", advice: str) -> None:
+    """Run a command quietly. If it fails, show what it says and some advice, and end."""
+    environ = {**os.environ, **ONLY_HERE}
+    result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{result.stdout}{result.stderr}\n{advice}")
 
 
 if __name__ == "__main__":

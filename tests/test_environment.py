@@ -1,5 +1,6 @@
 """The environment of make's commands: right whatever happened before, and the only one changed."""
 
+import ast
 import fcntl
 import os
 import shutil
@@ -153,6 +154,7 @@ def test_a_python_that_does_not_do_is_named(venv: Path, script: str, sentence: s
     put(venv.parent / "python3", script)
     status, output, done = make(venv)
     assert (status, sentence in output, done, venv.exists()) == (2, True, [], False)
+    ast.parse((ROOT / "admin" / "environment.py").read_text(), feature_version=(3, 7))
 
 
 def test_pip_installs_only_into_the_environment(venv: Path, tmp_path: Path) -> None:
