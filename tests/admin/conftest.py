@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -19,6 +20,7 @@ OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.exampl
 """A custom action that is not the plugin's."""
 
 Run = Callable[..., tuple[int, str]]
+Finds = Callable[[str], bool]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,22 @@ def run(
         Path(".env.yaml").touch()
         change_settings(**site.settings(iconik_url))
         yield run
+
+
+@pytest.fixture
+def finds(run: Run) -> Finds:
+    """Return what runs the doctor, and says whether a state, a check and words are on one line."""
+
+    def finds(finding: str) -> bool:
+        state, check, words = finding.split("|", 2)
+        status, output = run("doctor")
+        failed = ", ".join(dict.fromkeys(re.findall(r"^FAILURE +(\w+): ", output, re.MULTILINE)))
+        assert (status, f"\nTo fix: {failed}.\n" in output) == (bool(failed), bool(failed))
+        return any(
+            line.startswith(f"{state:9}{check}: ") and words in line for line in output.splitlines()
+        )
+
+    return finds
 
 
 def change_settings(**values: str | None) -> None:

@@ -1,5 +1,6 @@
 """Deploying with the real gcloud, to a Google Cloud project in memory."""
 
+import base64
 import itertools
 import json
 import os
@@ -21,7 +22,7 @@ from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import CLIP, Site
 from storage_plugin.webhook import SECRET_HEADER
-from tests.admin.conftest import Run, set_deployment
+from tests.admin.conftest import Finds, Run, set_deployment
 from tests.real_gcloud import Cloud
 
 PLACE = f"projects/{PROJECT}/locations/{REGION}"
@@ -408,4 +409,46 @@ def test_what_must_be_there_first(checkout: Checkout, variable: str, text: str) 
     checkout.environ.setdefault("PATH", str(checkout.folder / "tools"))
     status, output = checkout.deploy()
     assert (status, text in "".join(output), output[-1]) == (1, True, AGAIN)
-    assert (verbs(output), checkout.project.requests) == ([], [])
+    assert ("enable" in verbs(output), checkout.project.requests) == (False, [])
+
+
+def test_doctor_reads_secrets_with_gcloud(site: Site, finds: Finds, cloud: Cloud) -> None:
+    """What is missing, or is missing on this machine, is named with the command that helps."""
+    del os.environ["ICONIK_TOKEN"]
+    cloud.project.apis.append("secretmanager")
+    assert finds("FAILURE|iconik|run make deploy. Or set ICONIK_TOKEN.")
+    version = cloud.project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"] = {}
+    store = "is not one line of text: run printf %s 'SECRET' | gcloud secrets versions"
+    for token, finding in (
+        ("", f"FAILURE|iconik|{store}"),
+        (site.world.token, "ok|iconik|It accepts the token"),
+    ):
+        version["payload"] = {"data": base64.b64encode(token.encode()).decode()}
+        assert finds(finding)
+    os.environ["CLOUDSDK_CONFIG"] = str(Path.cwd())
+    del os.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
+    assert finds("FAILURE|iconik|run gcloud auth login. Or set ICONIK_TOKEN.")
+    del os.environ["CLOUDSDK_CORE_PROJECT"]
+    assert finds("FAILURE|iconik|run gcloud config set project PROJECT. Or set")
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        (None, "FAILURE|queue|run make deploy."),
+        ({}, "ok|queue|It is running."),
+        ({"state": "PAUSED"}, "FAILURE|queue|run gcloud tasks queues resume iconik --location=eu"),
+        ({"rateLimits": {}}, "WARNING|queue|run gcloud tasks queues update iconik --location=eu"),
+    ],
+)
+def test_doctor_looks_at_the_queue(
+    finds: Finds, cloud: Cloud, changes: dict[str, object] | None, finding: str
+) -> None:
+    """A queue that is missing, paused, or delivers several tasks at once is found."""
+    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=f"iconik-queue@{DOMAIN}")
+    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
+    cloud.project.apis.append("cloudtasks")
+    if changes is not None:
+        usual = {"state": "RUNNING", "rateLimits": {"maxConcurrentDispatches": 1}}
+        cloud.project.resources[QUEUE] = {"name": QUEUE} | usual | changes
+    assert finds(finding)

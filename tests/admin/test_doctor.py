@@ -1,9 +1,6 @@
 """The doctor, against an iconik in memory and the running function."""
 
-import base64
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +9,9 @@ import pytest
 
 from admin.installation import MISSING
 from sandbox.function import run_function
-from sandbox.google_cloud import PROJECT
 from sandbox.server import serve
 from sandbox.site import CLIP, Site
-from sandbox.tasks import ACCOUNT, QUEUE
-from tests.admin.conftest import OTHER, URL, Run, change_settings, set_deployment
-from tests.real_gcloud import Cloud
-
-Finds = Callable[[str], bool]
-
-
-@pytest.fixture
-def finds(run: Run) -> Finds:
-    """Return what runs the doctor, and says whether a state, a check and words are on one line."""
-
-    def finds(finding: str) -> bool:
-        state, check, words = finding.split("|", 2)
-        status, output = run("doctor")
-        failed = ", ".join(dict.fromkeys(re.findall(r"^FAILURE +(\w+): ", output, re.MULTILINE)))
-        assert (status, f"\nTo fix: {failed}.\n" in output) == (bool(failed), bool(failed))
-        return any(
-            line.startswith(f"{state:9}{check}: ") and words in line for line in output.splitlines()
-        )
-
-    return finds
+from tests.admin.conftest import OTHER, URL, Finds, Run, change_settings, set_deployment
 
 
 @pytest.fixture
@@ -133,50 +109,6 @@ def test_doctor_knows_the_last_deployment(finds: Finds) -> None:
     assert finds("FAILURE|function|us-central1-project.cloudfunctions.net cannot")
     os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
     assert finds(f"WARNING|function|from this folder was to {URL}, not")
-
-
-@pytest.mark.xdist_group("gcloud")
-def test_doctor_reads_secrets_with_gcloud(site: Site, finds: Finds, cloud: Cloud) -> None:
-    """What is missing, or is missing on this machine, is named with the command that helps."""
-    del os.environ["ICONIK_TOKEN"]
-    cloud.project.apis.append("secretmanager")
-    assert finds("FAILURE|iconik|run make deploy. Or set ICONIK_TOKEN.")
-    version = cloud.project.resources[f"projects/{PROJECT}/secrets/iconik-token/versions/1"] = {}
-    store = "is not one line of text: run printf %s 'SECRET' | gcloud secrets versions"
-    for token, finding in (
-        ("", f"FAILURE|iconik|{store}"),
-        (site.world.token, "ok|iconik|It accepts the token"),
-    ):
-        version["payload"] = {"data": base64.b64encode(token.encode()).decode()}
-        assert finds(finding)
-    os.environ["CLOUDSDK_CONFIG"] = str(Path.cwd())
-    del os.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
-    assert finds("FAILURE|iconik|run gcloud auth login. Or set ICONIK_TOKEN.")
-    del os.environ["CLOUDSDK_CORE_PROJECT"]
-    assert finds("FAILURE|iconik|run gcloud config set project PROJECT. Or set")
-
-
-@pytest.mark.xdist_group("gcloud")
-@pytest.mark.parametrize(
-    ("changes", "finding"),
-    [
-        (None, "FAILURE|queue|run make deploy."),
-        ({}, "ok|queue|It is running."),
-        ({"state": "PAUSED"}, "FAILURE|queue|run gcloud tasks queues resume iconik --location=us-"),
-        ({"rateLimits": {}}, "WARNING|queue|run gcloud tasks queues update iconik --location=us-"),
-    ],
-)
-def test_doctor_looks_at_the_queue(
-    finds: Finds, cloud: Cloud, changes: dict[str, object] | None, finding: str
-) -> None:
-    """A queue that is missing, paused, or delivers several tasks at once is found."""
-    os.environ.update(TASK_QUEUE=QUEUE, TASK_SERVICE_ACCOUNT=ACCOUNT)
-    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
-    cloud.project.apis.append("cloudtasks")
-    if changes is not None:
-        usual = {"state": "RUNNING", "rateLimits": {"maxConcurrentDispatches": 1}}
-        cloud.project.resources[QUEUE] = {"name": QUEUE} | usual | changes
-    assert finds(finding)
 
 
 def test_doctor_finds_a_function_without_its_secret(finds: Finds) -> None:
