@@ -21,8 +21,6 @@ VISIBILITY = (
     "under Access Control, or create them with make actions OPTIONS=--everyone."
 )
 
-_URL = re.compile(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?")
-
 
 class Target(NamedTuple):
     """What an action calls: a function, a verb and a query; empty: it is not the plugin's."""
@@ -34,7 +32,7 @@ class Target(NamedTuple):
 
 def target(url: str) -> Target:
     """Return what a URL calls."""
-    if not (match := _URL.fullmatch(url)):
+    if not (match := re.fullmatch(rf"(https?://[^?#]*){ROUTE}(?:\?(.*))?", url)):
         return Target()
     return Target(match[1], match[2], parse_qs(match[3] or "", keep_blank_values=True))
 
@@ -48,14 +46,12 @@ def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None
     """Return the two actions that a function needs in each context, as iconik's API takes them.
 
     Args:
-        url: the function's URL.
         query: the overrides, by query parameter.
-        secret: the shared secret.
         label: the storage's name in the titles; None: LucidLink and the overrides.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
-    storage = label or f"LucidLink ({others})".removesuffix(" ()")
+    storage = label or (f"LucidLink ({others})" if others else "LucidLink")
     return [
         {
             "title": title.replace(" {}", "", 1).format(storage),  # Without the objects.
@@ -71,8 +67,6 @@ def create(iconik: Iconik, actions: Sequence[Row], extras: Row) -> Iterator[str]
     """Create custom actions, or update the existing ones; yield a sentence for each.
 
     Args:
-        iconik: a client.
-        actions: the actions, each with its context.
         extras: fields for new actions only; `app_id` is the App.
 
     Raises:
@@ -85,6 +79,22 @@ def create(iconik: Iconik, actions: Sequence[Row], extras: Row) -> Iterator[str]
         yield f"{action['title']} ({action['context']}): {done}."
     if None in found and "read_access_for_everyone" not in extras:
         yield VISIBILITY
+
+
+def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
+    """Return the existing action with the same context and target; None: there is none."""
+    called = target(action["url"])
+    found = [
+        each
+        for each in existing
+        if each.context == action["context"]
+        and (target(each.url) == called or each.title == action["title"])
+    ]
+    if len(found) > 1 or (found and target(found[0].url) != called):
+        rows = "; ".join(f"{each} calls {each.url}" for each in found)
+        remedy = "Delete those that you do not need in iconik, or choose another title with --label"
+        raise AdministratorError(f"iconik has {rows}. {remedy}.")
+    return found[0] if found else None
 
 
 def _update(iconik: Iconik, action: Row, other: CustomAction) -> str:
@@ -103,26 +113,11 @@ def _create(iconik: Iconik, action: Row, extras: Row) -> str:
     Public sources contradict each other about whether a new custom action may name an App. The
     plugin does not use the token that iconik sends for the App.
     """
-    whole = {**action, **extras}
     try:
-        iconik.create_custom_action(whole)
+        iconik.create_custom_action({**action, **extras})
     except IconikError:
         if not _find(iconik.custom_actions(), action):  # It may have been created nevertheless.
-            del whole["app_id"]
-            iconik.create_custom_action(whole)
+            others = {field: extras[field] for field in extras if field != "app_id"}
+            iconik.create_custom_action({**action, **others})
             return "created, without an App"
     return "created"
-
-
-def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
-    """Return the existing action with the same context and target; None: there is none."""
-    context, called, title = action["context"], target(action["url"]), action["title"]
-    found = [each for each in existing if (each.context, target(each.url)) == (context, called)]
-    alike = [each for each in existing if (each.context, each.title) == (context, title)]
-    if others := [each for each in (*found[1:], *alike) if each not in found[:1]]:
-        rows = "; ".join(f"{each} calls {each.url}" for each in (*found[:1], *others))
-        raise AdministratorError(
-            f"iconik has {rows}. Delete those that you do not need in iconik, or choose another "
-            "title with --label."
-        )
-    return found[0] if found else None

@@ -11,26 +11,21 @@ set -eu
 cd "$(dirname "$0")/.."
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 dry_run=${1-} python=${PYTHON:-python3} value='' work=$(mktemp -d)
-: >"$work/message"
 trap finish EXIT
 trap 'stop Interrupted.' INT TERM
 
 # Ends the script: after an error with its message, which is gcloud's own, and with what to do.
 finish() {
-    status=$? message=$(cat "$work/message")
+    status=$? message=$(cat "$work/message") remedy=''
     rm -rf "$work"
-    case $status$message in
-    0*) return ;;
-    *'gcloud auth login'*) remedy='Run gcloud auth login.' ;;
+    [ "$status" != 0 ] || return 0
+    case $message in
     *[Bb]illing*) remedy="Link a billing account to the project $project." ;;
-    *[Bb]'uild failed'*) remedy='See the log of the build.' ;;
     *resourceLocations*) remedy='Choose a region with gcloud config set functions/region REGION.' ;;
     *constraints/*) remedy='An administrator of your organization must allow this, or run it.' ;;
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
-    *) remedy='' ;;
     esac
-    printf '\n%s\n\n' "$message" >&2
-    printf '%s\n' ${remedy:+"$remedy"} \
+    printf '%s\n' '' "$message" '' ${remedy:+"$remedy"} \
         'Run the same command again: it continues where it stopped.' >&2
 }
 
@@ -39,35 +34,38 @@ say() { printf '  %-8s %s\n' "$1" "$2"; }
 
 # What gcloud says while not all of Google knows a new account, role or service, which takes up to
 # two minutes, and when somebody else changes a policy at the same moment.
-not_yet='has not been used in project|[Ss]ervice account .*(does not exist|was not found)'
-not_yet="$not_yet|Unknown service account|iam\.service[Aa]ccounts\.[A-Za-z]+. denied"
-not_yet="$not_yet|missing permission on the build service account|must grant Storage Object Viewer"
-not_yet="$not_yet|repositories/gcf-artifacts|concurrent policy changes"
+not_yet='NOT_FOUND
+has not been used in project
+[Ss]ervice account .*(does not exist|was not found)
+iam\.service[Aa]ccounts\.[A-Za-z]+. denied
+missing permission on the build service account
+must grant Storage Object Viewer
+repositories/gcf-artifacts
+concurrent policy changes'
 
 # look WORDS...: prints what a command of gcloud prints; nothing if what it looks for is missing.
 look() {
-    gcloud "$@" 2>"$work/message" </dev/null && return
-    grep -Eq "$not_yet|NOT_FOUND" "$work/message" && : >"$work/message"
+    gcloud "$@" 2>"$work/message" </dev/null || grep -Eq "$not_yet" "$work/message"
 }
 
 # change VERB WHAT WORDS...: has gcloud change something, again and again while Google does not know
-# what is new. gcloud reads $value, which may be a secret, from its standard input.
+# what is new. gcloud reads a secret, which is the latest $value, from its standard input.
 change() {
     say "$1" "$2"
     shift 2
     [ -z "$dry_run" ] || return 0
     for pause in 10 20 40 60 0; do
-        if printf %s "$value" | gcloud "$@" >"$work/output" 2>"$work/message"; then return 0; fi
-        if [ "$pause" = 0 ] || ! grep -Eq "$not_yet" "$work/message"; then break; fi
+        if printf %s "$value" | gcloud "$@" >/dev/null 2>"$work/message"; then return 0; fi
+        if [ $pause = 0 ] || ! grep -Eq "$not_yet" "$work/message"; then break; fi
         say '' "Google needs a moment to know what is new. The next attempt is in $pause s."
-        sleep "$pause"
+        sleep $pause
     done
     printf '\nThe command was: gcloud %s\n' "$*" >>"$work/message"
     return 1
 }
 
-# unless LINES LINE VERB WHAT WORDS...: changes something if a line is not among some lines.
-unless() {
+# ensure LINES LINE VERB WHAT WORDS...: changes something if a line is not among some lines.
+ensure() {
     lines=$1 line=$2
     shift 2
     if printf '%s\n' "$lines" | grep -Fqx "$line"; then say ok "$2"; else change "$@"; fi
@@ -76,13 +74,12 @@ unless() {
 # grant ACCOUNT ROLE GROUP RESOURCE [PLACE]: gives a role on a resource of a group of gcloud's.
 # shellcheck disable=SC2086 # The words of a group are separate arguments.
 grant() {
-    member=serviceAccount:$1@$domain
-    members=$(look $3 get-iam-policy "$4" ${5:+"$5"} --flatten='bindings[].members' \
-        --filter="bindings.role=roles/$2 AND NOT bindings.condition:*" \
-        --format='value(bindings.members)')
+    member=serviceAccount:$1@$domain role=roles/$2
+    members=$(look $3 get-iam-policy "$4" ${5:+"$5"} --format='value(bindings.members)' \
+        --flatten='bindings[].members' --filter="bindings.role=$role AND NOT bindings.condition:*")
     # A resource in a place has no conditions.
-    unless "$members" "$member" grant "$1: $2 on ${4%%@*}" $3 add-iam-policy-binding "$4" \
-        "${5:---condition=None}" --member="$member" --role="roles/$2"
+    ensure "$members" "$member" grant "$1: $2 on ${4%%@*}" $3 add-iam-policy-binding "$4" \
+        "${5:---condition=None}" --member="$member" --role="$role"
 }
 
 case $dry_run in '' | --dry-run) ;; *) stop 'The only option is --dry-run.' ;; esac
@@ -90,62 +87,52 @@ command -v gcloud >/dev/null || stop 'gcloud is not installed. Work in https://s
 or see https://cloud.google.com/sdk/docs/install.'
 project=$(gcloud config get-value project 2>"$work/message")
 region=$(gcloud config get-value functions/region 2>"$work/message")
-[ -n "$project" ] || stop 'No project is selected: run gcloud config set project PROJECT.'
-domain=$project.iam.gserviceaccount.com
 "$python" -m admin settings "$project" "$region" >"$work/env.yaml" 2>"$work/message"
 cat "$work/message"
+domain=$project.iam.gserviceaccount.com url=https://$region-$project.cloudfunctions.net/iconik_handler
 timeout=60s queue='' own=projects/$project/locations/$region/queues/iconik
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
 if grep -Fq "'$own'" "$work/env.yaml"; then queue=iconik; fi
 
-echo "This deploys to the project $project, in the region $region."
-[ -z "$dry_run" ] || echo 'It is a dry run, and changes nothing.'
+echo "This deploys to the project $project, in the region $region.${dry_run:+ A dry run changes nothing.}"
 
 enabled=$(look services list --enabled --format='value(config.name)')
 apis=$(printf '%s.googleapis.com\n' artifactregistry cloudbuild cloudfunctions iam run \
-    secretmanager ${queue:+cloudtasks} | grep -Fvx "${enabled:-none}") || true
-names=$(echo "$apis" | cut -d. -f1 | xargs)
+    secretmanager ${queue:+cloudtasks} | grep -Fvx "${enabled:-none}" | xargs)
 # shellcheck disable=SC2086 # Each API is an argument.
-if [ -z "$apis" ]; then say ok APIs; else change enable "$names" services enable $apis; fi
+ensure "$apis" '' enable "${apis:-APIs}" services enable $apis
 
 # The function runs as one account, is built by another, and receives tasks from a third.
 accounts=$(look iam service-accounts list --format='value(email)')
 for name in iconik-plugin iconik-build ${queue:+iconik-queue}; do
-    unless "$accounts" "$name@$domain" create "account $name" iam service-accounts create "$name"
+    ensure "$accounts" "$name@$domain" create "account $name" iam service-accounts create "$name"
 done
 grant iconik-build cloudbuild.builds.builder projects "$project"
 
-ask='from getpass import getpass; from sys import stdin
-print(getpass("  Paste the application token of iconik (it is not shown): ") if stdin.isatty()
-      else stdin.readline().strip())'
-
 # The secrets stay in the function's region: some organizations allow no other.
+ask='  Paste the application token of iconik (it is not shown): '
 secrets=$(look secrets list --format='value(name.basename())')
 for secret in bz-shared-secret iconik-token; do
-    unless "$secrets" "$secret" create "secret $secret" secrets create "$secret" \
+    ensure "$secrets" "$secret" create "secret $secret" secrets create "$secret" \
         --replication-policy=user-managed --locations="$region"
     state=$(look secrets versions list "$secret" --limit=1 --format='value(state)')
     case $dry_run$state:$secret in
     --dry-run* | enabled:*) ;;
-    *:iconik-token)
-        value=$("$python" -c "$ask" 2>/dev/null) || true
+    *:bz-shared-secret) value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ;;
+    *)
+        value=$("$python" -c "from getpass import getpass; print(getpass('$ask'))" 2>/dev/null) || true
         [ -n "$value" ] || stop 'No token was entered.' ;;
-    *) value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ;;
     esac
-    unless "$state" enabled store "the value of $secret" secrets versions add "$secret" --data-file=-
-    value=''
+    ensure "$state" enabled store "the value of $secret" secrets versions add "$secret" --data-file=-
     grant iconik-plugin secretmanager.secretAccessor secrets "$secret"
 done
 
 if [ -n "$queue" ]; then
-    place=--location=$region
-    limits=$(look tasks queues describe iconik "$place" --format='value[separator=" "](
-        rateLimits.maxConcurrentDispatches, retryConfig.maxAttempts, retryConfig.minBackoff,
-        retryConfig.maxBackoff)')
-    verb=${limits:+update} verb=${verb:-create}
-    unless "$limits" '1 20 30s 300s' "$verb" 'queue iconik' tasks queues "$verb" iconik "$place" \
-        --max-concurrent-dispatches=1 --max-attempts=20 --min-backoff=30s --max-backoff=300s
-    grant iconik-plugin cloudtasks.enqueuer 'tasks queues' iconik "$place"
+    queues=$(look tasks queues list --location="$region" --format='value(name.basename())')
+    ensure "$queues" iconik create 'queue iconik' tasks queues create iconik \
+        --location="$region" --max-concurrent-dispatches=1 --max-attempts=20 \
+        --min-backoff=30s --max-backoff=300s
+    grant iconik-plugin cloudtasks.enqueuer 'tasks queues' iconik --location="$region"
     grant iconik-plugin iam.serviceAccountUser 'iam service-accounts' "iconik-queue@$domain"
 fi
 
@@ -154,18 +141,15 @@ change deploy 'iconik_handler, which takes two or three minutes' functions deplo
     --gen2 --region="$region" --runtime=python313 --trigger-http --timeout="$timeout" \
     --memory=512Mi --cpu=1 --concurrency=4 --max-instances=4 --env-vars-file="$work/env.yaml" \
     --service-account="iconik-plugin@$domain" --set-build-env-vars=SOURCE_DATE_EPOCH=1 \
-    --build-service-account="projects/$project/serviceAccounts/iconik-build@$domain" \
-    --format='value(url)'
-[ -n "$dry_run" ] || url=$(cat "$work/output")
+    --build-service-account="projects/$project/serviceAccounts/iconik-build@$domain"
 
 # Everyone may call the function, because iconik cannot log in; the function verifies a secret.
 # Where a policy forbids everyone as a member, Google recommends to have no members checked:
 # https://cloud.google.com/run/docs/authenticating/public
-place=--region=$region
 change open 'iconik_handler to everyone' run services add-iam-policy-binding iconik-handler \
-    "$place" --member=allUsers --role=roles/run.invoker ||
+    --region="$region" --member=allUsers --role=roles/run.invoker ||
     change open 'it without members: a policy forbids everyone' run services update \
-        iconik-handler "$place" --project="$project" --no-invoker-iam-check
+        iconik-handler --region="$region" --project="$project" --no-invoker-iam-check
 
 [ -z "$dry_run" ] || exit 0
 printf '{"project": "%s", "region": "%s", "url": "%s"}\n' "$project" "$region" "$url" >.deployment.json

@@ -1,11 +1,10 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from admin import files, gcloud
 from admin.custom_actions import VISIBILITY, secret_of, target
-from admin.installation import Installation, ask
+from admin.installation import Installation, ask, ask_gcloud, unknown_variables
 from storage_plugin.errors import AdministratorError, NotFound, PluginError
 from storage_plugin.iconik.rows import CustomAction, Storage
 from storage_plugin.removal.evidence import look
@@ -19,87 +18,79 @@ from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 
 Findings = Iterator[tuple[str, str]]
-"""States, each with a sentence. A check that cannot go on raises PluginError instead."""
+"""States, each with a sentence. A check that cannot go on raises PluginError."""
 
-
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "Both": ("can_read_storages",),
-    "Add": ("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers"),
-    "Remove": ("can_read_files", "can_read_formats", "can_delete_files", "can_read_transfers"),
-    "Remove, with collections": ("can_read_collections",),
-    "Remove, with saved searches": ("can_read_saved_searches", "can_search"),
-    "Remove, for the editor to see it": ("can_write_jobs", "can_read_jobs", "can_read_assets"),
-    f"Remove, with {ARCHIVE}": (
-        "can_read_transfers",
-        "can_read_assets",
-        "can_read_files",
-        "can_read_formats",
-        "can_write_transfers",
-        "can_read_jobs",
-    ),
-    "Custom actions by command": (
-        "can_read_custom_actions",
-        "can_write_custom_actions",
-        "can_delete_custom_actions",
-    ),
+ROLES = {
+    "Both": "can_read_storages",
+    "Add": "can_read_assets can_read_files can_read_formats can_write_transfers",
+    "Remove": "can_read_files can_read_formats can_delete_files can_read_transfers",
+    "Remove, with collections": "can_read_collections",
+    "Remove, with saved searches": "can_read_saved_searches can_search",
+    "Remove, for the editor to see it": "can_write_jobs can_read_jobs can_read_assets",
+    f"Remove, with {ARCHIVE}": "can_read_transfers can_read_assets can_read_files can_read_formats "
+    "can_write_transfers can_read_jobs",
+    "Custom actions by command": "can_read_custom_actions can_write_custom_actions "
+    "can_delete_custom_actions",
 }
 """The roles that the token's user needs, by purpose."""
-
-VITAL = ("Both", "Add", "Remove", f"Remove, with {ARCHIVE}")
-
-STRANGERS = {
-    403: "Google lets nobody in: run make deploy, and read the output of its last step.",
-    404: "No function is there: run gcloud functions list to see its URL.",
-}
-"""Remedies, by the status of an answer that is not the plugin's."""
 
 
 def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
     """Carry out all checks, and yield the state, check and sentence of each finding at once.
 
-    A check that needs another one is skipped if that one was skipped or could not go on.
+    What keeps several checks from going on, such as a missing setting, is a finding of the first.
     """
-    passed = set[str]()
-    for name, needed, check in CHECKS:
-        if passed.issuperset(needed):
-            try:
-                for state, text in check(installation):
-                    yield state, name, text
-                passed.add(name)
-            except PluginError as error:
+    iconik = (check_iconik, check_roles, check_storages, check_actions)
+    obstacles = set[str]()
+    for check in (check_settings, check_function, check_queue, *iconik):
+        name = check.__name__.removeprefix("check_")
+        try:
+            for state, text in check(installation):
+                yield state, name, text
+        except PluginError as error:
+            if str(error) not in obstacles:
                 yield FAILURE, name, str(error)
+            obstacles.add(str(error))
 
 
 def check_settings(installation: Installation) -> Findings:
     """Are all settings there, and does anything read each of them?"""
-    for text in files.unknown_variables():
+    for text in unknown_variables():
         yield WARNING, text
-    settings = installation.settings
-    yield OK, f"Complete. iconik is {settings.iconik_url}."
-    if settings.storage_path == "/":
-        text = (
-            "STORAGE_PATH is '/': all copies meet in one folder, where files of one name collide."
-        )
-        yield WARNING, f"{text} With '', they keep the folders of the source."
+    yield OK, f"Complete. iconik is {installation.settings.iconik_url}."
+    if installation.settings.storage_path == "/":
+        text = "all copies meet in one folder, where files of one name collide. With '', they keep"
+        yield WARNING, f"STORAGE_PATH is '/': {text} the folders of the source."
 
 
 def check_function(installation: Installation) -> Findings:
     """Is the plugin at the URL, and has it the same secret?"""
-    url, deployed = installation.url, files.Deployment.read().url
-    if deployed not in ("", url):
+    url = installation.url
+    if (deployed := installation.deployment.get("url", url)) != url:
         yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
-    answer = ask("POST", f"{url}/remove")
-    given = (answer.status_code, answer.headers.get("WWW-Authenticate"))
-    if given != (401, SECRET_HEADER):
-        remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
-        raise AdministratorError(f"{url} answers {answer.status_code}. {remedy}")
-    yield OK, f"{url} refuses requests without the secret."
-    answer = ask("GET", url, {SECRET_HEADER: installation.secret})
-    other = (FAILURE, "It has another secret: was it deployed with a fixed version?")
-    yield {
+    yield OK, f"{installation.function} refuses requests without the secret."
+    status = ask("GET", url, {SECRET_HEADER: installation.secret}).status_code
+    known = {
         405: (OK, "It has the same secret."),
         503: (FAILURE, "It cannot read its secret: see its log."),
-    }.get(answer.status_code, other)
+    }
+    yield known.get(status, (FAILURE, "It has another secret: was it deployed with a fixed one?"))
+
+
+def check_queue(installation: Installation) -> Findings:
+    """Does the queue, if there is one, deliver tasks one by one?"""
+    if not (name := installation.settings.task_queue):
+        return
+    _, project, _, location, _, queue = name.split("/")
+    place = f"{queue} --location={location} --project={project}"
+    row = json.loads(ask_gcloud(f"tasks queues describe {place} --format=json"))
+    if row["state"] != "RUNNING":
+        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
+    elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
+        remedy = f"run gcloud tasks queues update {place} --max-concurrent-dispatches=1."
+        yield WARNING, f"It delivers several tasks at once: {remedy}"
+    else:
+        yield OK, "It is running."
 
 
 def check_iconik(installation: Installation) -> Findings:
@@ -113,59 +104,59 @@ def check_iconik(installation: Installation) -> Findings:
 def check_roles(installation: Installation) -> Findings:
     """Does the token's user have the roles for each purpose?"""
     given, enough = installation.iconik.current_roles(), []
-    for purpose, needed in ROLES.items():
-        missing = ", ".join(role for role in needed if role not in given)
+    for purpose, roles in ROLES.items():
+        missing = ", ".join(role for role in roles.split() if role not in given)
         if not missing:
             enough.append(purpose)
         elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
-            state = FAILURE if purpose in VITAL else WARNING
-            yield state, f"{purpose}: give the token's user {missing}."
+            is_vital = purpose in ("Both", "Add", "Remove") or ARCHIVE in purpose
+            yield FAILURE if is_vital else WARNING, f"{purpose}: give the token's user {missing}."
     if enough:
         yield OK, f"Enough for: {'; '.join(enough)}."
 
 
 def check_storages(installation: Installation) -> Findings:
     """Are the storages there, and may files be deleted from the one to copy to?"""
-    iconik, settings = installation.iconik, installation.settings
-    listed = iconik.storages()
-    storage, master, masters = find_storages(listed, settings)
-    check_removal(find_storages(listed, settings), listed)
-    names = ", ".join(str(each.name) for each in masters)
-    if not master:
+    iconik, listed = installation.iconik, installation.iconik.storages()
+    found = find_storages(listed, installation.settings)
+    check_removal(found, listed)
+    storage, names = found.storage, ", ".join(str(each.name) for each in found.masters)
+    if not found.master:
         yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
-    elif master.method != "B2":
+    elif found.master.method != "B2":
         yield WARNING, f"{names} is not of type B2: are the masters there?"
-    for each in (storage, *masters):
-        remedy = "" if each.is_active else " Check its settings in iconik, and its gateway."
-        state = OK if each.is_active else FAILURE
-        yield state, f"{each.name} is {each.status}, of type {each.method}.{remedy}"
-    for other in listed:
-        if other.id != storage.id and other.mount_point == storage.mount_point is not None:
-            yield WARNING, f"{other.name} and {storage.name} are one place, {storage.mount_point}."
-    remedy = f"in iconik's settings of {storage.name}, enable Delete."
-    yield {
-        True: (OK, f"iconik may delete files from {storage.name}."),
-        False: (FAILURE, f"iconik may not delete files from {storage.name}: {remedy}"),
-        None: (
-            WARNING,
-            f"iconik does not say whether it may delete files from {storage.name}: {remedy}",
-        ),
+    for each in (storage, *found.masters):
+        text = f"{each.name} is {each.status}, of type {each.method}."
+        if each.is_active:
+            yield OK, text
+        else:
+            yield FAILURE, f"{text} Check its settings in iconik, and its gateway."
+    same = [each.name for each in listed if each.mount_point == storage.mount_point is not None]
+    if len(same) > 1:
+        yield WARNING, f"{' and '.join(map(str, same))} are one place, {storage.mount_point}."
+    state, may = {
+        True: (OK, "may"),
+        False: (FAILURE, "may not"),
+        None: (WARNING, "does not say whether it may"),
     }[iconik.can_delete_on(storage.id)]
+    remedy = "" if state == OK else " In its settings in iconik, enable Delete."
+    yield state, f"iconik {may} delete files from {storage.name}.{remedy}"
 
 
 def check_actions(installation: Installation) -> Findings:
     """Does iconik have custom actions that call the function in the right way?"""
-    missing, sound, storages = set(ACTIONS), 0, installation.iconik.storages()
+    function, storages = installation.function, installation.iconik.storages()
+    missing, sound = set(ACTIONS), 0
     for action in installation.iconik.custom_actions():
         called = target(action.url)
-        if called.function == installation.url:
+        if called.function == function:
             missing.discard(called.verb)
             if fault := find_fault(action, installation.secret, storages):
                 yield fault
             else:
                 sound += 1
         elif called.verb and secret_of(action) == installation.secret:
-            yield WARNING, f"{action} calls {called.function}, not {installation.url}."
+            yield WARNING, f"{action} calls {called.function}, not {function}."
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:
@@ -194,43 +185,8 @@ def find_fault(
     return None
 
 
-def check_queue(installation: Installation) -> Findings:
-    """Does the queue, if there is one, deliver tasks one by one?"""
-    if not (name := installation.settings.task_queue):
-        return
-    _, project, _, location, _, queue = name.split("/")
-    place = f"{queue} --location={location} --project={project}"
-    row = json.loads(
-        gcloud.ask(f"tasks queues describe {queue} --location={location} --format=json", project)
-    )
-    if row["state"] != "RUNNING":
-        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
-    elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
-        remedy = f"run gcloud tasks queues update {place} --max-concurrent-dispatches=1."
-        yield WARNING, f"It delivers several tasks at once: {remedy}"
-    else:
-        yield OK, "It is running."
-
-
-CHECKS: Sequence[tuple[str, Sequence[str], Callable[[Installation], Findings]]] = (
-    ("settings", (), check_settings),
-    ("function", ("settings",), check_function),
-    ("queue", ("settings",), check_queue),
-    ("iconik", ("settings",), check_iconik),
-    ("roles", ("iconik",), check_roles),
-    ("storages", ("iconik",), check_storages),
-    ("actions", ("iconik", "function"), check_actions),
-)
-"""The checks by name, each with those that it needs."""
-
-
 def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
-    """Yield what a removal of an asset would do now, and why. Nothing is deleted.
-
-    Args:
-        installation: the plugin.
-        asset: the id of the asset, or its URL in iconik.
-    """
+    """Yield what a removal of an asset, by its id or URL, would do now, and why; delete nothing."""
     settings = installation.settings
     asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
     if not is_uuid(asset_id):

@@ -1,102 +1,189 @@
-"""The plugin as it is installed: its settings, secret and URL, and iconik as its token sees it."""
+"""The plugin as it is installed: settings, secrets, the function, and iconik as its token sees it.
 
+If something is missing or wrong, AdministratorError says so, and what to do.
+"""
+
+import json
 import os
-from collections.abc import Mapping
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from requests.exceptions import InvalidHeader
+import yaml
 from requests.utils import get_environ_proxies, select_proxy
 
-from admin import files, gcloud
 from admin.custom_actions import target
 from storage_plugin.errors import AdministratorError
 from storage_plugin.iconik.client import USER, Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
-from storage_plugin.settings import Settings, is_valid
+from storage_plugin.settings import NAMES, Settings, is_valid
+from storage_plugin.webhook import SECRET_HEADER
+
+SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
+"""The files with the settings, and with the last deployment, which deploy.sh writes."""
+
+AUTO = "auto"
+"""The value of TASK_QUEUE that makes `make deploy` create the queue."""
+
+OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
+"""Variables that the plugin's log or its server reads, in addition to its settings."""
+
+MISSING = f"There are no settings here: copy {SETTINGS}.example to {SETTINGS}, and fill it in."
+
+STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
+"""How to store a new version of a secret."""
 
 PATIENCE = (10.0, 60.0)
 """Seconds to wait for a connection, and for an answer, because the function may have to start."""
 
-STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
-"""How to store a new version of a secret."""
+GCLOUD = {
+    "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
+    "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
+    "NOT_FOUND": "Google does not know it: run make deploy.",
+}
+"""What to say instead of gcloud's message, by words in it."""
+
+STRANGERS = {
+    403: "Google lets nobody in: run make deploy, and read the output of its last step.",
+    404: "No function is there: run gcloud functions list to see its URL.",
+}
+"""Remedies, by the status of an answer that is not the plugin's."""
 
 
 class Installation:
     """Everything that the commands look at. Each part is read when it is first needed.
 
-    A part that is missing or wrong raises AdministratorError with the remedy.
-
     Args:
         url: the function's URL; None: FUNCTION_URL counts, or else the last deployment.
+
+    Attributes:
+        deployment: the project, region and url of the last deployment from here; empty: none.
     """
 
     def __init__(self, url: str | None = None) -> None:
+        self.deployment = json.loads(DEPLOYMENT.read_text()) if DEPLOYMENT.exists() else {}
         self._url = url
 
     @cached_property
     def settings(self) -> Settings:
         """The settings from .env.yaml, and from the environment, which takes precedence."""
-        return files.read_settings()
+        variables = read_variables()
+        if not (variables or os.environ.keys() & NAMES):
+            raise AdministratorError(MISSING)
+        if self.deployment:
+            project, region = self.deployment["project"], self.deployment["region"]
+            variables = complete(variables, project, region)
+        elif variables.get("TASK_QUEUE") == AUTO:
+            del variables["TASK_QUEUE"]  # Deploying the function creates the queue.
+        return Settings.from_environment(variables | os.environ)
 
     @cached_property
     def url(self) -> str:
         """The function's URL, without a trailing slash."""
-        url = self._url or self.settings.function_url or files.Deployment.read().url
+        url = self._url or self.settings.function_url or self.deployment.get("url")
         if not url:
             remedy = "run make deploy, or add OPTIONS='--url URL'"
             raise AdministratorError(f"The function's URL is unknown: {remedy}.")
         if not is_valid("FUNCTION_URL", url) or target(url).verb:
-            raise AdministratorError(
-                f"{url} is not the URL of a function: use https, and leave out /add."
-            )
-        return url.rstrip("/")
+            remedy = "use https, and leave out /add"
+            raise AdministratorError(f"{url} is not the URL of a function: {remedy}.")
+        return str(url).rstrip("/")
+
+    @cached_property
+    def function(self) -> str:
+        """The function's URL, at which the plugin answers."""
+        answer = ask("POST", f"{self.url}/remove")
+        if (answer.status_code, answer.headers.get("WWW-Authenticate")) != (401, SECRET_HEADER):
+            remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
+            raise AdministratorError(f"{self.url} answers {answer.status_code}. {remedy}")
+        return self.url
 
     @cached_property
     def secret(self) -> str:
         """The secret that custom actions send."""
-        return read_secret(*SHARED_SECRET)
+        return self._read_secret(*SHARED_SECRET)
 
     @cached_property
     def iconik(self) -> Iconik:
         """A client of iconik, which has accepted the token."""
-        settings, token = self.settings, read_secret(*ICONIK_TOKEN)
+        settings, token = self.settings, self._read_secret(*ICONIK_TOKEN)
         headers = {"App-ID": settings.iconik_id, "Auth-Token": token}
-        answer = ask("GET", settings.iconik_url + USER, headers)
-        if answer.status_code == requests.codes.unauthorized:
+        if ask("GET", settings.iconik_url + USER, headers).status_code == 401:
             remedy = f"check ICONIK_ID, or {STORE.format(ICONIK_TOKEN[0])}"
             raise AdministratorError(f"iconik refuses the application token: {remedy}")
         session, pace, deadline = new_admin_session(settings.iconik_url), Pace(), Deadline(3600)
         rest = Rest(session, settings, read_token=lambda **_: token, pace=pace, deadline=deadline)
         return Iconik(rest)
 
+    def _read_secret(self, name: str, variable: str) -> str:
+        """Return a secret from a variable of the environment, or else from Secret Manager."""
+        command = f"secrets versions access latest --secret={name}"
+        if self.deployment:
+            command += f" --project={self.deployment['project']}"
+        try:
+            value = os.environ.get(variable) or ask_gcloud(command)
+        except AdministratorError as error:
+            raise AdministratorError(
+                f"{name} is not readable: {error} Or set {variable}."
+            ) from None
+        if not (secret := value.strip()) or not secret.isprintable():
+            raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
+        return secret
 
-def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
-    """Send a request without a body, and return the answer without reading its body.
 
-    Raises:
-        AdministratorError: nothing answers; the message names the host and the cause.
-    """
-    session = new_admin_session(url)
-    encoded = {name: value.encode() for name, value in (headers or {}).items()}
+def read_variables() -> dict[str, str]:
+    """Return the variables of .env.yaml, if it exists, in which gcloud must find nothing wrong."""
     try:
-        return session.request(
-            method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
-        )
-    except (requests.RequestException, ValueError) as error:
-        proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
-        way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
-        cause: BaseException = error
-        while cause.__context__:
-            cause = cause.__context__
-        is_safe = isinstance(cause, OSError) and not isinstance(cause, InvalidHeader)
-        # Other messages may quote a header.
-        why = str(cause).rstrip(".") if is_safe else type(cause).__name__
-        host = urlsplit(url).netloc
-        raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
+        root = yaml.compose(SETTINGS.read_text(), yaml.SafeLoader) if SETTINGS.exists() else None
+    except (ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problems = [f"line {mark.line + 1} is no YAML" if mark else "it is no text"]
+    else:
+        problems = list(_problems(root)) if root else []
+    if problems:
+        raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
+    return {key.value: value.value for key, value in root.value} if root else {}
+
+
+def _problems(root: yaml.Node) -> Iterator[str]:
+    lines, string = dict[str, int](), "tag:yaml.org,2002:str"
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else [(root, root)]:
+        name, line = key.value, key.start_mark.line + 1
+        if key.tag != string or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            yield f"line {line} does not begin with the name of a variable"
+        elif (first := lines.setdefault(name, line)) != line:
+            yield f"line {line}: {name} is already in line {first}"
+        elif value.tag != string:
+            yield f"line {line}: the value of {name} must be in quotes"
+        elif name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
+            yield f"line {line}: {name} is a secret and belongs in Secret Manager"
+
+
+def unknown_variables() -> Iterator[str]:
+    """Yield a sentence for each variable of .env.yaml that nothing reads."""
+    known = NAMES | OTHERS
+    for name in read_variables().keys() - known:
+        near = get_close_matches(name.upper(), known, 1)
+        yield f"Nothing reads {name}." + (f" Did you mean {near[0]}?" if near else "")
+
+
+def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
+    """Return the function's whole environment: the variables, and those that deployment adds."""
+    whole = {"GOOGLE_CLOUD_PROJECT": project, "THREADS": "16", **variables}
+    if variables.get("TASK_QUEUE") == AUTO:
+        whole["TASK_QUEUE"] = f"projects/{project}/locations/{region}/queues/iconik"
+        whole["TASK_SERVICE_ACCOUNT"] = f"iconik-queue@{project}.iam.gserviceaccount.com"
+        url = f"https://{region}-{project}.cloudfunctions.net/iconik_handler"
+        whole.setdefault("FUNCTION_URL", url)
+    return whole
 
 
 def new_admin_session(url: str) -> requests.Session:
@@ -107,13 +194,33 @@ def new_admin_session(url: str) -> requests.Session:
     return session
 
 
-def read_secret(name: str, variable: str) -> str:
-    """Return a secret from a variable of the environment, or else from Secret Manager."""
-    command = f"secrets versions access latest --secret={name}"
-    try:
-        value = os.environ.get(variable) or gcloud.ask(command, files.Deployment.read().project)
-    except AdministratorError as error:
-        raise AdministratorError(f"{name} is not readable: {error} Or set {variable}.") from None
-    if not (secret := value.strip()) or not secret.isprintable():
-        raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
-    return secret
+def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    """Send a request without a body, and return the answer without its body."""
+    encoded = {name: value.encode() for name, value in (headers or {}).items()}
+    with new_admin_session(url) as session:
+        try:
+            with session.request(
+                method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
+            ) as answer:
+                return answer
+        except requests.RequestException as error:
+            proxy = select_proxy(url, get_environ_proxies(url)) if session.trust_env else None
+            way = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+            cause: BaseException = error
+            while cause.__context__:
+                cause = cause.__context__
+            host, why = urlsplit(url).netloc, str(cause).rstrip(".")
+            raise AdministratorError(f"{host} cannot be reached{way}: {why}.") from None
+
+
+def ask_gcloud(command: str) -> str:
+    """Return what gcloud prints after some words, which spaces separate."""
+    if not (program := shutil.which("gcloud")):
+        places = "https://cloud.google.com/sdk/docs/install, or use https://shell.cloud.google.com"
+        raise AdministratorError(f"gcloud is not installed: see {places}.")
+    words = [program, "--quiet", *command.split()]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    if result.returncode:
+        remedies = [remedy for sign, remedy in GCLOUD.items() if sign in result.stderr]
+        raise AdministratorError(*remedies[:1] or [" ".join(result.stderr.split())])
+    return result.stdout

@@ -18,9 +18,6 @@ needs_gcloud = pytest.mark.skipif(
     not GCLOUD, reason="gcloud is not installed: what Google gets is NOT tested"
 )
 
-READY = "gcloud is ready\n"
-"""What fast_gcloud.py prints when it serves commands."""
-
 SLEEP = '#!/bin/sh\necho "$1" >>"$0.seconds"\n'
 """A program that does not wait, but writes down the seconds that it should have waited."""
 
@@ -31,8 +28,7 @@ def sdk() -> tuple[str, dict[str, str]]:
     places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
     quiet = {"PYTHONWARNINGS": "ignore"}  # gcloud itself is not free of warnings.
     command = [str(GCLOUD), "info", places]
-    found = subprocess.check_output(command, env={**os.environ, **quiet}, text=True)
-    root, python = found.split()
+    root, python = subprocess.check_output(command, env=os.environ | quiet, text=True).split()
     return python, {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party", **quiet}
 
 
@@ -79,17 +75,12 @@ def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     (folder / "sleep").write_text(SLEEP)
     (folder / "sleep").chmod(0o755)
     python, environ = sdk()
-    with serve(folder) as (google, variables), (folder / "log").open("w") as log:
+    with serve(folder) as (google, variables):
         command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
-        server = subprocess.Popen(
-            command, env=environ | variables, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        assert server.stdout
-        with server.stdout as output:
-            assert READY in output, (folder / "log").read_text()
-        yield Cloud(google, variables | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
-        server.kill()
-        server.wait()
+        with subprocess.Popen(command, env=environ | variables, stdout=subprocess.PIPE) as server:
+            assert b"gcloud is ready\n" in (server.stdout or ())
+            yield Cloud(google, variables | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
+            server.kill()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -9,10 +10,9 @@ from unittest.mock import patch
 import pytest
 
 from admin import __main__ as commands
-from admin.files import DEPLOYMENT
+from admin.installation import DEPLOYMENT
 from sandbox.function import run_function
 from sandbox.site import Site
-from sandbox.world import World
 
 SECRET = "shared-secret-for-tests"
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
@@ -20,13 +20,7 @@ OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.exampl
 """A custom action that is not the plugin's."""
 
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(autouse=True)
-def environ() -> Iterator[None]:
-    """Restore the environment last: monkeypatch puts back what it has found within `run`."""
-    with patch.dict(os.environ):
-        yield
+Finds = Callable[[str], bool]
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +31,21 @@ def function() -> Iterator[str]:
 
 
 @pytest.fixture
-def folder(site: Site, iconik_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder with the settings of a site."""
-    site.world.permissions[site.lucidlink] = {"delete_access": True}
-    monkeypatch.chdir(tmp_path)
-    Path(".env.yaml").touch()
-    change_settings(**site.settings(iconik_url))
-
-
-@pytest.fixture
 def run(
-    world: World,
-    folder: None,
+    site: Site,
+    iconik_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> Iterator[Run]:
-    """Return a function that runs a command there, and returns its status and output.
+    """Return a function that runs a command, and returns its status and output.
 
-    A test that asks for `cloud` has the commands find gcloud and Google, too.
+    It works in a folder with the settings of a site. A test that asks for `cloud` has the commands
+    find gcloud and Google, too.
     """
-    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": world.token}
+    site.world.permissions[site.lucidlink] = {"delete_access": True}
+    secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": site.world.token}
     google = {"PATH": os.environ["PATH"]}
     if "cloud" in request.fixturenames:
         google = request.getfixturevalue("cloud").environ
@@ -69,15 +58,34 @@ def run(
         return status, output
 
     with patch.dict(os.environ, google | secrets, clear=True):
+        monkeypatch.chdir(tmp_path)
+        Path(".env.yaml").touch()
+        change_settings(**site.settings(iconik_url))
         yield run
+
+
+@pytest.fixture
+def finds(run: Run) -> Finds:
+    """Return what runs the doctor, and says whether a state, a check and words are on one line."""
+
+    def finds(finding: str) -> bool:
+        state, check, words = finding.split("|", 2)
+        status, output = run("doctor")
+        failed = ", ".join(dict.fromkeys(re.findall(r"^FAILURE +(\w+): ", output, re.MULTILINE)))
+        assert (status, f"\nTo fix: {failed}.\n" in output) == (bool(failed), bool(failed))
+        return any(
+            line.startswith(f"{state:9}{check}: ") and words in line for line in output.splitlines()
+        )
+
+    return finds
 
 
 def change_settings(**values: str | None) -> None:
     """Put values into .env.yaml; None takes one out."""
     lines = Path(".env.yaml").read_text().splitlines()
-    kept = [line for line in lines if line.partition(":")[0] not in values]
+    others = [line for line in lines if line.partition(":")[0] not in values]
     added = [f"{name}: '{value}'" for name, value in values.items() if value is not None]
-    Path(".env.yaml").write_text("\n".join([*kept, *added, ""]))
+    Path(".env.yaml").write_text("\n".join([*others, *added, ""]))
 
 
 def set_deployment(url: str = URL, project: str = "p") -> None:

@@ -5,27 +5,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from admin.files import MISSING
 from tests.admin.conftest import Run, change_settings
 
 
 def test_the_environment(run: Run) -> None:
-    """The settings are completed with what only a deployment knows."""
+    """The settings are completed with what only a deployment knows, but what is set stays."""
     change_settings(TASK_QUEUE="auto", STORAGE_PATH="", STORAGE_NAME="It''s é: #1")
-    status, output = run("settings", "p", "r")
-    written = yaml.safe_load(Path(".env.yaml").read_text())
-    assert (status, written["STORAGE_NAME"]) == (0, "It's é: #1")
-    assert yaml.safe_load(output) == written | {
+    completed = {
         "GOOGLE_CLOUD_PROJECT": "p",
         "THREADS": "16",
         "TASK_QUEUE": "projects/p/locations/r/queues/iconik",
         "TASK_SERVICE_ACCOUNT": "iconik-queue@p.iam.gserviceaccount.com",
         "FUNCTION_URL": "https://r-p.cloudfunctions.net/iconik_handler",
     }
-
-
-def test_what_is_set_stays(run: Run) -> None:
-    """A queue of one's own, and what a deployment would set, are left alone."""
     own = {
         "GOOGLE_CLOUD_PROJECT": "other",
         "THREADS": "8",
@@ -33,9 +25,12 @@ def test_what_is_set_stays(run: Run) -> None:
         "TASK_SERVICE_ACCOUNT": "queue@other.iam.gserviceaccount.com",
         "FUNCTION_URL": "https://function.example.com",
     }
-    change_settings(**own)
-    status, output = run("settings", "p", "r")
-    assert (status, yaml.safe_load(output)) == (0, yaml.safe_load(Path(".env.yaml").read_text()))
+    for values, expected in (({}, completed), (own, own)):
+        change_settings(**values)
+        written = yaml.safe_load(Path(".env.yaml").read_text())
+        status, output = run("settings", "p", "r")
+        assert (status, yaml.safe_load(output)) == (0, written | expected)
+        assert written["STORAGE_NAME"] == "It's é: #1"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +39,9 @@ def test_what_is_set_stays(run: Run) -> None:
         ("STORAGE_NAME: 'Other'", "line 5: STORAGE_NAME is already in line 3"),
         ("THREADS: 8", "line 5: the value of THREADS must be in quotes"),
         ("ICONIK_TOKEN: 'x'", "line 5: ICONIK_TOKEN is a secret and belongs in Secret Manager"),
+        ("FORMAT NAME: 'x'", "line 5 does not begin with the name of a variable"),
+        ("FORMAT_NAME = 'x'", ".env.yaml is wrong: line "),
+        ("\0", ".env.yaml is wrong: it is no text."),
         ("USE_RECYCLE_BIN: ''", "USE_RECYCLE_BIN must be true or false, and is ''"),
         ("FORMAT_NAME: 'PROXY '", "several with commas, without spaces around it"),
         ("TASK_QUEUE: 'Auto'", "TASK_QUEUE must be like projects/P/locations/L/queues/Q, or auto"),
@@ -56,12 +54,3 @@ def test_what_is_wrong(run: Run, line: str, text: str) -> None:
         file.write(f"{line}\n")
     status, output = run("settings", "p", "r")
     assert (status, text in output) == (int("Warning" not in text), True)
-
-
-@pytest.mark.parametrize("text", [None, "", "# Nothing.\n"])
-def test_no_settings(run: Run, text: str | None) -> None:
-    """Without settings it is said how to begin."""
-    Path(".env.yaml").unlink()
-    if text is not None:
-        Path(".env.yaml").write_text(text)
-    assert run("settings", "p", "r") == (1, f"{MISSING}\n")
