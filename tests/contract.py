@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import flask
-from openapi_core import OpenAPI
+from openapi_core import Config, OpenAPI
 from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 
 DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
+
+UNCHECKED = Config(spec_validator_cls=None)
+"""The description itself is not checked, which takes a second."""
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _faultless: set[tuple[object, ...]] = set()
@@ -32,7 +35,7 @@ def api() -> OpenAPI:
     patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
     changes = {name: value for name, value in job.items() if name != "required"}
     patch["requestBody"]["content"]["application/json"]["schema"] = changes
-    return OpenAPI.from_dict(description)
+    return OpenAPI.from_dict(description, config=UNCHECKED)
 
 
 @functools.cache
@@ -61,7 +64,7 @@ def api_of_answers() -> OpenAPI:
             good = {status: answer for status, answer in named.items() if status.startswith("2")}
             good |= {"204": {"description": "no content"}} if "204" in good else {}
             operation["responses"] = good | {"4XX": named["default"], "5XX": named["default"]}
-    return OpenAPI.from_dict(description)
+    return OpenAPI.from_dict(description, config=UNCHECKED)
 
 
 def enforce(app: flask.Flask) -> list[str]:

@@ -244,6 +244,8 @@ def test_single_objects(iconik: Iconik, requests_mock: Mocker) -> None:
     requests_mock.get(f"{JOBS}{job['id']}/", json=job)
     requests_mock.post(f"/API/files/v1/storages/{ID}/bulk/", json=real("bulk_copy"))
     assert iconik.asset_title(asset["id"]) == "My New Asset"
-    assert iconik.job(job["id"]) == rows.Job(job["id"], "FINISHED", None, 1660667368.821, None)
+    assert iconik.job(job["id"]) == rows.Job(
+        job["id"], "FINISHED", None, 1660667368.821, None, None
+    )
     assert rows.storage(real("storage")).method == "GCS"
     assert copy(iconik) == real("bulk_copy")["job_id"]

@@ -87,7 +87,10 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
 
 def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]) -> Verdict:
     """Return the verdict on a file set without regard to others on the storage."""
-    for reason in _obstacles(doomed, evidence):
+    of = evidence.formats.get(str(doomed.format_id))
+    if of is None or doomed.storage_id is None:
+        return Verdict("iconik does not say of which format and on which storage a file set is")
+    for reason in _obstacles(doomed, of, evidence):
         return Verdict(reason)
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
     verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
@@ -102,12 +105,9 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     return Verdict(reason, Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS)
 
 
-def _obstacles(doomed: FileSet, evidence: Evidence) -> Iterator[str]:
+def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[str]:
     """Yield why a file set on the storage may not be deleted, whatever its masters are like."""
-    where, of = evidence.where(doomed), evidence.formats.get(str(doomed.format_id))
-    if of is None or doomed.storage_id is None:
-        yield "iconik does not say of which format and on which storage a file set is"
-        return
+    where = evidence.where(doomed)
     if evidence.clicked is not None and (doomed.created or math.inf) >= evidence.clicked - CLOCKS:
         yield f"{where} was added again after the click"
     if doomed.status not in ("ACTIVE", "DELETED"):  # In the recycle bin, it is to be purged.
