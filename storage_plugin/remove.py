@@ -175,17 +175,11 @@ def _side_by_side(
             outcome = Outcome(asset_id, End.FAILED, error=error)
         if outcome.end is not End.LEFT:
             job.show(next(finished), total)
+        if outcome.end is End.ABSENT and (asset_id in round.touched or round.retries):
+            return outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
         return outcome
 
-    return [_of_all_rounds(each, round) for each in side_by_side(remove_one, order, places)]
-
-
-def _of_all_rounds(outcome: Outcome, round: Round) -> Outcome:
-    """Return what became of an asset in this round and the earlier ones."""
-    is_touched = outcome.is_touched or outcome.asset_id in round.touched
-    if outcome.end is End.ABSENT and (is_touched or round.retries):
-        return outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
-    return outcome._replace(is_touched=is_touched)
+    return side_by_side(remove_one, order, places)
 
 
 def _hand_over(round: Round, following: Round, *, settings: Settings, job: Job) -> bool:

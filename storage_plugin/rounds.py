@@ -101,12 +101,13 @@ def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
         after = found[-1].asset_id if found else round.after
     left = [each for each in first if not each.is_done]
     awaited = round.awaited | {each.asset_id for each in left if each.end is End.WAITING}
+    touched = {*round.touched} | {each.asset_id for each in left if each.is_touched}
     ids = sorted([each.asset_id for each in left], key=awaited.__contains__)
     return round._replace(
         action=round.action._replace(selection=selection._replace(assets=tuple(ids))),
         after=after,
         waiting=len(awaited.intersection(ids)),
-        touched=[each.asset_id for each in left if each.is_touched][:MAX_TOUCHED],
+        touched=sorted(touched.intersection(ids))[:MAX_TOUCHED],
     )
 
 
