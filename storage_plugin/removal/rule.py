@@ -107,14 +107,13 @@ def _obstacles(doomed: FileSet, evidence: Evidence) -> Iterator[str]:
     where, of = evidence.where(doomed), evidence.formats.get(str(doomed.format_id))
     if of is None or doomed.storage_id is None:
         yield "iconik does not say of which format and on which storage a file set is"
-        return
     if evidence.clicked is not None and (doomed.created or math.inf) >= evidence.clicked - CLOCKS:
         yield f"{where} was added again after the click"
     if doomed.status not in ("ACTIVE", "DELETED"):  # In the recycle bin, it is to be purged.
         yield f"iconik's record of {where} is {_state(doomed.status)}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
-    if of.status not in ("ACTIVE", None):
+    if of and of.status not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(doomed)} is {of.status}"
     yield from _doubts(doomed, evidence)
 
