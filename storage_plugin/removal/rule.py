@@ -114,7 +114,7 @@ def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[str]
         yield f"iconik's record of {where} is {_state(doomed.status)}"
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
-    if of and of.status not in ("ACTIVE", None):
+    if of.status not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(doomed)} is {of.status}"
     yield from _doubts(doomed, evidence)
 
