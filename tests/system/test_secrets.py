@@ -61,11 +61,15 @@ def test_a_secret_that_cannot_be_read_is_503_until_it_is_mended(system: System) 
 
 @pytest.mark.parametrize("project", ["project", ""])
 def test_credentials_are_made_once(project: str) -> None:
-    """All accesses share one token; only without a setting is Google asked for the project."""
+    """All accesses share one token; only without a setting is Google asked for the project.
+
+    Each has a connection of its own, so one that the network has forgotten costs no click.
+    """
     with ExitStack() as stack:
         system = System(stack, GOOGLE_CLOUD_PROJECT=project)
         assert [system.post(), system.post("wrong"), system.post()] == [200, 401, 200]
     assert system.secrets.accesses == [NAME, "iconik-token", NAME]
+    assert len(system.secrets.network.opened) == 3
     assert system.secrets.asked.count(TOKEN_PATH) == 1
     assert (PROJECT_PATH in system.secrets.asked) == (not project)
 
@@ -84,15 +88,6 @@ def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
     assert len(secrets.accesses) <= 1
     secrets.faults.probabilities, secrets.answers = {}, answers
     assert any(system.post() == 200 for _ in range(10_000))
-
-
-def test_each_access_has_a_connection_of_its_own(system: System) -> None:
-    """So a connection that the network has forgotten in a quiet time costs no click."""
-    assert system.post() == 200
-    opened = len(system.secrets.network.opened)
-    system.store("secret-2", "token-1")  # Which is read when it is first used.
-    assert system.post("secret-2") == 200
-    assert len(system.secrets.network.opened) == opened + 1
 
 
 def test_rotation_under_load(system: System) -> None:
