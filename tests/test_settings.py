@@ -107,11 +107,13 @@ def test_names_may_contain_all_but_control_characters(name: str) -> None:
 
 def test_query_overrides() -> None:
     """A custom action's URL may name another storage, other formats and another folder."""
-    settings = Settings("app-id", "LucidLink")
     query = read_query({"storage": ["Other"], "format": ["A,B"], "path": ["/x"]})
-    assert settings.override(query) == Settings("app-id", "Other", ("A", "B"), "/x")
-    assert settings.override(read_query({"path": [""]})) == settings._replace(storage_path="")
-    assert settings.override(read_query({})) == settings
+    expected = Settings("app-id", "Other", ("A", "B"), "/x")
+    assert Settings.from_environment(REQUIRED, query) == expected
+    query = read_query({"path": [""]})
+    assert Settings.from_environment(REQUIRED, query) == Settings(
+        "app-id", "LucidLink", storage_path=""
+    )
 
 
 @pytest.mark.parametrize(
