@@ -102,8 +102,6 @@ def test_a_secret_is_used_for_five_minutes_and_in_need_for_an_hour_more(
     warning = f"{UNREADABLE} The last known one is used for up to an hour. {why}"
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["severity"], line["message"]) for line in lines] == [("WARNING", warning)] * 60
-    source.value = "back"
-    assert source.read() == "back"
 
 
 @pytest.mark.parametrize("max_age", [0, 300])
@@ -118,12 +116,7 @@ def test_a_secret_is_used_for_five_minutes_and_in_need_for_an_hour_more(
     ],
 )
 def test_a_secret_that_is_gone_serves_no_longer(
-    source: Source,
-    time: Time,
-    capsys: pytest.CaptureFixture[str],
-    value: str | GoogleError,
-    remedy: str,
-    max_age: float,
+    source: Source, time: Time, value: str | GoogleError, remedy: str, max_age: float
 ) -> None:
     """The log names the remedy, and the old secret lets nobody in, also while Google is away."""
     source.read()
@@ -134,7 +127,6 @@ def test_a_secret_that_is_gone_serves_no_longer(
     assert "UNAVAILABLE" in source.read()
     source.value = "mended"
     assert source.read() == "mended"
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("stored", ["a b", "a b\n", "\ufeffa b\r\n", " a b\t\n\n"])
