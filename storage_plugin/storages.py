@@ -47,7 +47,7 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
 
 
 def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, Storage]:
-    """Check that files may be removed from the storage, by all storages as iconik lists them now.
+    """Check that files may be removed from the storage, by the list of storages as it is now.
 
     Returns:
         The storages whose copies count as masters now, by their ids.
