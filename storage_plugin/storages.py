@@ -38,10 +38,9 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
         names = ", ".join(sorted(visible(str(each.name)) for each in listed)) or "none"
-        number = len(found) or "no"
         raise AdministratorError(
-            f"{setting}: the token's user sees {number} storages named {visible(name)}; "
-            f"there must be exactly one. That user sees {names}."
+            f"{setting}: the token's user sees {len(found) or 'no'} storages named {visible(name)};"
+            f" there must be exactly one. That user sees {names}."
         )
     return found[0]
 
