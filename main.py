@@ -140,7 +140,7 @@ def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | N
     """
     action, selection = round.action, round.action.selection
     query = {**read_query(action.overrides), **round.overrides}
-    settings = Settings.from_environment(os.environ).override(query)
+    settings = Settings.from_environment(os.environ, query)
     log.figures.update(
         action=action.name, storage=settings.storage_name, selected=selection.counts()
     )

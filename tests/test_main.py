@@ -2,10 +2,11 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from storage_plugin import webhook
+from storage_plugin import secret_manager, webhook
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from tests.stage import Stage, main
@@ -33,10 +34,10 @@ def stage() -> Stage:
 @pytest.fixture
 def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
     """Return the vault of the function."""
+    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=lambda: stage.now))
     vault = Vault({SHARED_SECRET[0]: "secret", ICONIK_TOKEN[0]: stage.world.token})
     for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
-        reader = Secret(*secret, access=vault.__getitem__, clock=lambda: stage.now)
-        monkeypatch.setattr(main, name, reader)
+        monkeypatch.setattr(main, name, Secret(*secret, access=vault.__getitem__))
     return vault
 
 
