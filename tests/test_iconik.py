@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
-from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, Stale
+from storage_plugin.errors import AccessDenied, IconikBusy, IconikError, IconikUnavailable
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import JOBS, Iconik
 from storage_plugin.iconik.rows import Deletion
@@ -163,7 +163,7 @@ def test_a_deletion_on_old_evidence_is_not_sent(
         delete(iconik, until)
     assert requests_mock.last_request.timeout == (1, 10)
     time.sleep(1)
-    with pytest.raises(Stale):
+    with pytest.raises(IconikUnavailable, match="too slow"):
         delete(iconik, until)
     assert requests_mock.call_count == 1
 

@@ -104,7 +104,7 @@ class Iconik:
             not_after: the moment, by the clock `now`, from which the evidence is too old.
 
         Raises:
-            Stale, IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
+            IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
         """
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
         return self._delete(path, {"immediately": "true"} if immediately else None, not_after)
@@ -114,21 +114,25 @@ class Iconik:
         path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
         return self._delete(path, None, not_after)
 
-    def collection_contents(self, collection_id: str) -> rows.Contents:
-        """List the assets and collections directly in a collection."""
+    def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
+        """List the assets and collections directly in a collection.
+
+        Returns:
+            The objects, and the number of those that iconik counts and does not send, for example
+            because the token's user has no access to them.
+        """
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
-        return rows.Contents(*pages.read(self.rest, path, rows.item, query=query))
+        return pages.read(self.rest, path, rows.item, query=query)
 
-    def saved_search_results(self, search_id: str) -> rows.Contents:
-        """Run a saved search and list its results.
+    def saved_search_results(self, search_id: str) -> tuple[list[rows.Item], int]:
+        """Run a saved search and list its results; see `collection_contents`.
 
         Raises:
             CallerError: iconik does not list all results.
         """
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
-        found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
-        return rows.Contents(*found)
+        return pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
 
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
@@ -169,9 +173,9 @@ class Iconik:
         found, _ = pages.read(self.rest, JOBS, rows.job, query=query)
         return [job for job in found if job.custom_type == custom_type]
 
-    def current_user_id(self) -> str:
-        """Return the id of the token's user."""
-        return id_of(self.rest.get(USER))
+    def current_user(self) -> rows.User:
+        """Return the token's user."""
+        return rows.user(self.rest.get(USER))
 
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
@@ -186,10 +190,6 @@ class Iconik:
             return as_flag(self.rest.get(path).get("delete_access"))
         except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
-
-    def current_user(self) -> rows.User:
-        """Return the token's user."""
-        return rows.user(self.rest.get(USER))
 
     def current_roles(self) -> list[str]:
         """List the roles of the token's user."""

@@ -22,10 +22,8 @@ from storage_plugin.errors import (
     BadRequest,
     IconikBusy,
     IconikError,
-    IconikTimeout,
     IconikUnavailable,
     NotFound,
-    Stale,
 )
 from storage_plugin.iconik.pace import Deadline, Pace, backoff
 from storage_plugin.iconik.rows import Row
@@ -76,8 +74,8 @@ class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
     All methods raise AdministratorError if iconik accepts the token for nothing, AccessDenied if it
-    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikTimeout and
-    IconikUnavailable if it still fails after some attempts, and OutOfTime if no time is left.
+    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikUnavailable if
+    it still fails after some attempts, and OutOfTime if no time is left.
 
     Attributes:
         session: a session from `new_session`.
@@ -156,13 +154,14 @@ class Rest:
         From the moment `not_after`, by the clock of the pace, it must not be sent.
 
         Raises:
-            Stale: that moment has passed.
-            IconikBusy, IconikUnavailable: the request was not served, or the outcome is uncertain.
+            IconikBusy: iconik has refused it as one too many.
+            IconikUnavailable: that moment has passed, or the outcome is uncertain.
         """
         self.pace.reserve(self.deadline, self.share)
         call, headers, now = f"{method} {path}", self._headers(), self.pace.now()
         if now >= not_after:
-            raise Stale(f"iconik is too slow for a safe {call}: try again later.")
+            too_slow = f"iconik is too slow for a safe {call}: try again later."
+            raise IconikUnavailable(too_slow, status=504)
         half = self.deadline.remaining() / 2
         self.sent.append(call)
         try:
@@ -228,7 +227,9 @@ class Rest:
             text = f"{url} cannot be reached ({name}): check ICONIK_URL if that remains so."
             return _NotSent(text)
         if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
-            return IconikTimeout(f"iconik did not answer {call} in time: try again.")
+            return IconikUnavailable(
+                f"iconik did not answer {call} in time: try again.", status=504
+            )
         return IconikUnavailable(
             f"The connection to {url} broke during {call} ({name}): try again."
         )

@@ -171,18 +171,6 @@ class Item(NamedTuple):
     title: TextOrNone
 
 
-class Contents(NamedTuple):
-    """The objects in a collection or search result, as far as iconik sends them.
-
-    Attributes:
-        missing: the number of objects that iconik counts and does not send, for example because the
-            token's user has no access to them.
-    """
-
-    items: list[Item]
-    missing: int
-
-
 class Transfer(NamedTuple):
     """A copy that is under way."""
 

@@ -155,11 +155,11 @@ def operations(
         ),
         "asset_title": (partial(plugin.asset_title, clip), once(sdk.get_asset, clip)),
         "collection_contents": (
-            lambda: plugin.collection_contents(scene.collection).items,
+            lambda: plugin.collection_contents(scene.collection)[0],
             by_page(sdk.get_collection_contents, scene.collection, **contents),
         ),
         "saved_search_results": (
-            lambda: plugin.saved_search_results(scene.search).items,
+            lambda: plugin.saved_search_results(scene.search)[0],
             by_page(sdk.get_search_saved_by_search, scene.search, include_results=True),
         ),
         "transfers": (partial(plugin.transfers, [b2], lucidlink), lambda: [*to_it(), *from_b2()]),
@@ -174,7 +174,6 @@ def operations(
             once(sdk.patch_job, scene.job, **change),
         ),
         "current_user": (plugin.current_user, once(sdk.get_users_current)),
-        "current_user_id": (plugin.current_user_id, once(sdk.get_users_current)),
         "current_roles": (plugin.current_roles, once(sdk.get_users_current_roles)),
         "notify": (partial(plugin.notify, NOTIFICATION), once(sdk.post_notifications, **note)),
         "custom_actions": (plugin.custom_actions, once(sdk.get_custom_actions)),
