@@ -12,7 +12,7 @@ from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFoun
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
 from storage_plugin.iconik.rest import Query, Rest
-from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text, id_of
+from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text
 
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
@@ -154,7 +154,7 @@ class Iconik:
 
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return id_of(self.rest.send("POST", JOBS, json=job))
+        return rows.identified(self.rest.send("POST", JOBS, json=job)).id
 
     def update_job(self, job_id: str, changes: Row) -> str | None:
         """Change some fields of a job, and return its status; None: iconik did not send it.

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, NotFound
 from storage_plugin.iconik.rest import Query, Rest
-from storage_plugin.iconik.rows import Row, as_number, id_of
+from storage_plugin.iconik.rows import Row, as_number, identified
 
 PAGE = 100
 """Rows to request at once, the most that iconik documents for any list."""
@@ -111,7 +111,7 @@ def rows_of(answer: Row) -> list[Row]:
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise IconikError("iconik's answer contains no list of objects: try again later.")
-    return [row | {"id": id_of(row)} for row in rows]
+    return [row | {"id": identified(row).id} for row in rows]
 
 
 def _add(rows: list[Row], found: dict[str, T], parse: Callable[[Row], T], path: str) -> bool:
