@@ -11,7 +11,7 @@ from typing import TypeVar
 from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFound
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
-from storage_plugin.iconik.rest import Query, Rest
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text
 
 MAX_IDS = 500
@@ -59,8 +59,8 @@ class Iconik:
         Args:
             storage_id: the storage to copy to.
             object_type: `assets`, `collections` (with all their contents) or `saved_searches`.
-            object_ids: up to 500 ids.
-            format_name: the format to copy.
+            object_ids: the objects.
+            format_name: the format.
             file_path: the folder on the storage; empty: the folders of the source.
             preferred_source: the id of the storage to copy from if there is a choice.
 
@@ -69,7 +69,7 @@ class Iconik:
         """
         body = {
             "object_type": object_type,
-            "object_ids": list(object_ids),
+            "object_ids": object_ids,
             "format_name": format_name,
             "file_path": file_path,
             "preferred_original_storage_id": preferred_source,
@@ -106,13 +106,12 @@ class Iconik:
         Raises:
             IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
         """
-        path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
-        return self._delete(path, {"immediately": "true"} if immediately else None, not_after)
+        query = {"immediately": "true"} if immediately else None
+        return self._delete(f"{asset_id}/file_sets/{file_set_id}/", query, not_after)
 
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
-        path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
-        return self._delete(path, None, not_after)
+        return self._delete(f"{asset_id}/file_sets/{file_set_id}/purge/", None, not_after)
 
     def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
         """List the assets and collections directly in a collection.
@@ -217,7 +216,7 @@ class Iconik:
             self.rest.send("DELETE", path)
 
     def _of_asset(
-        self, asset_id: str, name: str, parse: Callable[[Row], T], query: Query = None
+        self, asset_id: str, name: str, parse: Callable[[Row], T], query: Row | None = None
     ) -> list[T]:
         """Return the rows of a whole list below an asset; none if iconik answers 404."""
 
@@ -231,11 +230,10 @@ class Iconik:
             return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
-    def _delete(self, path: str, query: Query, not_after: float) -> Deletion:
-        try:
+    def _delete(self, path: str, query: Row | None, not_after: float) -> Deletion:
+        status, path = 0, f"{FILES}/assets/{path}"
+        with suppress(NotFound):
             status, _ = self.rest.send_once("DELETE", path, query=query, not_after=not_after)
-        except NotFound:
-            return Deletion.UNCERTAIN
         outcomes = {204: Deletion.GONE, 200: Deletion.BINNED}
         return outcomes.get(status, Deletion.UNCERTAIN)
 

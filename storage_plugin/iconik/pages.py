@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Literal, TypeVar
 
 from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, NotFound
-from storage_plugin.iconik.rest import Query, Rest
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import Row, as_number, identified
 
 PAGE = 100
@@ -33,7 +33,7 @@ def read(
     parse: Callable[[Row], T],
     *,
     key: Key = "page",
-    query: Query = None,
+    query: Row | None = None,
     most: float = math.inf,
 ) -> tuple[list[T], int]:
     """Read a list to its end.
@@ -43,7 +43,7 @@ def read(
         path: the path of the list.
         parse: returns what the plugin needs of a row.
         key: the query parameter that asks for the next page.
-        query: the query parameters of all pages.
+        query: the other query parameters.
         most: the number of rows that iconik lists at most.
 
     Returns:
@@ -87,7 +87,7 @@ def read_whole(
     parse: Callable[[Row], T],
     *,
     key: Key = "page",
-    query: Query = None,
+    query: Row | None = None,
 ) -> list[T]:
     """Read a list that is evidence; see `read`.
 

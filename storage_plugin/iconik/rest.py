@@ -6,7 +6,7 @@ https://app.iconik.io/docs/api.html
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -29,8 +29,6 @@ from storage_plugin.iconik.pace import Deadline, Pace, backoff
 from storage_plugin.iconik.rows import Row
 from storage_plugin.settings import Settings
 
-Query = Mapping[str, str] | None
-Body = Row | None
 Answer = dict[str, Any]
 
 CONNECT = 3.05
@@ -110,11 +108,13 @@ class Rest:
         """Return this client with less patience, and another deadline, for notifying the editor."""
         return dataclasses.replace(self, deadline=deadline, share=1.0, attempts=2, patience=3.0)
 
-    def get(self, path: str, query: Query = None) -> Answer:
+    def get(self, path: str, query: Row | None = None) -> Answer:
         """Return the JSON object at a path."""
         return self.send("GET", path, query=query)
 
-    def send(self, method: str, path: str, *, query: Query = None, json: Body = None) -> Answer:
+    def send(
+        self, method: str, path: str, *, query: Row | None = None, json: Row | None = None
+    ) -> Answer:
         """Send a request until iconik serves it, and return the JSON object in the answer.
 
         If iconik or the network fails, every request except a POST is repeated, because a repeat is
@@ -145,8 +145,8 @@ class Rest:
         method: str,
         path: str,
         *,
-        query: Query = None,
-        json: Body = None,
+        query: Row | None = None,
+        json: Row | None = None,
         not_after: float = math.inf,
     ) -> tuple[int, Answer]:
         """Send a request once; if iconik serves it, return the status and the JSON object.
@@ -227,12 +227,10 @@ class Rest:
             text = f"{url} cannot be reached ({name}): check ICONIK_URL if that remains so."
             return _NotSent(text)
         if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
-            return IconikUnavailable(
-                f"iconik did not answer {call} in time: try again.", status=504
-            )
-        return IconikUnavailable(
-            f"The connection to {url} broke during {call} ({name}): try again."
-        )
+            text = f"iconik did not answer {call} in time: try again."
+            return IconikUnavailable(text, status=504)
+        text = f"The connection to {url} broke during {call} ({name}): try again."
+        return IconikUnavailable(text)
 
 
 def _retry_after(response: requests.Response) -> float | None:

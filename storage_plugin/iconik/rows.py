@@ -26,9 +26,7 @@ Row = Mapping[str, Any]
 Id = Annotated[str, "a UUID, in lower case"]
 Capitals = Annotated[str, "safe to put into a URL"]
 
-ENDED = frozenset(
-    {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
-)
+ENDED = ("FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED")
 """The states of a job that has ended."""
 
 
@@ -61,11 +59,6 @@ def as_time(value: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def as_object(value: object) -> Row:
-    """Return an object, which is empty if iconik did not send one."""
-    return value if isinstance(value, dict) else {}
-
-
 READERS: dict[object, Callable[[object], Any]] = {
     Id: as_id,
     Capitals: lambda value: value if re.fullmatch("[A-Z_]+", str(value)) else None,
@@ -73,7 +66,7 @@ READERS: dict[object, Callable[[object], Any]] = {
     int: as_number,
     bool: as_flag,
     float: as_time,
-    Row: as_object,
+    Row: lambda value: value if isinstance(value, dict) else None,
 }
 """What reads a value, by the type of the field."""
 
@@ -214,9 +207,9 @@ class CustomAction(NamedTuple):
     id: Id
     context: Capitals
     type: str | None
-    headers: Row
     is_disabled: bool | None
     status: str | None
+    headers: Mapping[str, Any] = {}
     title: str = ""
     url: str = ""
     error: str = ""
@@ -258,7 +251,7 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
         for read, path, default in fields:
             value: Any = row
             for name in path:
-                value = as_object(value).get(name)
+                value = value.get(name) if isinstance(value, dict) else None
             value = default if (found := read(value)) is None else found
             if value is Parameter.empty:
                 missing = f"iconik's answer contains an object without {name}: it is not used."
