@@ -57,10 +57,7 @@ class Iconik:
         """Have one format of up to 500 objects copied to a storage.
 
         Args:
-            storage_id: the storage to copy to.
             object_type: `assets`, `collections` (with all their contents) or `saved_searches`.
-            object_ids: the objects.
-            format_name: the format.
             file_path: the folder on the storage; empty: the folders of the source.
             preferred_source: the id of the storage to copy from if there is a choice.
 
@@ -98,8 +95,6 @@ class Iconik:
         """Request once that a file set and its files are deleted, on fresh evidence.
 
         Args:
-            asset_id: the asset of the file set.
-            file_set_id: the file set.
             immediately: whether to bypass the recycle bin.
             not_after: the moment, by the clock `now`, from which the evidence is too old.
 

@@ -39,11 +39,8 @@ def read(
     """Read a list to its end.
 
     Args:
-        rest: sends the requests.
-        path: the path of the list.
         parse: returns what the plugin needs of a row.
         key: the query parameter that asks for the next page.
-        query: the other query parameters.
         most: the number of rows that iconik lists at most.
 
     Returns:
@@ -82,12 +79,7 @@ def read(
 
 
 def read_whole(
-    rest: Rest,
-    path: str,
-    parse: Callable[[Row], T],
-    *,
-    key: Key = "page",
-    query: Row | None = None,
+    rest: Rest, path: str, parse: Callable[[Row], T], *, key: Key = "page", query: Row | None = None
 ) -> list[T]:
     """Read a list that is evidence; see `read`.
 

@@ -25,7 +25,7 @@ from storage_plugin.errors import (
     IconikUnavailable,
     NotFound,
 )
-from storage_plugin.iconik.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rows import Row
 from storage_plugin.settings import Settings
 
@@ -72,14 +72,13 @@ class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
     All methods raise AdministratorError if iconik accepts the token for nothing, AccessDenied if it
-    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikUnavailable if
-    it still fails after some attempts, and OutOfTime if no time is left.
+    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikUnavailable if it
+    still fails after some attempts, and OutOfTime if no time is left.
 
     Attributes:
         session: a session from `new_session`.
         settings: the settings with iconik's URL and the App ID of the application token.
         read_token: returns the application token; with `max_age=0`, a new one if it was rotated.
-        pace: the pace of all requests of the instance.
         deadline: the end of the time for this request to the plugin.
         share: the part of iconik's limit that these requests may help to use up.
         attempts: the most attempts at a request; answers with 429 do not count.
@@ -132,13 +131,13 @@ class Rest:
                     raise (refusal if self._is_accepted else never) from None
                 was_refused = True
                 self.read_token(max_age=0)
-                self.pace.sleep(backoff(2), self.deadline)
+                self.pace.back_off(2, self.deadline)
             except IconikUnavailable as error:
                 failures += 1
                 is_repeatable = method != "POST" or isinstance(error, _NotSent)
                 if failures == self.attempts or not is_repeatable:
                     raise
-                self.pace.sleep(backoff(failures), self.deadline)
+                self.pace.back_off(failures, self.deadline)
 
     def send_once(
         self,
