@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
-from sandbox.site import CLIP, Site
 from storage_plugin.errors import CallerError, IconikError, IconikUnavailable
 from storage_plugin.iconik import pages
 from storage_plugin.iconik.client import Iconik
@@ -146,32 +145,6 @@ def test_a_list_must_agree_with_itself(read: Read) -> None:
     rows = [row(1) | {"status": status} for status in ("OPEN", "CLOSED")]
     with pytest.raises(IconikUnavailable, match="contradicts itself"):
         read({"json": {"objects": rows}})
-
-
-# Lists that the sandbox sends
-
-
-QUIRKS = [
-    {},
-    {"counts_rows": True},
-    {"links_pages": True},
-    {"counts_rows": True, "links_pages": True},
-    {"rows_per_page": 10},
-    {"rows_per_page": 3, "counts_rows": True},
-    {"rows_per_page": 3, "links_pages": True},
-]
-
-
-@pytest.mark.parametrize("quirks", QUIRKS)
-@pytest.mark.parametrize("number", [1, 9, 10, 24, 101])
-def test_all_rows_arrive(iconik: Iconik, site: Site, quirks: dict[str, Any], number: int) -> None:
-    """Whatever a list says of itself, each row arrives once."""
-    site.quirk(**quirks)
-    asset_id, _ = site.asset([CLIP | {"original_name": f"{each}.mov"} for each in range(number)])
-    names = [file.name for file in iconik.files(asset_id)]
-    assert sorted(names) == sorted([f"{each}.mov" for each in range(number)] * 2)
-    collection_id = site.world.add_collection(*(site.master() for _ in range(number)))
-    assert len(iconik.collection_contents(collection_id)[0]) == number
 
 
 @pytest.mark.parametrize("total", [{"total": 10_200}, {"total": 10_000}, {}])
