@@ -157,10 +157,10 @@ class File(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
+    """An object in a collection or search result; see `object_type` in `Iconik.copy`."""
 
     id: Id
-    type: str
+    object_type: str
     title: str | None
 
 
@@ -266,11 +266,9 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
 
 identified = parser(Identified)
 storage = parser(Storage, mount_point="settings.mount_point")
-format = parser(Format)
+format, item, user = parser(Format), parser(Item), parser(User)
 file_set = parser(FileSet, created="date_created", modified="date_modified")
 file = parser(File, own_name="name", folder="directory_path")
-item = parser(Item, type="object_type")
 transfer = parser(Transfer, destination_id="destination_storage_id")
 job = parser(Job, modified="date_modified", click_id="metadata.click_id")
-user = parser(User)
 custom_action = parser(CustomAction, is_disabled="disabled", error="last_error")

@@ -39,8 +39,8 @@ def find_assets(iconik: Iconik, selection: Selection) -> Found:
             items += some
             found.unknown.extend(unknown)
             found = found._replace(missing=found.missing + missing)
-        found.assets.update((item.id, item.title) for item in items if item.type == "assets")
-        level = list(dict.fromkeys((item.type, item.id) for item in items))
+        found.assets.update((item.id, item.title) for item in items if item.object_type == "assets")
+        level = list(dict.fromkeys((item.object_type, item.id) for item in items))
     return found
 
 
