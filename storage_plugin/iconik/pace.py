@@ -57,11 +57,7 @@ class Deadline:
 
 
 class Pace:
-    """The pace of all requests of an instance, because iconik counts them together.
-
-    Attributes:
-        now: the clock.
-    """
+    """The pace of all requests of an instance, because iconik counts them together."""
 
     def __init__(
         self, clock: Clock = time.monotonic, sleep: Callable[[float], None] = time.sleep
