@@ -13,7 +13,6 @@ class Quirks:
     counts_rows: bool = False  # They say how many rows and pages there are.
     links_pages: bool = False  # A page links to the next one.
     rows_per_page: int | None = None  # So many rows are on a page, whatever the request asks.
-    ignores_last_id: bool = False  # Lists with a cursor always begin with their first row.
     withheld: int = 0  # So many rows of collections and searches are counted, but not sent.
     unsaid: dict[str, Any] = field(default_factory=dict)  # What files say instead of the truth.
     lists_transfers_from: bool = True  # A storage lists the transfers from it, else those to it.

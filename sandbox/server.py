@@ -256,7 +256,7 @@ def cursor_page(rows: Sequence[Row]) -> Row:
     ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
     if last_id and last_id not in ids:
         abort(400)  # The row has gone meanwhile.
-    start = ids.index(last_id) + 1 if last_id and not world.quirks.ignores_last_id else 0
+    start = ids.index(last_id) + 1 if last_id else 0
     return _page(rows, start, {"total": len(rows)})
 
 

@@ -99,19 +99,9 @@ class NotFound(IconikError):
 
 
 class IconikUnavailable(IconikError):
-    """iconik failed, or its answer arrived incomplete. A repeat may work."""
+    """iconik failed, was too slow, or its answer arrived incomplete. A repeat may work."""
 
     can_retry = True
-
-
-class IconikTimeout(IconikUnavailable):
-    """iconik did not answer in time."""
-
-    status = 504
-
-
-class Stale(IconikTimeout):
-    """iconik answered too slowly. The evidence for a deletion is too old, so it was not sent."""
 
 
 class IconikBusy(IconikError):

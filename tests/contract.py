@@ -18,9 +18,6 @@ from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAP
 
 DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
 
-UNCHECKED = Config(spec_validator_cls=None)
-"""The description itself is not checked, which takes a second."""
-
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _faultless: set[tuple[object, ...]] = set()
 """What was checked before, whatever its ids: a check takes some milliseconds, and most repeat."""
@@ -29,21 +26,15 @@ _faultless: set[tuple[object, ...]] = set()
 @functools.cache
 def api() -> OpenAPI:
     """Return the description; what it does not name counts as a mistake, unlike at iconik."""
-    description = _description()
-    # Here the description is stricter than iconik: in practice a PATCH names what changes alone.
-    job = description["components"]["schemas"]["JobSchema"]
-    patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
-    changes = {name: value for name, value in job.items() if name != "required"}
-    patch["requestBody"]["content"]["application/json"]["schema"] = changes
-    return OpenAPI.from_dict(description, config=UNCHECKED)
-
-
-@functools.cache
-def api_of_answers() -> OpenAPI:
-    """Return the description as answers are held against it."""
-    description = _description()
-    # The description is of May 2025, and these types and this status are newer.
+    description: dict[str, Any] = json.loads(DESCRIPTION.read_text())
+    description["servers"] = [{"url": "/"}]
     schemas = description["components"]["schemas"]
+    for schema in schemas.values():
+        schema.setdefault("additionalProperties", False)
+    # iconik's own description of 2026 knows this, and describes no more of what a search finds.
+    schemas["CustomActionSchema"]["properties"]["read_access_for_everyone"] = {"type": "boolean"}
+    schemas["SearchDocumentSchema"]["additionalProperties"] = True
+    # The description is of May 2025, and these types and this status are newer.
     schemas["JobSchema"]["properties"]["status"]["enum"].append("DISCARDED")
     schemas["FileSetSchema"]["properties"]["type"] = {"type": "string"}
     schemas["FileSchema"]["properties"]["type"]["enum"].append("SEQUENCE")
@@ -56,6 +47,10 @@ def api_of_answers() -> OpenAPI:
                 del field["format"]
             if "enum" in field:
                 field["enum"].append(None)
+    # In practice a PATCH names what changes alone.
+    changes = {name: value for name, value in schemas["JobSchema"].items() if name != "required"}
+    patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
+    patch["requestBody"]["content"]["application/json"]["schema"] = changes
     # It describes a body where by the status there is none, and errors as the default, which would
     # allow any status; here a good one must be named, and all errors must look as described.
     for path in description["paths"].values():
@@ -64,14 +59,14 @@ def api_of_answers() -> OpenAPI:
             good = {status: answer for status, answer in named.items() if status.startswith("2")}
             good |= {"204": {"description": "no content"}} if "204" in good else {}
             operation["responses"] = good | {"4XX": named["default"], "5XX": named["default"]}
-    return OpenAPI.from_dict(description, config=UNCHECKED)
+    # The description itself is not checked, which takes a second.
+    return OpenAPI.from_dict(description, config=Config(spec_validator_cls=None))
 
 
 def enforce(app: flask.Flask) -> list[str]:
     """Check what an application gets and answers, and return the list that mistakes go to."""
     mistakes: list[str] = []
-    for read in (api, api_of_answers):  # It takes seconds, which no request may wait for.
-        read()
+    api()  # It takes seconds, which no request may wait for.
 
     @app.after_request
     def check(answer: flask.Response) -> flask.Response:
@@ -89,24 +84,12 @@ def enforce(app: flask.Flask) -> list[str]:
     return mistakes
 
 
-def _description() -> dict[str, Any]:
-    description: dict[str, Any] = json.loads(DESCRIPTION.read_text())
-    description["servers"] = [{"url": "/"}]
-    for schema in description["components"]["schemas"].values():
-        schema.setdefault("additionalProperties", False)
-    schemas = description["components"]["schemas"]
-    # iconik's own description of 2026 knows this, and describes no more of what a search finds.
-    schemas["CustomActionSchema"]["properties"]["read_access_for_everyone"] = {"type": "boolean"}
-    schemas["SearchDocumentSchema"]["additionalProperties"] = True
-    return description
-
-
 def _mistakes(request: flask.Request, answer: flask.Response) -> dict[str, None]:
     """Return what is wrong with a request and its answer, each mistake once."""
     asked = WerkzeugOpenAPIRequest(request)
     result = api().unmarshal_request(asked)
     unknown = request.args.keys() - result.parameters.query.keys()
-    answered = api_of_answers().iter_response_errors(asked, WerkzeugOpenAPIResponse(answer))
+    answered = api().iter_response_errors(asked, WerkzeugOpenAPIResponse(answer))
     texts = [_texts(error) for error in (*result.errors, *answered)]
     return dict.fromkeys(itertools.chain(unknown, *texts))
 

@@ -1,4 +1,1 @@
-"""A thin client of iconik's REST API.
-
-https://app.iconik.io/docs/reference.html
-"""
+"""A thin client of iconik's REST API."""

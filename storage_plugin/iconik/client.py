@@ -11,8 +11,8 @@ from typing import TypeVar
 from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFound
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
-from storage_plugin.iconik.rest import Query, Rest
-from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text, id_of
+from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text
 
 MAX_IDS = 500
 """The most ids that one bulk call accepts."""
@@ -57,10 +57,7 @@ class Iconik:
         """Have one format of up to 500 objects copied to a storage.
 
         Args:
-            storage_id: the storage to copy to.
             object_type: `assets`, `collections` (with all their contents) or `saved_searches`.
-            object_ids: up to 500 ids.
-            format_name: the format to copy.
             file_path: the folder on the storage; empty: the folders of the source.
             preferred_source: the id of the storage to copy from if there is a choice.
 
@@ -69,7 +66,7 @@ class Iconik:
         """
         body = {
             "object_type": object_type,
-            "object_ids": list(object_ids),
+            "object_ids": object_ids,
             "format_name": format_name,
             "file_path": file_path,
             "preferred_original_storage_id": preferred_source,
@@ -98,37 +95,38 @@ class Iconik:
         """Request once that a file set and its files are deleted, on fresh evidence.
 
         Args:
-            asset_id: the asset of the file set.
-            file_set_id: the file set.
             immediately: whether to bypass the recycle bin.
             not_after: the moment, by the clock `now`, from which the evidence is too old.
 
         Raises:
-            Stale, IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
+            IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
         """
-        path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/"
-        return self._delete(path, {"immediately": "true"} if immediately else None, not_after)
+        query = {"immediately": "true"} if immediately else None
+        return self._delete(f"{asset_id}/file_sets/{file_set_id}/", query, not_after)
 
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
-        path = f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/"
-        return self._delete(path, None, not_after)
+        return self._delete(f"{asset_id}/file_sets/{file_set_id}/purge/", None, not_after)
 
-    def collection_contents(self, collection_id: str) -> rows.Contents:
-        """List the assets and collections directly in a collection."""
+    def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
+        """List the assets and collections directly in a collection.
+
+        Returns:
+            The objects, and the number of those that iconik counts and does not send, for example
+            because the token's user has no access to them.
+        """
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
-        return rows.Contents(*pages.read(self.rest, path, rows.item, query=query))
+        return pages.read(self.rest, path, rows.item, query=query)
 
-    def saved_search_results(self, search_id: str) -> rows.Contents:
-        """Run a saved search and list its results.
+    def saved_search_results(self, search_id: str) -> tuple[list[rows.Item], int]:
+        """Run a saved search and list its results; see `collection_contents`.
 
         Raises:
             CallerError: iconik does not list all results.
         """
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
-        found = pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
-        return rows.Contents(*found)
+        return pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
 
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
@@ -150,7 +148,7 @@ class Iconik:
 
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return id_of(self.rest.send("POST", JOBS, json=job))
+        return rows.identified(self.rest.send("POST", JOBS, json=job)).id
 
     def update_job(self, job_id: str, changes: Row) -> str | None:
         """Change some fields of a job, and return its status; None: iconik did not send it.
@@ -169,9 +167,9 @@ class Iconik:
         found, _ = pages.read(self.rest, JOBS, rows.job, query=query)
         return [job for job in found if job.custom_type == custom_type]
 
-    def current_user_id(self) -> str:
-        """Return the id of the token's user."""
-        return id_of(self.rest.get(USER))
+    def current_user(self) -> rows.User:
+        """Return the token's user."""
+        return rows.user(self.rest.get(USER))
 
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
@@ -186,10 +184,6 @@ class Iconik:
             return as_flag(self.rest.get(path).get("delete_access"))
         except (AccessDenied, IconikError):  # The plugin itself does not need that role.
             return None
-
-    def current_user(self) -> rows.User:
-        """Return the token's user."""
-        return rows.user(self.rest.get(USER))
 
     def current_roles(self) -> list[str]:
         """List the roles of the token's user."""
@@ -217,7 +211,7 @@ class Iconik:
             self.rest.send("DELETE", path)
 
     def _of_asset(
-        self, asset_id: str, name: str, parse: Callable[[Row], T], query: Query = None
+        self, asset_id: str, name: str, parse: Callable[[Row], T], query: Row | None = None
     ) -> list[T]:
         """Return the rows of a whole list below an asset; none if iconik answers 404."""
 
@@ -231,11 +225,10 @@ class Iconik:
             return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
-    def _delete(self, path: str, query: Query, not_after: float) -> Deletion:
-        try:
+    def _delete(self, path: str, query: Row | None, not_after: float) -> Deletion:
+        status, path = 0, f"{FILES}/assets/{path}"
+        with suppress(NotFound):
             status, _ = self.rest.send_once("DELETE", path, query=query, not_after=not_after)
-        except NotFound:
-            return Deletion.UNCERTAIN
         outcomes = {204: Deletion.GONE, 200: Deletion.BINNED}
         return outcomes.get(status, Deletion.UNCERTAIN)
 

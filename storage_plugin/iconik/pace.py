@@ -29,18 +29,15 @@ MAX_PAUSE = 10.0
 
 TIME_IS_UP = "The time is up: repeat the action, or deploy with a longer --timeout."
 
+Clock = Callable[[], float]
+"""Returns seconds that never go back."""
+
 
 class Deadline:
-    """The end of the time for some work.
+    """The end of the time for some work, some seconds from now."""
 
-    Args:
-        seconds: the time from now.
-        clock: returns seconds that never go back.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._ends = clock() + seconds
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        self._clock, self._ends = clock, clock() + seconds
 
     @property
     def is_over(self) -> bool:
@@ -60,20 +57,12 @@ class Deadline:
 
 
 class Pace:
-    """The pace of all requests of an instance, because iconik counts them together.
-
-    Args:
-        clock: returns seconds that never go back, as the attribute `now` does.
-        sleep: waits for the given seconds.
-    """
+    """The pace of all requests of an instance, because iconik counts them together."""
 
     def __init__(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        self, clock: Clock = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.now = clock
-        self._sleep = sleep
+        self.now, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._slots: list[float] = []  # The times of the latest requests, sorted; some lie ahead.
         self._next = self._pause_ends = float("-inf")
@@ -108,12 +97,13 @@ class Pace:
             if self.now() >= self._pause_ends:
                 return  # Otherwise, a pause has begun meanwhile.
 
-    def sleep(self, seconds: float, deadline: Deadline) -> None:
-        """Wait for some seconds.
+    def back_off(self, attempts: int, deadline: Deadline) -> None:
+        """Wait after some failed attempts.
 
         Raises:
             OutOfTime: the deadline comes first.
         """
+        seconds = backoff(attempts)
         deadline.remaining(seconds)
         self._sleep(seconds)
 

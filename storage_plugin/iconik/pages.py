@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Literal, TypeVar
 
 from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, NotFound
-from storage_plugin.iconik.rest import Query, Rest
-from storage_plugin.iconik.rows import Row, as_number, id_of
+from storage_plugin.iconik.rest import Rest
+from storage_plugin.iconik.rows import Row, as_number, identified
 
 PAGE = 100
 """Rows to request at once, the most that iconik documents for any list."""
@@ -33,17 +33,14 @@ def read(
     parse: Callable[[Row], T],
     *,
     key: Key = "page",
-    query: Query = None,
+    query: Row | None = None,
     most: float = math.inf,
 ) -> tuple[list[T], int]:
     """Read a list to its end.
 
     Args:
-        rest: sends the requests.
-        path: the path of the list.
         parse: returns what the plugin needs of a row.
         key: the query parameter that asks for the next page.
-        query: the query parameters of all pages.
         most: the number of rows that iconik lists at most.
 
     Returns:
@@ -82,12 +79,7 @@ def read(
 
 
 def read_whole(
-    rest: Rest,
-    path: str,
-    parse: Callable[[Row], T],
-    *,
-    key: Key = "page",
-    query: Query = None,
+    rest: Rest, path: str, parse: Callable[[Row], T], *, key: Key = "page", query: Row | None = None
 ) -> list[T]:
     """Read a list that is evidence; see `read`.
 
@@ -111,7 +103,7 @@ def rows_of(answer: Row) -> list[Row]:
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise IconikError("iconik's answer contains no list of objects: try again later.")
-    return [row | {"id": id_of(row)} for row in rows]
+    return [row | {"id": identified(row).id} for row in rows]
 
 
 def _add(rows: list[Row], found: dict[str, T], parse: Callable[[Row], T], path: str) -> bool:

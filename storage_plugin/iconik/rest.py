@@ -6,7 +6,7 @@ https://app.iconik.io/docs/api.html
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -22,17 +22,13 @@ from storage_plugin.errors import (
     BadRequest,
     IconikBusy,
     IconikError,
-    IconikTimeout,
     IconikUnavailable,
     NotFound,
-    Stale,
 )
-from storage_plugin.iconik.pace import Deadline, Pace, backoff
+from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rows import Row
 from storage_plugin.settings import Settings
 
-Query = Mapping[str, str] | None
-Body = Row | None
 Answer = dict[str, Any]
 
 CONNECT = 3.05
@@ -76,14 +72,13 @@ class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
     All methods raise AdministratorError if iconik accepts the token for nothing, AccessDenied if it
-    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikTimeout and
-    IconikUnavailable if it still fails after some attempts, and OutOfTime if no time is left.
+    refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikUnavailable if it
+    still fails after some attempts, and OutOfTime if no time is left.
 
     Attributes:
         session: a session from `new_session`.
         settings: the settings with iconik's URL and the App ID of the application token.
         read_token: returns the application token; with `max_age=0`, a new one if it was rotated.
-        pace: the pace of all requests of the instance.
         deadline: the end of the time for this request to the plugin.
         share: the part of iconik's limit that these requests may help to use up.
         attempts: the most attempts at a request; answers with 429 do not count.
@@ -112,11 +107,13 @@ class Rest:
         """Return this client with less patience, and another deadline, for notifying the editor."""
         return dataclasses.replace(self, deadline=deadline, share=1.0, attempts=2, patience=3.0)
 
-    def get(self, path: str, query: Query = None) -> Answer:
+    def get(self, path: str, query: Row | None = None) -> Answer:
         """Return the JSON object at a path."""
         return self.send("GET", path, query=query)
 
-    def send(self, method: str, path: str, *, query: Query = None, json: Body = None) -> Answer:
+    def send(
+        self, method: str, path: str, *, query: Row | None = None, json: Row | None = None
+    ) -> Answer:
         """Send a request until iconik serves it, and return the JSON object in the answer.
 
         If iconik or the network fails, every request except a POST is repeated, because a repeat is
@@ -134,21 +131,21 @@ class Rest:
                     raise (refusal if self._is_accepted else never) from None
                 was_refused = True
                 self.read_token(max_age=0)
-                self.pace.sleep(backoff(2), self.deadline)
+                self.pace.back_off(2, self.deadline)
             except IconikUnavailable as error:
                 failures += 1
                 is_repeatable = method != "POST" or isinstance(error, _NotSent)
                 if failures == self.attempts or not is_repeatable:
                     raise
-                self.pace.sleep(backoff(failures), self.deadline)
+                self.pace.back_off(failures, self.deadline)
 
     def send_once(
         self,
         method: str,
         path: str,
         *,
-        query: Query = None,
-        json: Body = None,
+        query: Row | None = None,
+        json: Row | None = None,
         not_after: float = math.inf,
     ) -> tuple[int, Answer]:
         """Send a request once; if iconik serves it, return the status and the JSON object.
@@ -156,13 +153,14 @@ class Rest:
         From the moment `not_after`, by the clock of the pace, it must not be sent.
 
         Raises:
-            Stale: that moment has passed.
-            IconikBusy, IconikUnavailable: the request was not served, or the outcome is uncertain.
+            IconikBusy: iconik has refused it as one too many.
+            IconikUnavailable: that moment has passed, or the outcome is uncertain.
         """
         self.pace.reserve(self.deadline, self.share)
         call, headers, now = f"{method} {path}", self._headers(), self.pace.now()
         if now >= not_after:
-            raise Stale(f"iconik is too slow for a safe {call}: try again later.")
+            too_slow = f"iconik is too slow for a safe {call}: try again later."
+            raise IconikUnavailable(too_slow, status=504)
         half = self.deadline.remaining() / 2
         self.sent.append(call)
         try:
@@ -228,10 +226,10 @@ class Rest:
             text = f"{url} cannot be reached ({name}): check ICONIK_URL if that remains so."
             return _NotSent(text)
         if isinstance(cause, (requests.ReadTimeout, ReadTimeoutError, TimeoutError)):
-            return IconikTimeout(f"iconik did not answer {call} in time: try again.")
-        return IconikUnavailable(
-            f"The connection to {url} broke during {call} ({name}): try again."
-        )
+            text = f"iconik did not answer {call} in time: try again."
+            return IconikUnavailable(text, status=504)
+        text = f"The connection to {url} broke during {call} ({name}): try again."
+        return IconikUnavailable(text)
 
 
 def _retry_after(response: requests.Response) -> float | None:

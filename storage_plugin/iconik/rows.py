@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from enum import Enum
+from inspect import Parameter, signature
 from sys import intern
 from types import NoneType
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from storage_plugin.errors import IconikError
 from storage_plugin.webhook import is_uuid
@@ -22,25 +23,21 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 """A JSON object that iconik sends or receives."""
 
-ENDED = frozenset(
-    {"FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED"}
-)
+Id = Annotated[str, "a UUID, in lower case"]
+Capitals = Annotated[str, "safe to put into a URL"]
+
+ENDED = ("FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED")
 """The states of a job that has ended."""
 
 
 def as_id(value: object) -> str | None:
     """Return an id, in lower case."""
-    return intern(str(value).lower()) if is_uuid(value) else None
+    return str(value).lower() if is_uuid(value) else None
 
 
 def as_text(value: object) -> str | None:
     """Return a text that is not empty."""
-    return intern(value) if isinstance(value, str) and value else None
-
-
-def as_capitals(value: object) -> str | None:
-    """Return a text that is safe to put into a URL."""
-    return value if isinstance(value, str) and re.fullmatch(r"[A-Z_]+", value) else None
+    return value if isinstance(value, str) and value else None
 
 
 def as_number(value: object) -> int | None:
@@ -62,26 +59,22 @@ def as_time(value: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def as_object(value: object) -> Row:
-    """Return an object, which is empty if iconik did not send one."""
-    return value if isinstance(value, dict) else {}
+READERS: dict[object, Callable[[object], Any]] = {
+    Id: as_id,
+    Capitals: lambda value: value if re.fullmatch("[A-Z_]+", str(value)) else None,
+    str: as_text,
+    int: as_number,
+    bool: as_flag,
+    float: as_time,
+    Row: lambda value: value if isinstance(value, dict) else None,
+}
+"""What reads a value, by the type of the field."""
 
 
-def within(name: str) -> Callable[[object], str | None]:
-    """Return what reads a text in an object."""
-    return lambda value: as_text(as_object(value).get(name))
+class Identified(NamedTuple):
+    """Any object."""
 
-
-Id = Annotated[str, as_id]
-Text = Annotated[str, as_text]
-IdOrNone = Annotated[str | None, as_id]
-TextOrNone = Annotated[str | None, as_text]
-TextOrEmpty = Annotated[str, lambda value: as_text(value) or ""]
-NumberOrNone = Annotated[int | None, as_number]
-FlagOrNone = Annotated[bool | None, as_flag]
-TimeOrNone = Annotated[float | None, as_time]
-
-# A field has the name that it has at iconik, unless its annotation gives another.
+    id: Id
 
 
 class Storage(NamedTuple):
@@ -93,10 +86,10 @@ class Storage(NamedTuple):
     """
 
     id: Id
-    name: TextOrNone
-    method: TextOrNone
-    status: TextOrNone
-    mount_point: Annotated[str | None, within("mount_point"), "settings"]
+    name: str | None
+    method: str | None
+    status: str | None
+    mount_point: str | None
 
     @property
     def is_active(self) -> bool:
@@ -108,9 +101,9 @@ class Format(NamedTuple):
     """A format of an asset, for example ORIGINAL."""
 
     id: Id
-    name: Text
-    version_id: IdOrNone
-    status: TextOrNone
+    name: str
+    version_id: Id | None
+    status: str | None
 
 
 class FileSet(NamedTuple):
@@ -123,14 +116,14 @@ class FileSet(NamedTuple):
     """
 
     id: Id
-    format_id: IdOrNone
-    storage_id: IdOrNone
-    version_id: IdOrNone
-    status: TextOrNone
-    type: TextOrNone
-    file_count: NumberOrNone
-    created: Annotated[TimeOrNone, "date_created"]
-    modified: Annotated[TextOrNone, "date_modified"]
+    format_id: Id | None
+    storage_id: Id | None
+    version_id: Id | None
+    status: str | None
+    type: str | None
+    file_count: int | None
+    created: float | None
+    modified: str | None
 
 
 class File(NamedTuple):
@@ -144,18 +137,18 @@ class File(NamedTuple):
     """
 
     file_set_id: Id
-    format_id: IdOrNone
-    storage_id: IdOrNone
-    version_id: IdOrNone
-    file_set_status: TextOrNone
-    format_status: TextOrNone
-    folder: Annotated[TextOrEmpty, "directory_path"]
-    own_name: Annotated[TextOrNone, "name"]
-    original_name: Text
-    type: TextOrNone
-    status: TextOrNone
-    size: NumberOrNone
-    checksum: TextOrNone
+    format_id: Id | None
+    storage_id: Id | None
+    version_id: Id | None
+    file_set_status: str | None
+    format_status: str | None
+    own_name: str | None
+    original_name: str
+    type: str | None
+    status: str | None
+    size: int | None
+    checksum: str | None
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -164,31 +157,19 @@ class File(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An object in a collection or search result; `type` is the `object_type` of bulk calls."""
+    """An object in a collection or search result; see `object_type` in `Iconik.copy`."""
 
     id: Id
-    type: Annotated[Text, "object_type"]
-    title: TextOrNone
-
-
-class Contents(NamedTuple):
-    """The objects in a collection or search result, as far as iconik sends them.
-
-    Attributes:
-        missing: the number of objects that iconik counts and does not send, for example because the
-            token's user has no access to them.
-    """
-
-    items: list[Item]
-    missing: int
+    object_type: str
+    title: str | None
 
 
 class Transfer(NamedTuple):
     """A copy that is under way."""
 
-    asset_id: IdOrNone
-    format_id: IdOrNone
-    destination_id: Annotated[IdOrNone, "destination_storage_id"]
+    asset_id: Id | None
+    format_id: Id | None
+    destination_id: Id | None
 
 
 class Job(NamedTuple):
@@ -200,19 +181,19 @@ class Job(NamedTuple):
     """
 
     id: Id
-    status: TextOrNone
-    custom_type: TextOrNone
-    modified: Annotated[TimeOrNone, "date_modified"]
-    message: TextOrNone
-    click_id: Annotated[str | None, within("click_id"), "metadata"]
+    status: str | None
+    custom_type: str | None
+    modified: float | None
+    message: str | None
+    click_id: str | None
 
 
 class User(NamedTuple):
     """A user."""
 
     id: Id
-    email: TextOrNone
-    is_admin: FlagOrNone
+    email: str | None
+    is_admin: bool | None
 
     @property
     def name(self) -> str:
@@ -224,14 +205,14 @@ class CustomAction(NamedTuple):
     """A custom action; `status`: HEALTHY or FAILING. As text, it does not contain its headers."""
 
     id: Id
-    context: Annotated[str, as_capitals]
-    title: TextOrEmpty
-    url: TextOrEmpty
-    type: TextOrNone
-    headers: Annotated[Row, as_object]
-    is_disabled: Annotated[FlagOrNone, "disabled"]
-    status: TextOrNone
-    error: Annotated[TextOrEmpty, "last_error"]
+    context: Capitals
+    type: str | None
+    is_disabled: bool | None
+    status: str | None
+    headers: Mapping[str, Any] = {}
+    title: str = ""
+    url: str = ""
+    error: str = ""
 
     def __repr__(self) -> str:
         return f"{self.title} ({self.context})"
@@ -253,44 +234,41 @@ class Deletion(Enum):
     UNCERTAIN = "Only another look can show the outcome."
 
 
-def parser(kind: Callable[..., T]) -> Callable[[Row], T]:
-    """Return what makes rows into tuples of a type, as the annotations of its fields say.
+def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
+    """Return what makes rows into tuples of a type; some fields have other `paths` at iconik.
 
-    It raises IconikError if a row lacks a field that must not be None.
+    It raises IconikError if a row lacks a field that has no default and must not be None.
     """
     fields = []
-    for field, hint in get_type_hints(kind, include_extras=True).items():
-        read, name = (*hint.__metadata__, field)[:2]
-        fields.append((read, name, NoneType in get_args(hint.__origin__)))
+    for name, field in signature(kind).parameters.items():
+        types = get_args(field.annotation)
+        read = READERS.get(field.annotation) or READERS[types[0]]
+        default = None if NoneType in types else field.default
+        fields.append((read, paths.get(name, name).split("."), default))
 
     def parse(row: Row) -> T:
         values = []
-        for read, name, may_lack in fields:
-            value = read(row.get(name))
-            if value is None and not may_lack:
-                raise lacking(name)
+        for read, path, default in fields:
+            value: Any = row
+            for name in path:
+                value = value.get(name) if isinstance(value, dict) else None
+            value = default if (found := read(value)) is None else found
+            if value is Parameter.empty:
+                missing = f"iconik's answer contains an object without {name}: it is not used."
+                raise IconikError(missing)
+            if isinstance(value, str) and name != "id":
+                value = intern(value)  # Many of 60,000 rows have the same texts.
             values.append(value)
         return kind(*values)
 
     return parse
 
 
-storage, format, file_set = parser(Storage), parser(Format), parser(FileSet)
-file, item, transfer = parser(File), parser(Item), parser(Transfer)
-job, user, custom_action = parser(Job), parser(User), parser(CustomAction)
-
-
-def id_of(row: Row) -> str:
-    """Return the id of a row.
-
-    Raises:
-        IconikError: it is no UUID.
-    """
-    if id := as_id(row.get("id")):
-        return id
-    raise lacking("id")
-
-
-def lacking(field: str) -> IconikError:
-    """Return the error for a row without a field that the plugin needs."""
-    return IconikError(f"iconik's answer contains an object without {field}: it is not used.")
+identified = parser(Identified)
+storage = parser(Storage, mount_point="settings.mount_point")
+format, item, user = parser(Format), parser(Item), parser(User)
+file_set = parser(FileSet, created="date_created", modified="date_modified")
+file = parser(File, own_name="name", folder="directory_path")
+transfer = parser(Transfer, destination_id="destination_storage_id")
+job = parser(Job, modified="date_modified", click_id="metadata.click_id")
+custom_action = parser(CustomAction, is_disabled="disabled", error="last_error")

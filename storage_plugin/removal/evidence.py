@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from storage_plugin.errors import IconikUnavailable, OutOfTime, PluginError, Stale
+from storage_plugin.errors import IconikUnavailable, OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.rows import File, FileSet, Format, Storage
 from storage_plugin.names import visible
@@ -96,7 +96,7 @@ def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
     sets state the number of files and the last change, so rows between equal records are right.
 
     Raises:
-        Stale: something has changed; look again.
+        IconikUnavailable: something has changed; look again.
     """
     iconik, asked = removal.iconik, removal.iconik.now()
     asks: tuple[Callable[[], Any], ...] = (
@@ -106,7 +106,8 @@ def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
     )
     file_sets, formats, (listed, masters) = side_by_side(lambda ask: ask(), asks)
     if (file_sets, formats, masters) != (evidence.file_sets, evidence.formats, evidence.masters):
-        raise Stale("The asset has changed while its files were compared: try again later.")
+        changed = "The asset has changed while its files were compared: try again later."
+        raise IconikUnavailable(changed, status=504)
     return evidence._replace(asked=min(asked, listed))
 
 

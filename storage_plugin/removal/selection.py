@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from storage_plugin.errors import NotFound
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.rows import Contents
+from storage_plugin.iconik.rows import Item
 from storage_plugin.webhook import Selection
 
 READ = {"collections": Iconik.collection_contents, "saved_searches": Iconik.saved_search_results}
@@ -35,19 +35,19 @@ def find_assets(iconik: Iconik, selection: Selection) -> Found:
     while level := [each for each in level if each[0] in READ and each not in read]:
         read.update(level)
         items = []
-        for contents, unknown in side_by_side(functools.partial(_contents, iconik), level):
-            items += contents.items
+        for some, missing, unknown in side_by_side(functools.partial(_contents, iconik), level):
+            items += some
             found.unknown.extend(unknown)
-            found = found._replace(missing=found.missing + contents.missing)
-        found.assets.update((item.id, item.title) for item in items if item.type == "assets")
-        level = list(dict.fromkeys((item.type, item.id) for item in items))
+            found = found._replace(missing=found.missing + missing)
+        found.assets.update((item.id, item.title) for item in items if item.object_type == "assets")
+        level = list(dict.fromkeys((item.object_type, item.id) for item in items))
     return found
 
 
-def _contents(iconik: Iconik, container: Container) -> tuple[Contents, list[Container]]:
+def _contents(iconik: Iconik, container: Container) -> tuple[list[Item], int, list[Container]]:
     """Return what is in a collection or saved search, and the latter if iconik lacks it."""
     object_type, id = container
     try:
-        return READ[object_type](iconik, id), []
+        return *READ[object_type](iconik, id), []
     except NotFound:
-        return Contents([], 0), [container]
+        return [], 0, [container]

@@ -10,12 +10,13 @@ import copy
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import attrs
 import flask
@@ -36,6 +37,7 @@ from storage_plugin.webhook import SECRET_HEADER
 from tests.conftest import new_rest
 
 ACTION: Row = {"context": "ASSET", "title": "Add", "url": "https://f.example/add", "type": "POST"}
+ACTION["headers"] = {"x-secret": "s"}
 JOB: Row = {"title": "Remove", "type": "CUSTOM", "custom_type": "REMOVE", "status": "STARTED"}
 PROGRESS: Row = {"title": "Remove", "progress_total": 2, "progress_processed": 1}
 UNCHANGED: Row = {"status": "STARTED", "type": "CUSTOM", "title": "Remove"}
@@ -60,20 +62,7 @@ MODELS = {
 }
 """The SDK's models of all bodies."""
 
-LISTS = {
-    "storages": "id name method status",
-    "custom_actions": "id context title url type status",
-    "running_jobs": "id status",
-    "transfers": "asset_id format_id",
-    "collection_contents": "id title",
-    "saved_search_results": "id title",
-    "formats": "id name version_id status",
-    "file_sets": "id format_id storage_id version_id status type file_count",
-    "files": "file_set_id name original_name type status size checksum",
-}
-"""The methods that return a list, and the fields of a row that both clients name alike."""
-
-
+Ours = Callable[[Callable[..., Any]], Any]
 Answers = list[Response[Any]]
 
 
@@ -92,7 +81,7 @@ class Exchange(NamedTuple):
     plugin: list[Request]
     sdk: list[Request]
     found: Any
-    answers: list[Response[Any]]
+    answers: Answers
 
 
 class Scene(Site):
@@ -117,93 +106,77 @@ class Scene(Site):
         self.action = world.add_custom_action(ACTION)["id"]
 
 
-def operations(
-    scene: Scene, plugin: Iconik, sdk: Sdk
-) -> dict[str, tuple[Callable[[], object], Callable[[], Answers]]]:
-    """Return all that the plugin does, by its methods and, after a space, their variants."""
+def operations(scene: Scene, sdk: Sdk) -> dict[str, tuple[Ours, Callable[[], Answers]]]:
+    """Return all that the plugin does: the methods and, after a space, their variants.
+
+    Each comes with its arguments, and with the calls of the SDK that do the same.
+    """
     clip, b2, lucidlink, other = scene.clip, scene.b2, scene.lucidlink, scene.other
     action = rows.custom_action(scene.world.custom_actions[scene.action])
     binned, gone, purged = [(clip, file_set_id) for file_set_id in scene.copies]
-    delete, delete_too = partial(plugin.delete_file_set, not_after=inf), sdk.delete_asset_file_set
-    copy = {"object_ids": [clip], "format_name": "ORIGINAL", "file_path": "/projects"}
-    source = {"object_type": "assets", "preferred_original_storage_id": b2}
+    copied = {"object_ids": [clip], "format_name": "ORIGINAL", "file_path": "/projects"}
+    bulk = {"object_type": "assets", "preferred_original_storage_id": b2, **copied}
+    bodies = [JOB, UNCHANGED | PROGRESS, NOTIFICATION, ACTION, ACTION, bulk]
     job, change, note, new, changed, bulk = (
-        {"body": read(model, fields)}
-        for model, fields in zip(
-            MODELS.values(),
-            [JOB, UNCHANGED | PROGRESS, NOTIFICATION, ACTION, ACTION, copy | source],
-            strict=True,
-        )
+        {"body": read(model, fields)} for model, fields in zip(MODELS.values(), bodies, strict=True)
     )
     to_it = by_last_id(sdk.get_storage_transfers_to, lucidlink)
     from_b2 = by_last_id(sdk.get_storage_transfers_from, b2)
-    contents = {"object_types": "assets,collections"}
+    contents = partial(sdk.get_collection_contents, object_types="assets,collections")
+    file_sets = partial(sdk.get_asset_file_sets, file_count=True)
+    files = partial(sdk.get_asset_files, generate_signed_url=False)
+    search = partial(sdk.get_search_saved_by_search, include_results=True)
+    jobs = partial(sdk.get_jobs, type_="CUSTOM", status="STARTED")
+    permissions = once(sdk.get_storage_verifications_permissions, lucidlink)
+    delete, purge = sdk.delete_asset_file_set, sdk.delete_asset_file_set_purge
+    update_action = sdk.patch_custom_actions_by_context_by_action
+    delete_action = sdk.delete_custom_actions_by_context_by_action
     return {
-        "storages": (plugin.storages, by_page(sdk.get_storages)),
-        "can_delete_on": (
-            partial(plugin.can_delete_on, lucidlink),
-            once(sdk.get_storage_verifications_permissions, lucidlink),
-        ),
-        "formats": (partial(plugin.formats, clip), by_last_id(sdk.get_asset_formats, clip)),
-        "file_sets": (
-            partial(plugin.file_sets, clip),
-            by_last_id(sdk.get_asset_file_sets, clip, file_count=True),
-        ),
-        "files": (
-            partial(plugin.files, clip),
-            by_last_id(sdk.get_asset_files, clip, generate_signed_url=False),
-        ),
-        "asset_title": (partial(plugin.asset_title, clip), once(sdk.get_asset, clip)),
-        "collection_contents": (
-            lambda: plugin.collection_contents(scene.collection).items,
-            by_page(sdk.get_collection_contents, scene.collection, **contents),
-        ),
-        "saved_search_results": (
-            lambda: plugin.saved_search_results(scene.search).items,
-            by_page(sdk.get_search_saved_by_search, scene.search, include_results=True),
-        ),
-        "transfers": (partial(plugin.transfers, [b2], lucidlink), lambda: [*to_it(), *from_b2()]),
-        "running_jobs": (
-            partial(plugin.running_jobs, "REMOVE"),
-            by_page(sdk.get_jobs, type_="CUSTOM", status="STARTED"),
-        ),
-        "job": (partial(plugin.job, scene.job), once(sdk.get_job, scene.job)),
-        "create_job": (partial(plugin.create_job, JOB), once(sdk.post_jobs, **job)),
-        "update_job": (
-            partial(plugin.update_job, scene.job, PROGRESS),
-            once(sdk.patch_job, scene.job, **change),
-        ),
-        "current_user": (plugin.current_user, once(sdk.get_users_current)),
-        "current_user_id": (plugin.current_user_id, once(sdk.get_users_current)),
-        "current_roles": (plugin.current_roles, once(sdk.get_users_current_roles)),
-        "notify": (partial(plugin.notify, NOTIFICATION), once(sdk.post_notifications, **note)),
-        "custom_actions": (plugin.custom_actions, once(sdk.get_custom_actions)),
+        "storages": (given(), by_page(sdk.get_storages)),
+        "can_delete_on": (given(lucidlink), permissions),
+        "formats": (given(clip), by_last_id(sdk.get_asset_formats, clip)),
+        "file_sets": (given(clip), by_last_id(file_sets, clip)),
+        "files": (given(clip), by_last_id(files, clip)),
+        "asset_title": (given(clip), once(sdk.get_asset, clip)),
+        "collection_contents": (given(scene.collection), by_page(contents, scene.collection)),
+        "saved_search_results": (given(scene.search), by_page(search, scene.search)),
+        "transfers": (given([b2], lucidlink), lambda: [*to_it(), *from_b2()]),
+        "running_jobs": (given("REMOVE"), by_page(jobs)),
+        "job": (given(scene.job), once(sdk.get_job, scene.job)),
+        "create_job": (given(JOB), once(sdk.post_jobs, **job)),
+        "update_job": (given(scene.job, PROGRESS), once(sdk.patch_job, scene.job, **change)),
+        "current_user": (given(), once(sdk.get_users_current)),
+        "current_roles": (given(), once(sdk.get_users_current_roles)),
+        "notify": (given(NOTIFICATION), once(sdk.post_notifications, **note)),
+        "custom_actions": (given(), once(sdk.get_custom_actions)),
         "create_custom_action": (
-            partial(plugin.create_custom_action, ACTION),
+            given(ACTION),
             once(sdk.post_custom_actions_by_context, "ASSET", **new),
         ),
         "update_custom_action": (
-            partial(plugin.update_custom_action, action.id, ACTION),
-            once(sdk.patch_custom_actions_by_context_by_action, "ASSET", action.id, **changed),
+            given(action.id, ACTION),
+            once(update_action, "ASSET", action.id, **changed),
         ),
-        "delete_custom_action": (
-            partial(plugin.delete_custom_action, action),
-            once(sdk.delete_custom_actions_by_context_by_action, "ASSET", action.id),
-        ),
+        "delete_custom_action": (given(action), once(delete_action, "ASSET", action.id)),
         "copy": (
-            partial(plugin.copy, other, "assets", preferred_source=b2, **copy),
+            given(other, "assets", preferred_source=b2, **copied),
             once(sdk.post_storage_bulk, other, **bulk),
         ),
-        "delete_file_set": (partial(delete, *binned, immediately=False), once(delete_too, *binned)),
+        "delete_file_set": (
+            given(*binned, immediately=False, not_after=inf),
+            once(delete, *binned),
+        ),
         "delete_file_set immediately": (
-            partial(delete, *gone, immediately=True),
-            once(delete_too, *gone, immediately=True),
+            given(*gone, immediately=True, not_after=inf),
+            once(delete, *gone, immediately=True),
         ),
-        "purge_file_set": (
-            partial(plugin.purge_file_set, *purged, not_after=inf),
-            once(sdk.delete_asset_file_set_purge, *purged),
-        ),
+        "purge_file_set": (given(*purged, not_after=inf), once(purge, *purged)),
     }
+
+
+def given(*arguments: Any, **more: Any) -> Ours:
+    """Return what calls a method of the plugin's client."""
+    return lambda method: method(*arguments, **more)
 
 
 def once(call: Callable[..., Response[Any]], *ids: str, **more: Any) -> Callable[[], Answers]:
@@ -283,8 +256,8 @@ def exchanges() -> dict[str, Exchange]:
     ):
         patch.setenv("no_proxy", "127.0.0.1")
         plugin = Iconik(new_rest(url, scene.world))
-        for name, (do, ask) in operations(scene, plugin, sdk).items():
-            result, answers = do(), ask()
+        for name, (do, ask) in operations(scene, sdk).items():
+            result, answers = do(getattr(plugin, name.split()[0])), ask()
             found[name] = Exchange(ours[:], theirs[:], result, answers)
             ours.clear()
             theirs.clear()
@@ -327,21 +300,25 @@ def test_nothing_is_left_out(exchanges: dict[str, Exchange]) -> None:
     assert {request.rule for each in exchanges.values() for request in each.plugin} == rules
 
 
-@pytest.mark.parametrize("name", LISTS)
-def test_both_clients_read_rows_alike(exchanges: dict[str, Exchange], name: str) -> None:
-    """Of fields that both know, they read the same values."""
-    theirs = [row for answer in exchanges[name].answers for row in answer.parsed.objects]
-    fields = LISTS[name].split()
-    assert [texts(row, fields) for row in exchanges[name].found] == [
-        texts(row, fields) for row in theirs
-    ]
+def test_both_clients_read_rows_alike(exchanges: dict[str, Exchange]) -> None:
+    """In lists, they read the same values of the fields that both name alike."""
+    for name, (_, _, found, answers) in exchanges.items():
+        ours = found[0] if isinstance(found, tuple) else found  # Without the number that lacks.
+        if isinstance(ours, list) and name != "current_roles":
+            theirs = [row for answer in answers for row in answer.parsed.objects]
+            for our, their in zip(ours, theirs, strict=True):
+                same = our._replace(**{field: value(their, field, our) for field in our._fields})
+                assert our == same, name
 
 
-def texts(row: object, fields: Sequence[str]) -> list[str]:
-    """Return some fields of a row, as texts."""
-    values = [getattr(row, f"{name}_", None) or getattr(row, name) for name in fields]
-    values = [value.value if isinstance(value, Enum) else value for value in values]
-    return [str(None if isinstance(value, Unset) else value) for value in values]
+def value(row: object, field: str, our: object) -> object:
+    """Return a field of the SDK's row; that of our row if it has none, or a model of its own."""
+    found = getattr(row, f"{field}_", getattr(row, field, getattr(our, field)))
+    if attrs.has(type(found)):
+        return getattr(our, field)
+    found = found.value if isinstance(found, Enum) else found
+    found = str(found) if isinstance(found, UUID) else found
+    return None if isinstance(found, Unset) else found
 
 
 @pytest.mark.parametrize(
@@ -379,7 +356,5 @@ def test_the_sdk_knows_all_that_the_plugin_writes(monkeypatch: pytest.MonkeyPatc
     written = [request for request in requests if request.body]
     assert {request.rule for request in written} == {*[*MODELS][:4]}
     for request in written:
-        read(
-            MODELS[request.rule],
-            UNCHANGED | request.body if "PATCH" in request.rule else request.body,
-        )
+        unchanged = UNCHANGED if "PATCH" in request.rule else {}
+        read(MODELS[request.rule], unchanged | request.body)
