@@ -123,12 +123,9 @@ def read_body(request: flask.Request) -> bytes:
 def act(
     action: webhook.Action, round: Round | None, log: Log, *, started: float
 ) -> tuple[str, PluginError | None]:
-    """Carry out a click, or another round of a removal.
+    """Carry out a click, or, if the queue has delivered one, another round of a removal.
 
     Args:
-        action: the action.
-        round: the round that the queue delivers; None: this is a click.
-        log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
 
     Returns:
@@ -153,8 +150,7 @@ def act(
             log.figures["jobs"] = add(iconik, editors, action, settings=settings, log=log)
             return "OK", None
         if action.name == "remove":
-            round = round or first_round(action)
-            return remove(iconik, editors, round, settings=settings, log=log)
+            return remove(iconik, editors, round or first_round(action), settings=settings, log=log)
     finally:
         log.figures["iconik_calls"] = len(rest.sent)
     raise CallerError("Unknown action.", status=404)

@@ -18,14 +18,11 @@ def add(
 ) -> list[str]:
     """Have the selection copied to the storage.
 
-    iconik itself shows the jobs of the copies. If it refuses one, a job of the plugin says so.
+    iconik itself shows the jobs of the copies. If it refuses one, a job of the plugin shows that.
 
     Args:
         iconik: a client. It accepts 500 objects of one type, and one format, in a call.
-        editors: a client whose time ends later.
-        action: the objects to copy, and the editor.
-        settings: the storage, the formats and the folder.
-        log: the log of this request.
+        editors: a client whose time ends later, to show a failure.
 
     Returns:
         The ids of iconik's copy jobs, if iconik sends them.

@@ -49,16 +49,14 @@ class Job:
         id: the id of the job; empty: it is not known.
         storage_name: the storage's name in iconik, as soon as that is known.
         halt: `Aborted` or `Paused` if an editor did that, else empty.
-        has_ended: whether the job had ended before this round.
     """
 
     def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
         self.id, self.log = round.job_id, log
         self.storage_name = round.report.storage_name or storage_name
-        self.halt, self.has_ended = "", False
         self._iconik, self._round = iconik, round
         self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
-        self._has_warned = False
+        self.halt, self._has_warned = "", False
 
     def open(self) -> None:
         """Find or create the job of a removal, and close those that were interrupted."""
@@ -68,22 +66,23 @@ class Job:
         with suppress(PluginError):
             running = self._iconik.running_jobs(CUSTOM_TYPES["remove"])
         # iconik may have created it although its answer was lost.
-        own = [job.id for job in running if job.click_id == self._round.click_id]
-        self.id = own[0] if own else self._create(status="STARTED")
+        own = (job.id for job in running if job.click_id == self._round.click_id)
+        self.id = next(own, "") or self._create(status="STARTED")
         end = {"status": "FAILED", "message": INTERRUPTED, "error_message": INTERRUPTED}
         for job in running:
             if job.modified and job.modified < time.time() - ABANDONED:
                 with suppress(PluginError):  # The next removal tries again.
                     self._iconik.update_job(job.id, end)
 
-    def read(self) -> None:
-        """Learn what has happened to the job since the last round of its removal."""
+    def has_ended(self) -> bool:
+        """Learn whether the job has ended since the last round, and whether an editor did that."""
         if self.id:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
                 is_told = str(job.message).startswith(tuple(HALTS.values()))
-                self.has_ended = job.status in rows.ENDED and (is_told or not self.halt)
+                return job.status in rows.ENDED and (is_told or not self.halt)
+        return False
 
     def show(self, done: int, total: int) -> None:
         """Show the progress if that is due; see `update`."""
@@ -93,12 +92,7 @@ class Job:
             self._lock.release()
 
     def update(self, done: int, total: int, **changes: str) -> bool:
-        """Show the progress, and learn whether an editor has halted the removal.
-
-        Args:
-            done: the number of finished assets.
-            total: the number of all assets.
-            changes: other fields, for example a message.
+        """Show how many of all assets are done, and learn whether an editor has halted the removal.
 
         Returns:
             Whether iconik has changed the job.
@@ -117,9 +111,8 @@ class Job:
         Returns:
             Whether the editor can see the result.
         """
-        if not self._round.is_click:  # The queue may deliver a round twice at the same time.
-            self.read()
-        if self.has_ended:
+        # The queue may deliver a round twice at the same time.
+        if not self._round.is_click and self.has_ended():
             return True
         status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
         total, sentence = report.total, halt + report.sentence()

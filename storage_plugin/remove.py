@@ -53,17 +53,13 @@ def remove(
 
     Args:
         iconik: a client.
-        editors: a client whose time ends later, to show the removal to the editor.
-        round: the round.
-        settings: the function's settings, with the overrides of the click.
-        log: the log of this request.
+        editors: a client whose time ends later, to show the removal.
 
     Returns:
         The answer, and the error with which a click has failed.
     """
     job = Job(editors, round, storage_name=settings.storage_name, log=log)
-    job.read()
-    if job.has_ended:
+    if job.has_ended():
         return "OK: It had already ended.", None
     try:
         report, rest = _remove_assets(iconik, round, settings=settings, job=job)

@@ -77,18 +77,15 @@ class Round(NamedTuple):
         return MAX_IDS - len(others)
 
     def following(self, rest: "Round", *, at_once: bool) -> "Round":
-        """Return the next round, which begins at once only if this one has achieved something.
+        """Return the next round, with what is left of this one.
 
-        Args:
-            rest: this round with what is left of it.
-            at_once: whether there is no reason to wait.
+        Without a reason to wait, it begins at once if this one has achieved something.
         """
         has_finished = rest.report.total > self.report.total
         has_achieved = self.is_click or has_finished or rest.waiting > self.waiting
         pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
-        return rest._replace(
-            number=self.number + 1, pause=0.0 if at_once and has_achieved else pause
-        )
+        pause = 0.0 if at_once and has_achieved else pause
+        return rest._replace(number=self.number + 1, pause=pause)
 
 
 def first_round(action: Action) -> Round:
@@ -100,7 +97,6 @@ def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
     """Return a round with what is left of it.
 
     Args:
-        round: the round.
         outcomes: what became of the assets, in the order in which they begin: the selected ones,
             and those in collections and saved searches by their ids.
     """
@@ -139,8 +135,6 @@ def read_task(action: Action, body: bytes, *, retries: str) -> Round:
     """Read the round in a task. Call this only for a delivery that was verified.
 
     Args:
-        action: the action in the task.
-        body: the body of the task.
         retries: the number of earlier deliveries, as Cloud Tasks states it in a header.
 
     Raises:

@@ -141,8 +141,8 @@ def test_a_remove_of_a_collection_is_a_call_for_each_page(
 
 
 def test_what_stays_costs_its_news(stage: Stage) -> None:
-    """The notification with titles costs a call for each kept asset, and two for all."""
-    ids = [stage.site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(3)]
-    news = {"GET assets": 3, "GET current": 1, "POST notifications": 1}
-    looks = dict.fromkeys(("GET file_sets", "GET formats", "GET files"), 3)
+    """The notification costs a call for each of ten titles, and two for all."""
+    ids = [stage.site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(13)]
+    news = {"GET assets": 10, "GET current": 1, "POST notifications": 1}
+    looks = dict.fromkeys(("GET file_sets", "GET formats", "GET files"), 13)
     assert count(stage, "/remove", asset_ids=ids) == STORAGES | looks | news
