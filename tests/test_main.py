@@ -1,6 +1,4 @@
-"""The entry point in process: its secrets, its actions, and their faults."""
-
-import json
+"""The entry point in process: its secrets, and what the queue may deliver."""
 
 import pytest
 
@@ -86,25 +84,3 @@ def test_the_queue_delivers_only_removals(queued: Stage, path: str) -> None:
     """Nothing else is ever handed over."""
     response = queued.post(path, queued.tasks[0].body, {"Authorization": "queue"})
     assert (response.status_code, queued.calls) == (404, [])
-
-
-def test_a_task_of_another_version_is_dropped(queued: Stage) -> None:
-    """The queue hears a success, so that it does not deliver it in vain."""
-    queued.tasks.append(queued.tasks.pop()._replace(body=b"{}"))
-    assert (queued.deliver(), queued.calls, queued.tasks) == (1, [], [])
-
-
-def test_a_round_is_read_only_from_the_queue(queued: Stage) -> None:
-    """A click that names a round is the click of somebody with the secret, and nothing else."""
-    body = json.loads(queued.tasks.pop().body)
-    queued.click(**body | {"round": body["round"] | {"number": 7}})
-    (task,) = queued.tasks
-    assert json.loads(task.body)["round"]["number"] == 1
-
-
-def test_nothing_is_selected() -> None:
-    """A click without a selection is a mistake."""
-    stage = Stage()
-    response = stage.click()
-    assert (response.status_code, stage.calls) == (400, [])
-    assert response.text.startswith("Nothing is selected")

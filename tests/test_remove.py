@@ -3,10 +3,9 @@
 import pytest
 
 from storage_plugin import rounds
-from storage_plugin.iconik.pace import Pace
+from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.remove import SMALL
-from tests import stage as stage_module
-from tests.stage import AWAY, HOUR, MINUTE, Serial, Stage, failing, nothing, written
+from tests.stage import AWAY, HOUR, MINUTE, Stage, failing, nothing, written
 
 DONE = "5 of 5 assets removed from LucidLink."
 LEFT = "5 of 5 assets not done yet. Repeat the action."
@@ -67,36 +66,26 @@ def test_a_removal_goes_through_the_queue(queued: Stage) -> None:
     assert (queued.job["message"], queued.notes) == (DONE, [])
 
 
-@pytest.mark.parametrize(
-    ("number", "threads", "shares"), [(5, {1, 16}, {1.0}), (SMALL + 1, {1, 12, 16}, {0.8, 1.0})]
-)
+@pytest.mark.parametrize(("number", "shares"), [(5, {1.0}), (SMALL + 1, {0.8, 1.0})])
 def test_other_clicks_find_room(
-    monkeypatch: pytest.MonkeyPatch, number: int, threads: set[int], shares: set[float]
+    monkeypatch: pytest.MonkeyPatch, number: int, shares: set[float]
 ) -> None:
-    """Large clicks, and work from the queue, take 80 % of iconik's limit and of the threads."""
-    found: list[tuple[int, float]] = []
-    reserve = Pace.reserve
+    """Large clicks, and work from the queue, take 80 % of iconik's limit."""
+    found, reserve = set[float](), Pace.reserve
 
-    class Pool(Serial):
-        def __init__(self, size: int) -> None:
-            super().__init__(size)
-            found.append((size, 1.0))
+    def note(pace: Pace, deadline: Deadline, share: float) -> None:
+        found.add(share)
+        reserve(pace, deadline, share)
 
-    def note(pace: Pace, deadline: object, share: float = 1.0) -> None:
-        found.append((1, share))
-        reserve(pace, deadline, share)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(stage_module, "Serial", Pool)
     monkeypatch.setattr(Pace, "reserve", note)
     stage = Stage(has_queue=True)
     stage.latency, _ = 0.01, stage.assets(number)
-    assert stage.remove().text == "OK"
-    assert ({size for size, _ in found}, {share for _, share in found}) == (threads, shares)
+    assert (stage.remove().text, found) == ("OK", shares)
     stage.latency, _ = 1.0, stage.assets(5)
     stage.remove()
     found.clear()
     stage.deliver()
-    assert {*found} == {(1, 0.8), (1, 1.0), (12, 1.0), (16, 1.0)}
+    assert found == {0.8, 1.0}
 
 
 def test_what_is_not_named_in_a_task_goes_on_at_once(

@@ -95,19 +95,6 @@ def test_each_asset_is_done_once(ends: list[Outcome], begun: list[int], named: i
     assert sorted(each.asset_id for each in done) == IDS[: len(ends)]
 
 
-def test_pauses_grow_to_an_hour() -> None:
-    """Each one is twice as long, until a round achieves something."""
-    round, pauses = round_of(), []
-    for _ in range(9):
-        round = round.following(round, at_once=False)
-        pauses.append(round.pause)
-    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
-    progress = [{"waiting": 1}, {"report": Report.of(outcomes_of(DONE), "LucidLink")}, {}]
-    rests = [round._replace(**changes) for changes in progress]
-    assert [round.following(rest, at_once=True).pause for rest in rests] == [0, 0, 3600]
-    assert round_of().following(round_of(), at_once=True).pause == 0
-
-
 def test_a_task_is_read_as_it_was_written() -> None:
     """Nothing of a round is lost on its way but the cause, which is of that round."""
     report = Report.of(outcomes_of(DONE), "LucidLink", unknown=1, missing=2, reference="4f2a9c")
