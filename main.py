@@ -1,6 +1,5 @@
 """The Cloud Function that iconik's custom actions call: let in, read, act, answer."""
 
-import math
 import os
 import time
 from collections.abc import Iterable
@@ -138,13 +137,14 @@ def act(
         )
     settings = Settings.from_environment(os.environ).override(read_query(action.overrides))
     log.figures.update(action=action.name, storage=settings.storage_name, selected=selected)
-    # The platform ends a request after a while. What a click leaves to a queue need not wait.
-    waits = min(settings.timeout, CLICK if settings.task_queue and not round else math.inf)
-    ends = started + waits - time.monotonic()
-    work = Deadline(ends - min(9.0, waits / 4))
+    seconds = settings.timeout
+    if settings.task_queue and not round:  # The queue delivers what a click leaves.
+        seconds = min(seconds, CLICK)
+    ends = started + seconds - time.monotonic()
+    # The last seconds are for showing the result to the editor, and for the answer.
+    work, shown = Deadline(ends - min(9.0, seconds / 4)), Deadline(ends - min(3.0, seconds / 20))
     rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
-    iconik = Iconik(rest)
-    editors = Iconik(rest.for_editor(Deadline(ends - min(3.0, waits / 20))))
+    iconik, editors = Iconik(rest), Iconik(rest.for_editor(shown))
     try:
         if action.name == "add" and not round:
             log.figures["jobs"] = add(iconik, editors, action, settings=settings, log=log)

@@ -68,9 +68,9 @@ def remove(
         rest = round if error.can_retry else None
     job.open()  # Again, if that has failed.
     log.figures.update({"assets": report.total, **report.numbers})
-    at_once, report = isinstance(report.cause, OutOfTime), round.report + report
+    report = round.report + report
     if rest and not job.halt:
-        following = round.following(rest, at_once=at_once)
+        following = round.following(rest, at_once=isinstance(report.cause, OutOfTime))
         if _hand_over(following, settings=settings, job=job):
             sentence = f"{report.sentence()} The removal continues in the background."
             job.update(report.finished, report.total, message=sentence)

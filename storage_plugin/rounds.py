@@ -71,10 +71,10 @@ class Round(NamedTuple):
         """
         if number <= MAX_IDS:
             return number
-        others = self.action.selection._replace(assets=()).objects()
-        if len(others) == MAX_IDS:
+        containers = self.action.selection._replace(assets=()).objects()
+        if len(containers) == MAX_IDS:
             raise CallerError("The collections contain too many assets: select fewer of them.")
-        return MAX_IDS - len(others)
+        return MAX_IDS - len(containers)
 
     def following(self, rest: "Round", *, at_once: bool) -> "Round":
         """Return the next round, with what is left of this one.
