@@ -73,7 +73,8 @@ class Round(NamedTuple):
             return number
         containers = self.action.selection._replace(assets=()).objects()
         if len(containers) == MAX_IDS:
-            raise CallerError("The collections contain too many assets: select fewer of them.")
+            message = "The collections contain too many assets: select fewer of them."
+            raise CallerError(message, status=413)
         return MAX_IDS - len(containers)
 
     def following(self, rest: "Round", *, at_once: bool) -> "Round":

@@ -77,17 +77,6 @@ def test_each_round_has_a_name_of_its_own(queued: QueuedStage) -> None:
     assert queued.faults.requests == {"jobs": 1}
 
 
-def test_a_queue_that_is_away(queued: QueuedStage) -> None:
-    """At a delivery and at a click, the job ends and says what waits."""
-    remove_renders(queued, 1)
-    queued.tasks.is_away = True
-    assert queued.tasks.deliver() == [200]
-    response = queued.post(asset_ids=[queued.site.only_copy()])
-    assert (response.status_code, response.text[:20]) == (200, "OK: 1 of 1 asset wai")
-    assert [job["status"] for job in queued.jobs] == ["FINISHED_WITH_WARNING"] * 2
-    assert queued.output.count("The queue did not accept the action (UNAVAILABLE)") == 2
-
-
 @pytest.mark.parametrize("authorization", ["", "Basic x", "forged", "other account"])
 def test_only_the_queue_delivers(queued: QueuedStage, authorization: str) -> None:
     """What says that it is Cloud Tasks is let in only with the token of the queue's account."""
