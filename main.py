@@ -135,7 +135,7 @@ def act(
         raise CallerError(
             "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
         )
-    settings = Settings.from_environment(os.environ).override(read_query(action.overrides))
+    settings = Settings.from_environment(os.environ, read_query(action.overrides))
     log.figures.update(action=action.name, storage=settings.storage_name, selected=selected)
     seconds = settings.timeout
     if settings.task_queue and not round:  # The queue delivers what a click leaves.

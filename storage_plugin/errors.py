@@ -18,7 +18,6 @@ class PluginError(Exception):
 
     Attributes:
         can_retry: whether the same request may succeed later.
-        severity: the severity of the log line.
     """
 
     status = 500
@@ -45,11 +44,7 @@ class PluginError(Exception):
 
 
 class Fault(PluginError):
-    """The plugin itself is at fault.
-
-    Args:
-        cause: the unexpected error. Its message is not passed on, because it may quote anything.
-    """
+    """The plugin itself is at fault. The text of its cause may quote anything, so it is hidden."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__("The plugin has failed: see the function's log.", type(cause).__name__)

@@ -29,7 +29,7 @@ class Log:
 
     Args:
         trace_header: the request's `X-Cloud-Trace-Context`, which begins with a trace id.
-        project: the id of the Google Cloud project; empty: the trace is named without it.
+        project: the id of the Google Cloud project, for the full name of the trace.
 
     Attributes:
         figures: the fields for the request's last line.
@@ -75,9 +75,7 @@ class Log:
 
 def greeting(environ: Mapping[str, str]) -> str:
     """Return a sentence with the versions of the software and the time limit of requests."""
-    framework = metadata.version("functions-framework")
+    python, framework = platform.python_version(), metadata.version("functions-framework")
+    software = f"Python {python}, functions-framework {framework}"
     seconds = environ.get("CLOUD_RUN_TIMEOUT_SECONDS") or f"{TIMEOUT:g}"
-    return (
-        f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
-        f"{framework}, time limit {seconds} s."
-    )
+    return f"The plugin {__version__} starts: {software}, time limit {seconds} s."

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.logs import Log
@@ -38,6 +38,8 @@ REMEDIES = {
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
+T = TypeVar("T")
+
 
 class GoogleError(Exception):
     """A call to Google failed. The text is the name of gRPC's status, or of the error.
@@ -53,18 +55,10 @@ class Secret:
         name: the secret's name in Secret Manager.
         variable: an environment variable that takes precedence if it is set.
         access: returns the latest version of a secret by its name, or raises GoogleError.
-        clock: returns seconds that never go back.
     """
 
-    def __init__(
-        self,
-        name: str,
-        variable: str,
-        *,
-        access: Callable[[str], str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._name, self._variable, self._access, self._clock = name, variable, access, clock
+    def __init__(self, name: str, variable: str, *, access: Callable[[str], str]) -> None:
+        self._name, self._variable, self._access = name, variable, access
         self._lock = threading.Lock()
         self._value, self._read, self._paused_until = "", -math.inf, -math.inf
 
@@ -79,16 +73,19 @@ class Secret:
             SecretUnavailable: the secret cannot be read, or is empty.
         """
         value = os.environ.get(self._variable)
-        if value is not None:
-            return self._stripped(value)
-        if self._clock() - self._read > max_age:
-            with self._lock:
-                self._renew(max_age)
-        return self._value
+        if value is None:
+            if time.monotonic() - self._read > max_age:
+                with self._lock:
+                    self._renew(max_age)
+            value = self._value
+        if stripped := value.removeprefix("\ufeff").strip():
+            return stripped
+        self._read = -math.inf
+        raise self._error(f"It is empty: set it, here or in {self._variable}.")
 
     def _renew(self, max_age: float) -> None:
         """Read the secret again if it is still too old; this thread holds the lock."""
-        now = self._clock()
+        now = time.monotonic()
         age, is_early = now - self._read, max_age < MAX_AGE
         is_known = age <= MAX_AGE + GRACE
         if age <= max_age or (is_known and now < self._paused_until):
@@ -96,7 +93,7 @@ class Secret:
         if is_early:
             self._paused_until = now + PAUSE
         try:
-            self._value, self._read = self._stripped(self._access(self._name)), now
+            self._value, self._read = self._access(self._name), now
         except GoogleError as failure:
             if remedy := REMEDIES.get(str(failure)):
                 self._read = -math.inf
@@ -105,17 +102,11 @@ class Secret:
                 f"Secret Manager is unavailable ({failure}): try again. Outside Google Cloud, log "
                 "in with gcloud auth application-default login."
             )
-            if not is_known or is_early:
+            if is_early or not is_known:
                 raise error from None
             self._paused_until = now + FAILURE_PAUSE
             text = f"{error} The last known one is used for up to an hour. {error.detail}"
             Log().write("WARNING", text)
-
-    def _stripped(self, value: str) -> str:
-        if stripped := value.removeprefix("\ufeff").strip():
-            return stripped
-        self._read = -math.inf
-        raise self._error(f"It is empty: set it, here or in {self._variable}.")
 
     def _error(self, why: str) -> SecretUnavailable:
         message = f"The secret {self._name} cannot be read: see the function's log."
@@ -123,46 +114,42 @@ class Secret:
 
 
 class SecretManager:
-    """Google Secret Manager.
+    """Google Secret Manager, which is not asked for a moment after a failure that may pass.
 
-    A request needs both secrets, and may have to wait for another request's access. So that no
-    request waits twice while Google is away, accesses fail for a moment after a temporary failure.
+    A request needs both secrets, and may have to wait for another request's access, but no request
+    waits twice while Google is away.
     """
 
     def __init__(self) -> None:
         self._away_until = -math.inf
 
     def access(self, name: str) -> str:
-        """Return the latest version of a secret.
+        """Return the latest version of a secret, or raise GoogleError."""
 
-        Raises:
-            GoogleError: the secret cannot be read.
-        """
+        def ask(seconds: float) -> str:
+            import google_crc32c
+            from google.api_core.exceptions import DataLoss
+            from google.cloud.secretmanager import SecretManagerServiceClient
+
+            credentials, project = google_credentials()
+            path = f"projects/{project}/secrets/{name}/versions/latest"
+            with SecretManagerServiceClient(credentials=credentials) as client:
+                answer = client.access_secret_version(name=path, timeout=seconds, retry=None)
+            if google_crc32c.value(answer.payload.data) != answer.payload.data_crc32c:
+                raise DataLoss("The checksum differs.")
+            return answer.payload.data.decode()
+
         if time.monotonic() < self._away_until:
             raise GoogleError("a moment ago")
         try:
-            return str(call_google(functools.partial(_access, name)))
+            return call_google(ask)
         except GoogleError as error:
             if str(error) not in REMEDIES:
                 self._away_until = time.monotonic() + MOMENT
             raise
 
 
-def _access(name: str, seconds: float) -> str:
-    import google_crc32c
-    from google.api_core.exceptions import DataLoss
-    from google.cloud.secretmanager import SecretManagerServiceClient
-
-    credentials, project = google_credentials()
-    with SecretManagerServiceClient(credentials=credentials) as client:
-        path = f"projects/{project}/secrets/{name}/versions/latest"
-        payload = client.access_secret_version(name=path, timeout=seconds, retry=None).payload
-    if google_crc32c.value(payload.data) != payload.data_crc32c:
-        raise DataLoss("The checksum differs.")
-    return payload.data.decode()
-
-
-def call_google(call: Callable[[float], Any]) -> Any:
+def call_google(call: Callable[[float], T]) -> T:
     """Call a service, and once more if it is unavailable or its answer is damaged.
 
     Args:
@@ -187,18 +174,14 @@ def call_google(call: Callable[[float], Any]) -> Any:
 
 @functools.cache
 def google_credentials() -> tuple[Any, str]:
-    """Return the credentials of this machine, and the id of the Google Cloud project.
-
-    Raises:
-        GoogleAuthError: there are none.
-    """
+    """Return this machine's credentials, and the id of the Google Cloud project, both once."""
     import google.auth
-    from google.auth import compute_engine, exceptions
+    from google.auth import compute_engine
 
     project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     if project and "K_SERVICE" in os.environ:  # On Google: without asking the metadata server.
         return compute_engine.Credentials(scopes=SCOPES), project
     credentials, project = google.auth.default(scopes=SCOPES)
     if not project:  # The metadata server failed meanwhile.
-        raise exceptions.DefaultCredentialsError("no project")
+        raise GoogleError("no project")
     return credentials, project

@@ -38,26 +38,27 @@ class Settings(NamedTuple):
     function_url: str = ""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings.
+    def from_environment(
+        cls, environ: Mapping[str, str], overrides: Mapping[str, str] = {}
+    ) -> "Settings":
+        """Return the settings, with the overrides that `read_query` returns.
 
         Raises:
             AdministratorError: variables are missing or invalid; the message names each one.
         """
         if problems := list(_problems(environ)):
             raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
-        return cls(**_fields({name: environ[name] for name in NAMES & environ.keys()}))
-
-    def override(self, query: Mapping[str, str]) -> "Settings":
-        """Return these settings with the overrides that `read_query` returns."""
-        return self._replace(**_fields({OVERRIDES[name]: query[name] for name in query}))
+        values = {**environ, **{OVERRIDES[name]: overrides[name] for name in overrides}}
+        fields = {
+            field: variable.parse(values[name])
+            for field, (name, variable) in zip(cls._fields, _VARIABLES.items(), strict=True)
+            if name in values
+        }
+        return cls(**fields)
 
 
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return the overrides in the query of a custom action's URL.
-
-    Args:
-        query: the values of each parameter.
 
     Raises:
         CallerError: a parameter is unknown, repeated or invalid.
@@ -94,14 +95,6 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"{ARCHIVE} needs {MASTER}, which is missing"
 
 
-def _fields(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of `Settings` that variables set."""
-    return {
-        _FIELDS.get(name, name.lower()): _VARIABLES[name].parse(value)
-        for name, value in values.items()
-    }
-
-
 def _names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip(" ") for name in value.split(",")))
 
@@ -111,11 +104,8 @@ class _Variable(NamedTuple):
 
     pattern: str
     rule: str
-    parse: Callable[[str], object] = str
+    parse: Callable[[str], Any] = str
 
-
-_FIELDS = {"FORMAT_NAME": "format_names", "CLOUD_RUN_TIMEOUT_SECONDS": "timeout"}
-"""The fields that are not named after their variables."""
 
 _FORMATS = r" *[^, ][^,]*(?:, *[^, ][^,]*)*"
 _FOLDER = r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?"
@@ -128,6 +118,7 @@ _WITHOUT_SLASH = methodcaller("rstrip", "/")
 _STORAGE = _Variable(r".+", "the name or id of a storage")
 _SWITCH = _Variable(r"true|false", "true or false", "true".__eq__)
 
+# In the order of the fields of `Settings`.
 _VARIABLES = {
     "ICONIK_ID": _Variable(r"[!-~]+", "the App ID of an iconik application token"),
     "STORAGE_NAME": _STORAGE,

@@ -12,25 +12,15 @@ from storage_plugin.settings import MASTER, Settings
 
 
 class Storages(NamedTuple):
-    """The storages of an action.
+    """The storages of an action."""
 
-    Attributes:
-        storage: the storage to copy to and delete from.
-        master: the storage that MASTER_STORAGE_NAME names; None: it is not set.
-        masters: the storages whose copies count as masters.
-    """
-
-    storage: Storage
-    master: Storage | None
-    masters: tuple[Storage, ...]
+    storage: Storage  # The one to copy to and delete from.
+    master: Storage | None  # The one that MASTER_STORAGE_NAME names.
+    masters: tuple[Storage, ...]  # Those whose copies count as masters.
 
 
 def find_storages(listed: Sequence[Storage], settings: Settings) -> Storages:
-    """Return those of all listed storages that the settings name.
-
-    Raises:
-        AdministratorError: no storage has a name, or several have it.
-    """
+    """Return those of all listed storages that the settings name, as `find_storage` does."""
     storage = find_storage(listed, "STORAGE_NAME, or storage= in the URL", settings.storage_name)
     if not settings.master_storage_name:
         return Storages(storage, None, tuple(each for each in listed if each.method == "B2"))
@@ -42,26 +32,21 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
     """Return the only one of all listed storages with exactly this name or id.
 
     Raises:
-        AdministratorError: no storage has it, or several have it. The message names the setting
-            that holds it, and lists all names.
+        AdministratorError: no storage has it, or several do. The message names `setting`, and lists
+            all names.
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
         names = ", ".join(sorted(visible(str(each.name)) for each in listed)) or "none"
-        number = len(found) or "no"
         raise AdministratorError(
-            f"{setting}: the token's user sees {number} storages named {visible(name)}; "
-            f"there must be exactly one. That user sees {names}."
+            f"{setting}: the token's user sees {len(found) or 'no'} storages named {visible(name)};"
+            f" there must be exactly one. That user sees {names}."
         )
     return found[0]
 
 
 def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, Storage]:
-    """Check that files may be removed from the storage now.
-
-    Args:
-        storages: the storages of the removal.
-        listed: all storages as iconik lists them now.
+    """Check that files may be removed from the storage, by the list of storages as it is now.
 
     Returns:
         The storages whose copies count as masters now, by their ids.

@@ -20,16 +20,17 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
 
     Args:
         settings: the settings with the queue, its account and the function's URL.
-        path: the path and query of the task's URL.
-        name: the name of the task: letters, digits, hyphens and underscores. The queue accepts a
-            name only once, so handing over the same task again does nothing.
+        path: the path of the task's URL.
+        name: letters, digits, hyphens and underscores. The queue accepts a name only once, so
+            handing over the same task again does nothing.
         body: the JSON object to post.
         delay: seconds until the first delivery.
 
     Raises:
         QueueUnavailable: the queue did not accept the task.
     """
-    account, url = settings.task_service_account, settings.function_url
+    url = settings.function_url
+    token = {"service_account_email": settings.task_service_account, "audience": url}
     task = {
         "name": f"{settings.task_queue}/tasks/{name}",
         "http_request": {
@@ -37,7 +38,7 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
             "url": url + path,
             "headers": {"Content-Type": "application/json"},
             "body": body,
-            "oidc_token": {"service_account_email": account, "audience": url},
+            "oidc_token": token,
         },
         "schedule_time": datetime.now(timezone.utc) + timedelta(seconds=delay),
         "dispatch_deadline": timedelta(seconds=DISPATCH_DEADLINE),
@@ -61,14 +62,9 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
 
 
 def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:
-    """Whether the queue sent a request, with an OIDC token that Google signed for it.
+    """Whether the queue sent a request, by its OIDC token in the `Authorization` header.
 
     https://cloud.google.com/run/docs/authenticating/service-to-service
-
-    Args:
-        authorization: the request's `Authorization` header.
-        environ: the environment with the queue, its account and the function's URL, which is the
-            token's audience.
 
     Raises:
         QueueUnavailable: Google's certificates cannot be read.

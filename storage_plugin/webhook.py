@@ -52,29 +52,19 @@ class Selection(NamedTuple):
 
 
 class Action(NamedTuple):
-    """One click in iconik.
+    """One click in iconik."""
 
-    Attributes:
-        name: `add` or `remove`.
-        overrides: the query of the action's URL: the values of each parameter.
-        user_id: the editor's id, or None if iconik did not send it.
-    """
-
-    name: str
+    name: str  # One of `ACTIONS`.
     selection: Selection
-    overrides: Mapping[str, Sequence[str]]
-    user_id: str | None
+    overrides: Mapping[str, Sequence[str]]  # The query of the action's URL.
+    user_id: str | None  # The editor's, if iconik has sent it.
 
 
 def is_authentic(given: str, secret: str) -> bool:
-    """Whether a request has the shared secret, compared in constant time.
-
-    Args:
-        given: the header as WSGI passes it, that is, decoded as Latin-1.
-        secret: the configured secret; an empty one matches nothing.
-    """
+    """Whether a header holds the secret, in constant time. An empty secret matches nothing."""
+    sent = given.encode("latin-1", "replace")  # As WSGI decodes headers.
     wanted = secret.encode(errors="surrogateescape")  # As os.environ decodes odd bytes.
-    return bool(secret) and hmac.compare_digest(given.encode("latin-1", "replace"), wanted)
+    return bool(secret) and hmac.compare_digest(sent, wanted)
 
 
 def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> Action:
@@ -88,11 +78,8 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     if not (route := _PATH.fullmatch(path)):
         text = "Unknown action: the path of the URL must end in /add or /remove."
         raise CallerError(text, status=404)
-    selection = Selection(
-        assets=_ids(payload, "asset_ids"),
-        collections=_ids(payload, "collection_ids"),
-        saved_searches=_ids(payload, "saved_search_ids"),
-    )
+    fields = ("asset_ids", "collection_ids", "saved_search_ids")
+    selection = Selection(*(_ids(payload, field) for field in fields))
     if sum(selection.counts().values()) > MAX_IDS:
         text = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
         raise CallerError(text, status=413)
@@ -101,11 +88,7 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
 
 
 def read_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body.
-
-    Raises:
-        CallerError: the body is something else.
-    """
+    """Return the JSON object in a body, or raise CallerError."""
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):

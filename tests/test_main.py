@@ -1,7 +1,10 @@
 """The entry point in process: its secrets, and what the queue may deliver."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from tests.stage import Stage, main
@@ -26,10 +29,10 @@ def stage() -> Stage:
 @pytest.fixture
 def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
     """Return the vault of the function."""
+    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=lambda: stage.now))
     vault = Vault({SHARED_SECRET[0]: "secret", ICONIK_TOKEN[0]: stage.world.token})
     for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
-        reader = Secret(*secret, access=vault.__getitem__, clock=lambda: stage.now)
-        monkeypatch.setattr(main, name, reader)
+        monkeypatch.setattr(main, name, Secret(*secret, access=vault.__getitem__))
     return vault
 
 

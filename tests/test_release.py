@@ -8,16 +8,12 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-import requests
 import yaml
 
 from sandbox.function import ROOT, run_function
-from sandbox.site import CLIP, Site
+from sandbox.site import Site
 from storage_plugin.settings import NAMES, REQUIRED, Settings
-from storage_plugin.webhook import SECRET_HEADER
 from tests.real_gcloud import needs_gcloud, sdk
-
-SECRET = "shared-secret-for-tests"
 
 PACK = """
 import sys
@@ -81,18 +77,10 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
         run(uv, "pip", *command.split(), folder=upload, VIRTUAL_ENV=str(tmp_path / "venv"))
     run(python, "-m", "compileall", "-f", "-q", ".", folder=upload)
 
-    asset_id = site.world.add_asset("Clip")
-    site.world.add_file_set(asset_id, site.b2, [CLIP])
-    secrets = {"ICONIK_TOKEN": site.world.token, "BZ_SHARED_SECRET": SECRET}
-    settings = site.settings(iconik_url) | secrets
+    asset_id, settings = site.master(), site.settings(iconik_url) | site.secrets()
     with run_function(settings, upload, python=python) as function:
         for verb, copies in (("add", 1), ("remove", 0)):
-            answer = requests.post(
-                f"{function.url}/{verb}",
-                json={"asset_ids": [asset_id]},
-                headers={SECRET_HEADER: SECRET},
-                timeout=60,
-            )
+            answer = function.click(verb, asset_ids=[asset_id])
             assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
 
 

@@ -6,48 +6,32 @@ from storage_plugin.errors import AdministratorError, CallerError
 from storage_plugin.settings import Settings, read_query
 
 REQUIRED = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
-ARCHIVING = REQUIRED | {"ARCHIVE_BEFORE_REMOVE": "true"}
-WITH_QUEUE = REQUIRED | {"TASK_QUEUE": "projects/p/locations/l/queues/q"}
+DEFAULTS = Settings("app-id", "LucidLink", iconik_url="https://app.iconik.io", timeout=60)
+QUEUE, URL = "projects/p/locations/l/queues/q", "https://l-p.cloudfunctions.net/iconik_handler"
+
+OTHERS = [
+    ("FORMAT_NAME", "ORIGINAL, PPRO_PROXY,ORIGINAL", "format_names", ("ORIGINAL", "PPRO_PROXY")),
+    ("STORAGE_PATH", "/from iconik", "storage_path", "/from iconik"),
+    ("MASTER_STORAGE_NAME", "B2", "master_storage_name", "B2"),
+    ("ARCHIVE_BEFORE_REMOVE", "true", "archive_before_remove", True),
+    ("USE_RECYCLE_BIN", "true", "use_recycle_bin", True),
+    ("ICONIK_URL", "https://eu.iconik.io/", "iconik_url", "https://eu.iconik.io"),
+    ("CLOUD_RUN_TIMEOUT_SECONDS", "540", "timeout", 540),
+    ("TASK_QUEUE", QUEUE, "task_queue", QUEUE),
+    ("TASK_SERVICE_ACCOUNT", "q@p.example", "task_service_account", "q@p.example"),
+    ("FUNCTION_URL", f"{URL}/", "function_url", URL),
+]
+"""The optional variables: a value, the setting, and what it becomes."""
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, {}),
-        ({"ARCHIVE_BEFORE_REMOVE": "false", "USE_RECYCLE_BIN": "false"}, {}),
-        ({"STORAGE_PATH": ""}, {"storage_path": ""}),
-        (
-            ARCHIVING | {"MASTER_STORAGE_NAME": "B2"},
-            {"archive_before_remove": True, "master_storage_name": "B2"},
-        ),
-        (
-            WITH_QUEUE
-            | {
-                "FORMAT_NAME": "ORIGINAL, PPRO_PROXY,ORIGINAL",
-                "STORAGE_PATH": "/from iconik",
-                "USE_RECYCLE_BIN": "true",
-                "ICONIK_URL": "https://eu.iconik.io/",
-                "CLOUD_RUN_TIMEOUT_SECONDS": "540",
-                "TASK_SERVICE_ACCOUNT": "q@p.iam.gserviceaccount.com",
-                "FUNCTION_URL": "https://l-p.cloudfunctions.net/iconik_handler/",
-            },
-            {
-                "format_names": ("ORIGINAL", "PPRO_PROXY"),
-                "storage_path": "/from iconik",
-                "use_recycle_bin": True,
-                "iconik_url": "https://eu.iconik.io",
-                "timeout": 540,
-                "task_queue": "projects/p/locations/l/queues/q",
-                "task_service_account": "q@p.iam.gserviceaccount.com",
-                "function_url": "https://l-p.cloudfunctions.net/iconik_handler",
-            },
-        ),
-    ],
-)
-def test_two_variables_are_enough(changes: dict[str, str], expected: dict[str, object]) -> None:
+def test_two_variables_are_enough() -> None:
     """All others have defaults. Formats become a list, and a URL's last slash does not count."""
-    defaults = Settings("app-id", "LucidLink", iconik_url="https://app.iconik.io", timeout=60)
-    assert Settings.from_environment(REQUIRED | changes) == defaults._replace(**expected)
+    assert Settings.from_environment(REQUIRED) == DEFAULTS
+    usual = {"ARCHIVE_BEFORE_REMOVE": "false", "USE_RECYCLE_BIN": "false"}
+    assert Settings.from_environment(REQUIRED | usual) == DEFAULTS
+    environ = REQUIRED | {variable: value for variable, value, _, _ in OTHERS}
+    expected = DEFAULTS._replace(**{field: value for _, _, field, value in OTHERS})
+    assert Settings.from_environment(environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,8 +63,8 @@ def test_wrong_values_are_named(variable: str, value: str) -> None:
     ("environ", "message"),
     [
         ({}, "ICONIK_ID is missing.*STORAGE_NAME is missing"),
-        (ARCHIVING, "ARCHIVE_BEFORE_REMOVE needs MASTER_STORAGE_NAME"),
-        (WITH_QUEUE, "TASK_SERVICE_ACCOUNT is missing.*FUNCTION_URL is missing"),
+        ({"ARCHIVE_BEFORE_REMOVE": "true"}, "ARCHIVE_BEFORE_REMOVE needs MASTER_STORAGE_NAME"),
+        ({"TASK_QUEUE": QUEUE}, "TASK_SERVICE_ACCOUNT is missing.*FUNCTION_URL is missing"),
     ],
 )
 def test_missing_values_are_named(environ: dict[str, str], message: str) -> None:
@@ -107,11 +91,11 @@ def test_names_may_contain_all_but_control_characters(name: str) -> None:
 
 def test_query_overrides() -> None:
     """A custom action's URL may name another storage, other formats and another folder."""
-    settings = Settings("app-id", "LucidLink")
     query = read_query({"storage": ["Other"], "format": ["A,B"], "path": ["/x"]})
-    assert settings.override(query) == Settings("app-id", "Other", ("A", "B"), "/x")
-    assert settings.override(read_query({"path": [""]})) == settings._replace(storage_path="")
-    assert settings.override(read_query({})) == settings
+    expected = Settings("app-id", "Other", ("A", "B"), "/x")
+    assert Settings.from_environment(REQUIRED, query) == expected
+    query = read_query({"path": [""]})
+    assert Settings.from_environment(REQUIRED, query).storage_path == ""
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,7 @@ def request_copies(
 ) -> list[Outcome]:
     """Request the copies that assets need, except those that iconik is already making.
 
-    Returns:
-        The outcomes. An asset whose copy could not be requested is left, or has failed.
+    In the outcomes that are returned, an asset whose copy could not be requested is left or failed.
     """
     wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome in outcomes:

@@ -29,13 +29,9 @@ def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[File, bool]]
 
 
 def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
-    """Return a file that may go with the rows of a doomed file set; None: there is none.
+    """Return one of the others, which are given by their places, that may go with doomed rows.
 
     It is at the place of a row, or below it, because a folder goes with all that is in it.
-
-    Args:
-        doomed: the rows.
-        others: the files that are to stay, by their places.
     """
     lost = {of(file) for file in doomed}
     for path, file in others.items():

@@ -57,9 +57,9 @@ class Removal:
         self.clicked, self.awaited = clicked, awaited
         self.arriving = once(self._list_arriving)
         self._lock = Lock()
-        self._asked, self._list_storages = iconik.now(), once(iconik.storages)
-        self.storages = find_storages(self._list_storages(), settings)
-        check_removal(self.storages, self._list_storages())
+        self._asked, self._listed = iconik.now(), once(iconik.storages)
+        self.storages = find_storages(self._listed(), settings)
+        check_removal(self.storages, self._listed())
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those whose copies count, by id.
@@ -69,9 +69,9 @@ class Removal:
         """
         with self._lock:
             if (now := self.iconik.now()) - self._asked >= SHARED:
-                self._asked, self._list_storages = now, once(self.iconik.storages)
-            asked, list_storages = self._asked, self._list_storages
-        return asked, check_removal(self.storages, list_storages())
+                self._asked, self._listed = now, once(self.iconik.storages)
+            asked, listed = self._asked, self._listed
+        return asked, check_removal(self.storages, listed())
 
     def _list_arriving(self) -> frozenset[str | None]:
         master_ids = [each.id for each in self.storages.masters]
