@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,12 +14,14 @@ from storage_plugin.errors import CallerError, Fault, PluginError
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
-from storage_plugin.job import Job
 from storage_plugin.logs import Log, greeting
-from storage_plugin.remove import remove, time_limits
-from storage_plugin.rounds import Round, read_task
+from storage_plugin.remove import remove
+from storage_plugin.rounds import Round, first_round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
 from storage_plugin.settings import Settings, read_query
+
+CLICK = 10.0
+"""Seconds for which iconik waits for the answer to a click, more or less."""
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()
@@ -46,8 +47,12 @@ def iconik_handler(request: flask.Request) -> flask.Response:
     try:
         is_delivery = let_in(request)
         body = read_body(request)
-        round = read_round(request, body, is_delivery=is_delivery)
-        answer, error = act(round, log, started=started)
+        action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
+        round = None
+        if is_delivery:
+            retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
+            round = read_task(action, body, retries=retries)
+        answer, error = act(action, round, log, started=started)
     except PluginError as raised:
         answer, error = str(raised), raised
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
@@ -114,47 +119,38 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def read_round(request: flask.Request, body: bytes, *, is_delivery: bool) -> Round:
-    """Return the round that the queue delivers, or the first one of a click."""
-    action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-    if is_delivery:
-        retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
-        return read_task(action, body, retries=retries)
-    if not action.selection.counts():
-        raise CallerError(
-            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
-        )
-    return Round(action, uuid.uuid4().hex, time.time(), action.selection.objects()[0])
-
-
-def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | None]:
-    """Carry out a click, or another round of a removal.
+def act(
+    action: webhook.Action, round: Round | None, log: Log, *, started: float
+) -> tuple[str, PluginError | None]:
+    """Carry out a click, or, if the queue has delivered one, another round of a removal.
 
     Args:
-        round: the round.
-        log: the log of this request.
         started: the moment when the request arrived, by the monotonic clock.
 
     Returns:
         The answer, and the error behind it, if any.
     """
-    action, selection = round.action, round.action.selection
-    query = {**read_query(action.overrides), **round.overrides}
-    settings = Settings.from_environment(os.environ, query)
-    log.figures.update(
-        action=action.name, storage=settings.storage_name, selected=selection.counts()
-    )
-    limits = time_limits(settings, is_click=round.is_click)
-    work, editor, _ = (Deadline(each + started - time.monotonic()) for each in limits)
+    selected = action.selection.counts()
+    if not (selected or round):
+        raise CallerError(
+            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
+        )
+    settings = Settings.from_environment(os.environ, read_query(action.overrides))
+    log.figures.update(action=action.name, storage=settings.storage_name, selected=selected)
+    seconds = settings.timeout
+    if settings.task_queue and not round:  # The queue delivers what a click leaves.
+        seconds = min(seconds, CLICK)
+    ends = started + seconds - time.monotonic()
+    # The last seconds are for showing the result to the editor, and for the answer.
+    work, shown = Deadline(ends - min(9.0, seconds / 4)), Deadline(ends - min(3.0, seconds / 20))
     rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
-    iconik, editors = Iconik(rest), Iconik(rest.for_editor(editor))
-    job = Job(editors, round, storage_name=settings.storage_name, log=log)
+    iconik, editors = Iconik(rest), Iconik(rest.for_editor(shown))
     try:
-        if action.name == "add" and round.is_click:
-            log.figures["jobs"] = add(iconik, selection, settings=settings, job=job)
+        if action.name == "add" and not round:
+            log.figures["jobs"] = add(iconik, editors, action, settings=settings, log=log)
             return "OK", None
         if action.name == "remove":
-            return remove(iconik, round, settings=settings, job=job)
+            return remove(iconik, editors, round or first_round(action), settings=settings, log=log)
     finally:
         log.figures["iconik_calls"] = len(rest.sent)
     raise CallerError("Unknown action.", status=404)

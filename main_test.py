@@ -3,29 +3,16 @@
 First the expected operation, then the various errors, by their status.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-
 import pytest
 
 from sandbox.faults import HANG
 from sandbox.site import CLIP
+from tests.system.conftest import running, stage
 from tests.system.stage import ID, SECRET, Stage, post, send
 
+__all__ = ["running", "stage"]
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stage]:
-    """Start the function once for all tests."""
-    with ExitStack() as stack:
-        yield Stage(stack)
-
-
-@pytest.fixture
-def stage(running: Stage) -> Iterator[Stage]:
-    """Return the running function, with an iconik that contains only storages."""
-    with running.test():
-        yield running
-
+SELECTED = f'{{"asset_ids": ["{ID}"]}}'.encode()
 
 # Expected operation
 
@@ -81,13 +68,6 @@ def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
         assert response.text.endswith(": ORIGINAL is being copied to B2 first.")
         assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)
-
-
-def test_the_editor_sees_a_job(stage: Stage) -> None:
-    """A removal is a job in iconik, which shows how it ends."""
-    stage.post("/remove", asset_ids=stage.assets(1))
-    assert stage.job["title"] == "Remove 1 asset from LucidLink"
-    assert stage.job["status"] == "FINISHED"
 
 
 def test_the_administrator_sees_a_line(stage: Stage) -> None:
@@ -151,31 +131,28 @@ def test_large_bodies_are_413(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("path", "body", "status", "named"),
     [
-        (b"", "JSON object"),
-        (b"[]", "JSON object"),
-        (b"{}", "Nothing is selected"),
-        (b'{"asset_ids": ["../../users/v1/users"]}', "asset_ids"),
+        ("/add", b"", 400, "JSON object"),
+        ("/add", b"[]", 400, "JSON object"),
+        ("/add", b"{}", 400, "Nothing is selected"),
+        ("/add", b'{"asset_ids": ["../../users/v1/users"]}', 400, "asset_ids"),
+        # A mistyped override is refused, because the action would use the wrong storage.
+        ("/remove?x=1", SELECTED, 400, "x"),
+        ("/remove?storage=", SELECTED, 400, "storage"),
+        ("/remove?storage=a&storage=b", SELECTED, 400, "storage"),
+        ("/remove?path=a", SELECTED, 400, "path"),
+        ("/", SELECTED, 404, "/add or /remove"),
+        ("/added", SELECTED, 404, "/add or /remove"),
     ],
 )
-def test_unusable_bodies_are_400(stage: Stage, body: bytes, named: str) -> None:
-    """A body that selects nothing usable is refused."""
-    response = send(stage.function, "POST", "/add", data=body)
-    assert response.status_code == 400
+def test_unusable_requests_are_400_or_404(
+    stage: Stage, path: str, body: bytes, status: int, named: str
+) -> None:
+    """The answer names what is wrong."""
+    response = send(stage.function, "POST", path, data=body)
+    assert response.status_code == status
     assert named in response.text
-
-
-@pytest.mark.parametrize("query", ["?x=1", "?storage=", "?storage=a&storage=b", "?path=a"])
-def test_wrong_queries_are_400(stage: Stage, query: str) -> None:
-    """A mistyped override is refused, because the action would use the wrong storage."""
-    assert stage.post("/remove" + query, asset_ids=[ID]).status_code == 400
-
-
-def test_other_paths_are_404(stage: Stage) -> None:
-    """There are only two actions."""
-    assert stage.post("/", asset_ids=[ID]).status_code == 404
-    assert stage.post("/added", asset_ids=[ID]).status_code == 404
 
 
 # Errors of the configuration

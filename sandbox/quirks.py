@@ -25,7 +25,6 @@ class Quirks:
     failures: int = 0  # So many are answered with 500 and not done.
     lost: int = 0  # So many are answered with 500 and done.
 
-    jobs_show_status: bool = True  # The answer to a change of a job shows its status.
     copies_take_time: bool = False  # Copies last until `World.finish_copies` is called.
     on_call: Callable[[str, str], None] = lambda *_: None
     """Receives the method and path of each request before it is served."""

@@ -178,7 +178,7 @@ def update_job(job_id: str) -> Row:
     world.job_changes.append(changes)
     metadata = job["metadata"] | changes.get("metadata", {})
     job.update(changes, metadata=metadata, date_modified=world.now())
-    return job if world.quirks.jobs_show_status else job | {"status": None}
+    return job
 
 
 @api.get("/API/users/v1/users/current/")

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik, chunks, side_by_side
 from storage_plugin.job import Job
+from storage_plugin.logs import Log
+from storage_plugin.rounds import first_round
 from storage_plugin.settings import Settings
 from storage_plugin.storages import find_storages
-from storage_plugin.webhook import Selection
+from storage_plugin.webhook import Action
 
 
-def add(iconik: Iconik, selection: Selection, *, settings: Settings, job: Job) -> list[str]:
+def add(
+    iconik: Iconik, editors: Iconik, action: Action, *, settings: Settings, log: Log
+) -> list[str]:
     """Have the selection copied to the storage.
+
+    iconik itself shows the jobs of the copies. If it refuses one, a job of the plugin shows that.
 
     Args:
         iconik: a client. It accepts 500 objects of one type, and one format, in a call.
-        selection: the objects to copy.
-        settings: the storage, the formats and the folder.
-        job: shows the editor a failure. iconik itself shows the jobs of the copies.
+        editors: a client whose time ends later, to show a failure.
 
     Returns:
         The ids of iconik's copy jobs, if iconik sends them.
@@ -38,11 +42,11 @@ def add(iconik: Iconik, selection: Selection, *, settings: Settings, job: Job) -
             preferred_source=storages.master.id if storages.master else None,
         )
 
-    pieces = [(kind, some) for kind, ids in selection.by_type() for some in chunks(ids)]
+    pieces = [(kind, some) for kind, ids in action.selection.by_type() for some in chunks(ids)]
     try:
         storages = find_storages(iconik.storages(), settings)
         jobs = side_by_side(copy, itertools.product(pieces, settings.format_names))
     except PluginError as error:
-        job.fail(error)
+        Job(editors, first_round(action), storage_name=settings.storage_name, log=log).fail(error)
         raise
     return [job_id for job_id in jobs if job_id]

@@ -28,6 +28,9 @@ HALTS = {"PAUSED": "Paused"} | dict.fromkeys(("ABORT_PENDING", "ABORTED", "DISCA
 
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
 
+PROGRESS = 2.0
+"""Seconds between two updates, so that they are a small part of iconik's rate limit."""
+
 ABANDONED = 2 * 3600.0
 """Seconds without a change, twice the longest pause, after which a running job is interrupted."""
 
@@ -40,24 +43,20 @@ class Job:
     Args:
         iconik: a client whose time ends after that of the work.
         round: the round of the action.
-        storage_name: the storage that the action copies to or deletes from.
-        log: the log of this request.
+        storage_name: the name or id of the storage that the action copies to or deletes from.
 
     Attributes:
         id: the id of the job; empty: it is not known.
-        storage_name: its name in iconik, as soon as that is known.
-        log: as above.
+        storage_name: the storage's name in iconik, as soon as that is known.
         halt: `Aborted` or `Paused` if an editor did that, else empty.
-        has_ended: whether the job had ended before this round.
     """
 
     def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
         self.id, self.log = round.job_id, log
         self.storage_name = round.report.storage_name or storage_name
-        self.halt, self.has_ended = "", False
         self._iconik, self._round = iconik, round
-        self._opened, self._due = iconik.now(), iconik.now() + 1.0
-        self._lock, self._has_warned = threading.Lock(), False
+        self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
+        self.halt, self._has_warned = "", False
 
     def open(self) -> None:
         """Find or create the job of a removal, and close those that were interrupted."""
@@ -67,52 +66,42 @@ class Job:
         with suppress(PluginError):
             running = self._iconik.running_jobs(CUSTOM_TYPES["remove"])
         # iconik may have created it although its answer was lost.
-        own = [job.id for job in running if job.click_id == self._round.click_id]
-        self.id = own[0] if own else self._create(status="STARTED")
+        own = (job.id for job in running if job.click_id == self._round.click_id)
+        self.id = next(own, "") or self._create(status="STARTED")
         end = {"status": "FAILED", "message": INTERRUPTED, "error_message": INTERRUPTED}
         for job in running:
             if job.modified and job.modified < time.time() - ABANDONED:
                 with suppress(PluginError):  # The next removal tries again.
                     self._iconik.update_job(job.id, end)
 
-    def read(self) -> None:
-        """Learn what has happened to the job since the last round of its removal."""
+    def has_ended(self) -> bool:
+        """Learn whether the job has ended since the last round, and whether an editor did that."""
         if self.id:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
                 is_told = str(job.message).startswith(tuple(HALTS.values()))
-                self.has_ended = job.status in rows.ENDED and (is_told or not self.halt)
+                return job.status in rows.ENDED and (is_told or not self.halt)
+        return False
 
     def show(self, done: int, total: int) -> None:
         """Show the progress if that is due; see `update`."""
-        if self._lock.acquire(blocking=False):  # Otherwise, another thread shows it.
-            if self._iconik.now() >= self._due:
-                self.update(done, total)
-                now = self._iconik.now()
-                # The longer a removal takes, the rarer its updates, to spare iconik's rate limit.
-                self._due = now + min(10.0, max(1.0, (now - self._opened) / 10))
+        if self._iconik.now() >= self._due and self._lock.acquire(blocking=False):
+            self.update(done, total)
+            self._due = self._iconik.now() + PROGRESS
             self._lock.release()
 
     def update(self, done: int, total: int, **changes: str) -> bool:
-        """Show the progress, and learn whether an editor has halted the removal.
-
-        Args:
-            done: the number of finished assets.
-            total: the number of all assets.
-            changes: other fields, for example a message.
+        """Show how many of all assets are done, and learn whether an editor has halted the removal.
 
         Returns:
             Whether iconik has changed the job.
         """
+        progress = {"progress_processed": done, "progress_total": total}
+        state = {"title": self._title(total), **progress, **changes}
         if self.id:
             with self._attempt():
-                progress = {"progress_processed": done, "progress_total": total}
-                state = {"title": self._title(total), **progress, **changes}
-                status = self._iconik.update_job(self.id, state)
-                if not status and "status" not in changes:
-                    status = self._iconik.job(self.id).status
-                self.halt = HALTS.get(str(status), "")
+                self.halt = HALTS.get(str(self._iconik.update_job(self.id, state)), "")
                 return True
         return False
 
@@ -122,15 +111,15 @@ class Job:
         Returns:
             Whether the editor can see the result.
         """
-        if not self._round.is_click:  # The queue may deliver a round twice at the same time.
-            self.read()
-        if self.has_ended:
+        # The queue may deliver a round twice at the same time.
+        if not self._round.is_click and self.has_ended():
             return True
         status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
         total, sentence = report.total, halt + report.sentence()
         is_shown = self.update(total, total, status=status, message=sentence)
         # The numbers are shown. The titles of assets take more calls.
-        message = halt + self._with_titles(report).message()
+        titled = replace(report, notes=side_by_side(self._with_title, report.notes))
+        message = halt + titled.message()
         if is_shown and message != sentence:
             error = {"error_message": message} if status == "FAILED" else {}
             self.update(total, total, message=message, **error)
@@ -168,16 +157,12 @@ class Job:
         what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
         return ACTIONS[action.name].format(what, self.storage_name)
 
-    def _with_titles(self, report: Report) -> Report:
-        """Return a report with the titles that it lacks, as far as iconik sends them."""
-
-        def with_title(note: Note) -> Note:
-            asset_id, title, reason = note
-            with suppress(PluginError):
-                title = title or self._iconik.asset_title(asset_id)
-            return asset_id, title, reason
-
-        return replace(report, notes=side_by_side(with_title, report.notes))
+    def _with_title(self, note: Note) -> Note:
+        """Return a note with the title of its asset, if iconik sends it."""
+        asset_id, title, reason = note
+        with suppress(PluginError):
+            title = title or self._iconik.asset_title(asset_id)
+        return asset_id, title, reason
 
     def _notify(self, short: str, message: str, *, is_shown: bool) -> bool:
         """Notify the editor, if iconik has named one, and return whether that worked."""

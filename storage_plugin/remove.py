@@ -10,11 +10,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from urllib.parse import urlencode
 
 from storage_plugin.errors import AdministratorError, OutOfTime, PluginError, QueueUnavailable
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.pace import PLACES, TIME_IS_UP, Deadline
 from storage_plugin.job import Job
+from storage_plugin.logs import Log
 from storage_plugin.removal.archive import request_copies
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.report import End, Outcome, Report
@@ -28,8 +30,11 @@ from storage_plugin.webhook import Selection
 LONGEST_WAIT = 24 * 3600.0
 """Seconds after the click when the last round begins."""
 
-MAX_DELIVERIES = 5
-"""The deliveries of a round after which it ends the job if the queue takes no other round."""
+SHARE_OF_TIME = 0.8
+"""The part of the time in which assets may begin. The rest is for those that have begun."""
+
+TURN = 60.0
+"""The most seconds in which assets begin in a delivery, because several removals take turns."""
 
 SHARE_OF_QUEUE = 0.8
 """The part of iconik's limit, and of the places for assets, that a large removal may use.
@@ -41,67 +46,39 @@ SMALL = 20
 """The most assets of a click that is not large."""
 
 
-def time_limits(settings: Settings, *, is_click: bool) -> tuple[float, float, float]:
-    """Return the time limits of a request.
-
-    The platform ends a request after a while, and iconik waits about ten seconds for an answer to a
-    click.
-
-    Returns:
-        The seconds from the request's arrival for the work, and for the job in iconik; and the
-        seconds in which assets may begin, from the moment when they are known.
-    """
-    seconds = settings.timeout
-    work, editor = seconds - min(9.0, 0.15 * seconds), seconds - min(3.0, 0.05 * seconds)
-    begin = work - min(12.0, 0.2 * seconds)
-    if not is_click:
-        return work, editor, min(60.0, begin)
-    if settings.task_queue:
-        return min(7.5, work), min(9.5, editor), min(6.0, begin)
-    return work, editor, begin
-
-
 def remove(
-    iconik: Iconik, round: Round, *, settings: Settings, job: Job
+    iconik: Iconik, editors: Iconik, round: Round, *, settings: Settings, log: Log
 ) -> tuple[str, PluginError | None]:
     """Carry out one round of a removal.
 
     Args:
         iconik: a client.
-        round: the round.
-        settings: the function's settings, with the overrides of the click.
-        job: shows the removal to the editor.
+        editors: a client whose time ends later, to show the removal.
 
     Returns:
         The answer, and the error with which a click has failed.
-
-    Raises:
-        QueueUnavailable: the queue takes no other round, so it must deliver this one again.
     """
-    job.read()
-    if job.has_ended:
+    job = Job(editors, round, storage_name=settings.storage_name, log=log)
+    if job.has_ended():
         return "OK: It had already ended.", None
-    # The next rounds keep to the storage and the formats of the click, whatever is deployed then.
-    formats = ",".join(settings.format_names)
-    round = round._replace(overrides={"storage": settings.storage_name, "format": formats})
     try:
         report, rest = _remove_assets(iconik, round, settings=settings, job=job)
     except PluginError as error:
-        report = Report.of_error(error, job.storage_name, reference=job.log.reference)
+        report = Report.of_error(error, job.storage_name, reference=log.reference)
         rest = round if error.can_retry else None
     job.open()  # Again, if that has failed.
-    job.log.figures.update({"assets": report.total, **report.numbers})
+    log.figures.update({"assets": report.total, **report.numbers})
     report = round.report + report
     if rest and not job.halt:
         following = round.following(rest, at_once=isinstance(report.cause, OutOfTime))
-        if _hand_over(round, following, settings=settings, job=job):
+        if _hand_over(following, settings=settings, job=job):
             sentence = f"{report.sentence()} The removal continues in the background."
             job.update(report.finished, report.total, message=sentence)
             return f"OK: {sentence}", None
     if not job.close(report):  # A round without a selection tries that again.
         action = round.action._replace(selection=Selection())
         following = round.following(round._replace(action=action, report=report), at_once=False)
-        _hand_over(round, following, settings=settings, job=job)
+        _hand_over(following, settings=settings, job=job)
     # After an error, the queue would deliver the round again.
     return report.answer(), report.cause if round.is_click else None
 
@@ -120,53 +97,49 @@ def _remove_assets(
     if not round.is_click:
         clicked, iconik.rest.share = round.clicked, SHARE_OF_QUEUE
     removal = Removal(iconik, settings, clicked, round.awaited)
-    storage, reference = removal.storages.storage, job.log.reference
-    job.storage_name = name = storage.name or job.storage_name
+    job.storage_name = name = str(removal.storages.storage.name)
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
         found = find_assets(iconik, round.action.selection)
-        outcomes = _side_by_side(removal, round, titles=found.assets, job=job)
-    outcomes = request_copies(iconik, outcomes, removal.storages)
+        outcomes = _remove_each(removal, round, titles=found.assets, job=job)
     for outcome in outcomes:
         outcome.write_log(job.log)
     numbers = {"unknown": len(found.unknown), "missing": found.missing}
-    report = Report.of(outcomes, name, reference=reference, **numbers)
+    report = Report.of(outcomes, name, reference=job.log.reference, **numbers)
     done = [each for each in outcomes if each.is_done]
-    if len(done) == len(outcomes) or isinstance(report.cause, AdministratorError):
+    is_hopeless = not settings.task_queue or isinstance(report.cause, AdministratorError)
+    if is_hopeless or len(done) == len(outcomes):
         return report, None
     rest = rest_of(round, outcomes)
     if rest.after:  # The next round reads the collections and saved searches again.
         numbers = {}
-    finished = round.report + Report.of(done, name, reference=reference, **numbers)
-    overrides = {**round.overrides, "storage": storage.id}
-    return report, rest._replace(overrides=overrides, report=finished)
+    finished = Report.of(done, name, reference=job.log.reference, **numbers)
+    return report, rest._replace(report=round.report + finished)
 
 
-def _side_by_side(
+def _remove_each(
     removal: Removal, round: Round, *, titles: Mapping[str, str | None], job: Job
 ) -> list[Outcome]:
-    """Return what became of the assets, whose titles are given by their ids.
-
-    Those that do not begin are left.
-    """
+    """Remove assets side by side, whose titles are given by their ids."""
     iconik, settings, named = removal.iconik, removal.settings, round.action.selection.assets
-    others, places = titles.keys() - {*named}, PLACES
+    others = titles.keys() - {*named}
     if settings.task_queue:
         order = [*named, *sorted(id for id in others if id > round.after)]
-        begin = {*round.first_of(order)}
+        begin = {*order[: round.places(len(order))]}
     else:  # A repeat must not spend all its time on the assets that are gone.
         order = random.sample([*named, *others], len(titles))
         begin = {*order}
-    if not round.is_click or (settings.task_queue and len(order) > SMALL):
-        iconik.rest.share, places = SHARE_OF_QUEUE, int(PLACES * SHARE_OF_QUEUE)
-    *_, seconds = time_limits(settings, is_click=round.is_click)
-    end, is_in_vain = Deadline(seconds, iconik.now), Event()
+    if settings.task_queue and len(order) > SMALL:
+        iconik.rest.share = SHARE_OF_QUEUE
+    seconds = SHARE_OF_TIME * iconik.deadline.remaining()
+    end = Deadline(seconds if round.is_click else min(TURN, seconds), iconik.now)
+    is_in_vain = Event()
     total, finished = round.report.total + len(order), itertools.count(round.report.total + 1)
 
     def remove_one(asset_id: str) -> Outcome:
         if job.halt or is_in_vain.is_set():
             return Outcome(asset_id, End.LEFT)
-        if end.is_over or iconik.deadline.is_over or asset_id not in begin:
+        if end.is_over or asset_id not in begin:
             return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
         try:
             outcome = remove_asset(removal, asset_id, titles[asset_id])
@@ -179,28 +152,32 @@ def _side_by_side(
             return outcome._replace(end=End.REMOVED, reasons=())  # By an earlier delivery.
         return outcome
 
-    return side_by_side(remove_one, order, places)
+    outcomes = side_by_side(remove_one, order, int(PLACES * iconik.rest.share))
+    if settings.archive_before_remove:
+        outcomes = request_copies(iconik, outcomes, removal.storages)
+    return outcomes
 
 
-def _hand_over(round: Round, following: Round, *, settings: Settings, job: Job) -> bool:
+def _hand_over(following: Round, *, settings: Settings, job: Job) -> bool:
     """Hand the next round over to the queue, if there is one, and return whether that worked.
 
     The queue accepts a name once. So if a round is delivered twice, the next one is not.
     """
-    seconds = round.clicked + LONGEST_WAIT - time.time()
+    seconds = following.clicked + LONGEST_WAIT - time.time()
     if not settings.task_queue or seconds <= 0:
         return False
+    # The next rounds keep to the storage and the formats of the click, whatever is deployed then.
+    formats = ",".join(settings.format_names)
+    query = urlencode({"storage": settings.storage_name, "format": formats})
     try:
         hand_over(
             settings,
-            path=f"/{following.action.name}",
+            path=f"/{following.action.name}?{query}",
             name=f"{following.click_id}-{following.number}",
             body=write_task(following._replace(job_id=job.id)),
             delay=min(following.pause, seconds),
         )
     except QueueUnavailable as error:
-        if not round.is_click and round.retries < MAX_DELIVERIES:
-            raise
         job.log.write("WARNING", str(error))
         return False
     return True

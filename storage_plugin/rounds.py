@@ -1,15 +1,17 @@
-"""A removal in rounds: the click is the first, and each one leaves the rest to the next. No I/O."""
+"""A removal in rounds: the click is the first, and each one leaves the rest to the next."""
 
 import json
+import time
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from storage_plugin.errors import CallerError
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.webhook import MAX_IDS, Action, Selection, read_object
 
-VERSION = 3
+VERSION = 4
 """The form of a task. Change it with the fields of `Round` and `Report`."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
@@ -17,8 +19,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 
 MAX_TOUCHED = 500
 """The most assets that a task names as touched, because its size is limited."""
-
-T = TypeVar("T")
 
 
 class Round(NamedTuple):
@@ -31,8 +31,6 @@ class Round(NamedTuple):
         selected: the type and the id of the first object that was selected.
         number: 0 for the click, 1 for the first delivery by the queue, and so on.
         pause: the seconds between the round before and this one.
-        overrides: the settings of the click that do not follow a new deployment, by the name of
-            their query parameter.
         job_id: the id of the job in iconik; empty: it is not known.
         after: in collections and saved searches, the assets with ids up to this are done or named.
         waiting: the number of selected assets, the last ones, whose copies were requested.
@@ -47,7 +45,6 @@ class Round(NamedTuple):
     selected: Sequence[str]
     number: int = 0
     pause: float = 0.0
-    overrides: Mapping[str, str] = {}
     job_id: str = ""
     after: str = ""
     waiting: int = 0
@@ -66,35 +63,45 @@ class Round(NamedTuple):
         assets = self.action.selection.assets
         return frozenset(assets[len(assets) - self.waiting :])
 
-    def first_of(self, assets: Sequence[T]) -> Sequence[T]:
-        """Return the assets of this round: all, or so many that the next task can name them."""
-        counts = self.action.selection._replace(assets=()).counts()
-        return assets if len(assets) <= MAX_IDS else assets[: MAX_IDS - sum(counts.values())]
+    def places(self, number: int) -> int:
+        """Return how many of some assets may begin: all, or as many as the next task can name.
+
+        Raises:
+            CallerError: it can name none, because the collections fill it.
+        """
+        if number <= MAX_IDS:
+            return number
+        containers = self.action.selection._replace(assets=()).objects()
+        if len(containers) == MAX_IDS:
+            message = "The collections contain too many assets: select fewer of them."
+            raise CallerError(message, status=413)
+        return MAX_IDS - len(containers)
 
     def following(self, rest: "Round", *, at_once: bool) -> "Round":
-        """Return the next round, which begins at once only if this one has achieved something.
+        """Return the next round, with what is left of this one.
 
-        Args:
-            rest: this round with what is left of it.
-            at_once: whether there is no reason to wait.
+        Without a reason to wait, it begins at once if this one has achieved something.
         """
         has_finished = rest.report.total > self.report.total
         has_achieved = self.is_click or has_finished or rest.waiting > self.waiting
         pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
-        return rest._replace(
-            number=self.number + 1, pause=0.0 if at_once and has_achieved else pause
-        )
+        pause = 0.0 if at_once and has_achieved else pause
+        return rest._replace(number=self.number + 1, pause=pause)
+
+
+def first_round(action: Action) -> Round:
+    """Return the round that is the click itself."""
+    return Round(action, uuid.uuid4().hex, time.time(), action.selection.objects()[0])
 
 
 def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
     """Return a round with what is left of it.
 
     Args:
-        round: the round.
         outcomes: what became of the assets, in the order in which they begin: the selected ones,
             and those in collections and saved searches by their ids.
     """
-    first, selection, after = round.first_of(outcomes), Selection(), ""
+    first, selection, after = outcomes[: round.places(len(outcomes))], Selection(), ""
     if len(first) < len(outcomes):  # The next round finds the others again.
         selection = round.action.selection
         found = first[len(selection.assets) :]
@@ -129,8 +136,6 @@ def read_task(action: Action, body: bytes, *, retries: str) -> Round:
     """Read the round in a task. Call this only for a delivery that was verified.
 
     Args:
-        action: the action in the task.
-        body: the body of the task.
         retries: the number of earlier deliveries, as Cloud Tasks states it in a header.
 
     Raises:

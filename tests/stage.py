@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -228,9 +229,8 @@ class Stage(Scene):
             is_done = self.post(task.path, task.body, headers).status_code == 200
         except Killed:
             is_done = False
-        if not is_done and task.retries < 19:
-            due = self.now + min(300.0, 30.0 * 2**task.retries)
-            self.tasks.append(task._replace(due=due, retries=task.retries + 1))
+        if not is_done:
+            self.tasks.append(task._replace(due=self.now + 30.0, retries=task.retries + 1))
 
     # The function
 
@@ -249,14 +249,11 @@ class Stage(Scene):
         def sleep(seconds: float) -> None:
             self.now += seconds
 
-        def deadline(seconds: float, clock: Callable[[], float] = clock) -> Deadline:
-            return Deadline(seconds, clock)
-
         with ExitStack() as stack:
             for target, name, value in [
                 (main, "session", self),
                 (main, "pace", Pace(clock, sleep)),
-                (main, "Deadline", deadline),
+                (main, "Deadline", partial(Deadline, clock=clock)),
                 (main.time, "time", clock),
                 (main.os, "environ", self.environ),
                 (client, "ThreadPoolExecutor", Serial),

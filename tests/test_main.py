@@ -1,18 +1,13 @@
-"""The entry point in process: its secrets, its actions, and their faults."""
+"""The entry point in process: its secrets, and what the queue may deliver."""
 
-import json
-import re
 from types import SimpleNamespace
 
 import pytest
 
-from storage_plugin import secret_manager, webhook
+from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from tests.stage import Stage, main
-
-MORE = {"check": "Check {} on {}"}
-"""An action that the table of actions may have some day."""
 
 
 class Vault(dict[str, str]):
@@ -77,26 +72,6 @@ def test_a_rotated_token_works_at_once(stage: Stage, vault: Vault) -> None:
 # Actions
 
 
-@pytest.mark.parametrize("name", [*webhook.ACTIONS, *MORE])
-@pytest.mark.parametrize("has_queue", [False, True])
-def test_an_action_is_one_of_two_by_name(
-    monkeypatch: pytest.MonkeyPatch, has_queue: bool, name: str
-) -> None:
-    """Nothing is copied or deleted for any other name, even if the table of actions has it."""
-    route = webhook.ROUTE.replace("(add", "(check|add")
-    monkeypatch.setattr(webhook, "ACTIONS", webhook.ACTIONS | MORE)
-    monkeypatch.setattr(webhook, "_PATH", re.compile(route))
-    stage = Stage(has_queue=has_queue)
-    asset_id, _ = stage.site.asset()
-    other = stage.site.master()
-    response = stage.click(f"/{name}", asset_ids=[asset_id, other])
-    added = [row["asset_id"] for row in stage.world.transfers.values()]
-    found = (response.status_code, stage.site.copies(), added)
-    expected = {"add": (200, 1, [other]), "remove": (200, 0, []), "check": (404, 1, [])}
-    assert found == expected[name]
-    assert name != "check" or stage.calls == []
-
-
 @pytest.fixture
 def queued() -> Stage:
     """Return a function with a queue, and an iconik too slow for a click, which was clicked."""
@@ -112,26 +87,3 @@ def test_the_queue_delivers_only_removals(queued: Stage, path: str) -> None:
     """Nothing else is ever handed over."""
     response = queued.post(path, queued.tasks[0].body, {"Authorization": "queue"})
     assert (response.status_code, queued.calls) == (404, [])
-
-
-def test_a_task_of_another_version_is_dropped(queued: Stage) -> None:
-    """The queue hears a success, so that it does not deliver it in vain."""
-    queued.tasks.append(queued.tasks.pop()._replace(body=b"{}"))
-    assert (queued.deliver(), queued.calls, queued.tasks) == (1, [], [])
-
-
-def test_a_round_is_read_only_from_the_queue(queued: Stage) -> None:
-    """A click that names a round is the click of somebody with the secret, and nothing else."""
-    body = json.loads(queued.tasks.pop().body)
-    body["round"]["overrides"]["storage"] = "Other"
-    queued.click(**body)
-    (task,) = queued.tasks
-    assert json.loads(task.body)["round"]["overrides"]["storage"] == queued.site.lucidlink
-
-
-def test_nothing_is_selected() -> None:
-    """A click without a selection is a mistake."""
-    stage = Stage()
-    response = stage.click()
-    assert (response.status_code, stage.calls) == (400, [])
-    assert response.text.startswith("Nothing is selected")

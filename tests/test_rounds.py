@@ -69,7 +69,7 @@ def play(ends: Sequence[Outcome], begun: Sequence[int], named: int) -> list[Outc
         found = ids[named:] if selection.collections else []
         others = [id for id in found if id not in selection.assets and id > round.after]
         order = [*selection.assets, *others]
-        begin = round.first_of(order)[:number]
+        begin = order[: round.places(len(order))][:number]
         first = dict(zip(ids, ends, strict=True)) if number < len(ends) else {}
         outcomes = [
             (first.get(id, DONE[0]) if id in begin else LEFT[1])._replace(asset_id=id)
@@ -95,25 +95,11 @@ def test_each_asset_is_done_once(ends: list[Outcome], begun: list[int], named: i
     assert sorted(each.asset_id for each in done) == IDS[: len(ends)]
 
 
-def test_pauses_grow_to_an_hour() -> None:
-    """Each one is twice as long, until a round achieves something."""
-    round, pauses = round_of(), []
-    for _ in range(9):
-        round = round.following(round, at_once=False)
-        pauses.append(round.pause)
-    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
-    progress = [{"waiting": 1}, {"report": Report.of(outcomes_of(DONE), "LucidLink")}, {}]
-    rests = [round._replace(**changes) for changes in progress]
-    assert [round.following(rest, at_once=True).pause for rest in rests] == [0, 0, 3600]
-    assert round_of().following(round_of(), at_once=True).pause == 0
-
-
 def test_a_task_is_read_as_it_was_written() -> None:
     """Nothing of a round is lost on its way but the cause, which is of that round."""
     report = Report.of(outcomes_of(DONE), "LucidLink", unknown=1, missing=2, reference="4f2a9c")
     action = Action("remove", Selection((IDS[1],), (COLLECTION,), (SEARCH,)), {}, EDITOR)
-    overrides = {"storage": IDS[2], "format": "A,B"}
-    begin = (action, "click", 1_800_000_000.5, ["assets", IDS[0]], 7, 240.0, overrides)
+    begin = (action, "click", 1_800_000_000.5, ["assets", IDS[0]], 7, 240.0)
     round = Round(*begin, IDS[3], IDS[4], waiting=1, touched=[IDS[1]], report=report)
     body = write_task(round)
     read = read_task(read_action("/remove", {}, body), body, retries="2")
@@ -128,12 +114,12 @@ def test_a_task_holds_the_largest_selection() -> None:
     rest = rest_of(round_of(*IDS[:MAX_IDS]), outcomes_of(ends))
     title, reasons = "\N{SNOWMAN}" * 100, ("clip.mov has 1,000 bytes and its master 1",) * 4
     noted = [DONE[2]._replace(asset_id=id, title=title, reasons=reasons) for id in IDS[:NAMED]]
-    rest = rest._replace(report=Report.of(noted, "LucidLink"), overrides={"format": "A" * 255})
+    rest = rest._replace(report=Report.of(noted, "LucidLink"))
     assert (len(rest.awaited), len(rest.touched)) == (MAX_IDS, MAX_TOUCHED)
     assert len(write_task(rest)) <= MAX_BODY
 
 
-@pytest.mark.parametrize("version", [None, 2, "3"])
+@pytest.mark.parametrize("version", [None, 3, "4"])
 def test_a_task_of_another_version_is_refused(version: object) -> None:
     """What this version did not write is not guessed, and the queue does not deliver it again."""
     payload = json.loads(write_task(round_of(IDS[0]))) | {"version": version}

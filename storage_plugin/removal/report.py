@@ -115,8 +115,6 @@ class Report:
         """Return the report on some assets.
 
         Args:
-            outcomes: what became of the assets.
-            storage_name: the storage that files are removed from.
             reference: the log's reference, by which the administrator finds an error.
             numbers: `unknown` and `missing`, as above.
         """
@@ -153,11 +151,7 @@ class Report:
         return self.total - sum(self.numbers[end.value] for end in STEPS)
 
     def status(self, *, halted: bool = False) -> str:
-        """Return the result as a status of iconik's jobs.
-
-        Args:
-            halted: whether an editor halted the removal.
-        """
+        """Return the result as a status of iconik's jobs; an editor may have halted the removal."""
         if halted and self.finished < self.total:
             return "ABORTED"
         if any(self.numbers[name] for name in ("failed", "left", "prevented")):

@@ -45,7 +45,7 @@ def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
     assert MINUTE / 2 < seconds <= MINUTE
     assert request.task.dispatch_deadline.seconds == 30 * MINUTE
     sent, url = request.task.http_request, queued.function.url
-    assert sent.url == f"{url}/remove"
+    assert sent.url == f"{url}/remove?storage=LucidLink&format=ORIGINAL"
     assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (ACCOUNT, url)
     assert json.loads(sent.body)["round"]["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
@@ -75,22 +75,6 @@ def test_each_round_has_a_name_of_its_own(queued: QueuedStage) -> None:
     queued.faults.requests.clear()
     assert queued.tasks.post(queued.tasks.created[0].task) == 200
     assert queued.faults.requests == {"jobs": 1}
-
-
-def test_a_queue_that_is_away(queued: QueuedStage) -> None:
-    """At the click, the job says what waits; at a delivery, the queue comes again."""
-    remove_renders(queued, 1)
-    queued.tasks.is_away = True
-    assert queued.tasks.deliver() == [503]
-    response = queued.post(asset_ids=[queued.site.only_copy()])
-    assert (response.status_code, response.text[:20]) == (200, "OK: 1 of 1 asset wai")
-    waiting, ended = queued.jobs
-    assert (waiting["status"], ended["status"]) == ("STARTED", "FINISHED_WITH_WARNING")
-    assert "The queue did not accept the action (UNAVAILABLE)" in queued.output
-    queued.tasks.is_away = False
-    queued.world.finish_copies()
-    assert queued.tasks.deliver() == [200]
-    assert (queued.site.copies(), waiting["status"]) == (1, "FINISHED")
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic x", "forged", "other account"])
