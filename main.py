@@ -21,7 +21,7 @@ from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, S
 from storage_plugin.settings import Settings, read_query
 
 CLICK = 10.0
-"""Seconds for which iconik waits for the answer to a click, more or less."""
+"""Seconds for which iconik waits for the answer to a click, approximately."""
 
 # An instance's requests run in parallel, and share these objects.
 secret_manager = SecretManager()

@@ -14,7 +14,7 @@ dry_run=${1-} python=${PYTHON:-python3} value='' work=$(mktemp -d)
 trap finish EXIT
 trap 'stop Interrupted.' INT TERM
 
-# Ends the script: after an error with its message, which is gcloud's own, and with what to do.
+# Ends the script. After an error, prints its message, usually gcloud's own, and what to do.
 finish() {
     status=$? message=$(cat "$work/message") remedy=''
     rm -rf "$work"
@@ -33,7 +33,7 @@ stop() { echo "$1" >"$work/message" && exit 1; }
 say() { printf '  %-8s %s\n' "$1" "$2"; }
 
 # What gcloud says while not all of Google knows a new account, role or service, which takes up to
-# two minutes, and when somebody else changes a policy at the same moment.
+# two minutes, or when somebody else changes a policy at the same moment.
 not_yet='NOT_FOUND
 has not been used in project
 [Ss]ervice account .*(does not exist|was not found)
@@ -48,8 +48,8 @@ look() {
     gcloud "$@" 2>"$work/message" </dev/null || grep -Eq "$not_yet" "$work/message"
 }
 
-# change VERB WHAT WORDS...: has gcloud change something, again and again while Google does not know
-# what is new. gcloud reads a secret, which is the latest $value, from its standard input.
+# change VERB WHAT WORDS...: changes something with gcloud, and tries again while Google does not
+# know what is new. gcloud reads the value of a secret, which is in $value, from standard input.
 change() {
     say "$1" "$2"
     shift 2
@@ -144,11 +144,11 @@ change deploy 'iconik_handler, which takes two or three minutes' functions deplo
     --build-service-account="projects/$project/serviceAccounts/iconik-build@$domain"
 
 # Everyone may call the function, because iconik cannot log in; the function verifies a secret.
-# Where a policy forbids everyone as a member, Google recommends to have no members checked:
+# If a policy forbids everyone as a member, Google recommends disabling the check of members:
 # https://cloud.google.com/run/docs/authenticating/public
 change open 'iconik_handler to everyone' run services add-iam-policy-binding iconik-handler \
     --region="$region" --member=allUsers --role=roles/run.invoker ||
-    change open 'it without members: a policy forbids everyone' run services update \
+    change open 'iconik_handler without a check: a policy forbids everyone' run services update \
         iconik-handler --region="$region" --project="$project" --no-invoker-iam-check
 
 [ -z "$dry_run" ] || exit 0

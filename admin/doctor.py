@@ -38,7 +38,7 @@ ROLES = {
 def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
     """Carry out all checks, and yield the state, check and sentence of each finding at once.
 
-    What keeps several checks from going on, such as a missing setting, is a finding of the first.
+    An error that stops several checks, such as a missing setting, is a finding of the first check.
     """
     iconik = (check_iconik, check_roles, check_storages, check_actions)
     obstacles = set[str]()
@@ -59,8 +59,8 @@ def check_settings(installation: Installation) -> Findings:
         yield WARNING, text
     yield OK, f"Complete. iconik is {installation.settings.iconik_url}."
     if installation.settings.storage_path == "/":
-        text = "all copies meet in one folder, where files of one name collide. With '', they keep"
-        yield WARNING, f"STORAGE_PATH is '/': {text} the folders of the source."
+        text = "files of the same name most likely become one file. '' keeps the folders of the"
+        yield WARNING, f"STORAGE_PATH is '/': {text} source."
 
 
 def check_function(installation: Installation) -> Findings:
@@ -74,7 +74,7 @@ def check_function(installation: Installation) -> Findings:
         405: (OK, "It has the same secret."),
         503: (FAILURE, "It cannot read its secret: see its log."),
     }
-    yield known.get(status, (FAILURE, "It has another secret: was it deployed with a fixed one?"))
+    yield known.get(status, (FAILURE, "It has another secret. Did you deploy it with a fixed one?"))
 
 
 def check_queue(installation: Installation) -> Findings:

@@ -52,7 +52,7 @@ GCLOUD = {
 """What to say instead of gcloud's message, by words in it."""
 
 STRANGERS = {
-    403: "Google lets nobody in: run make deploy, and read the output of its last step.",
+    403: "The function is not open to everyone: run make deploy, and read its last step.",
     404: "No function is there: run gcloud functions list to see its URL.",
 }
 """Remedies, by the status of an answer that is not the plugin's."""

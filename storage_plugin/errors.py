@@ -67,7 +67,7 @@ class AdministratorError(PluginError):
 
 
 class SecretUnavailable(AdministratorError):
-    """A secret cannot be read. Strangers learn its name, and only the log says why."""
+    """A secret cannot be read. The answer names the secret, and only the log says why."""
 
     status = 503
     can_retry = True
@@ -91,7 +91,7 @@ class IconikError(PluginError):
 
 
 class BadRequest(IconikError):
-    """iconik calls a request invalid, which for some endpoints means an unknown object."""
+    """iconik calls a request invalid. At some endpoints, that means an unknown object."""
 
 
 class NotFound(IconikError):
@@ -105,7 +105,7 @@ class IconikUnavailable(IconikError):
 
 
 class IconikBusy(IconikError):
-    """iconik refused a request as one too many, and did nothing."""
+    """iconik refused a request because of its rate limit, and did nothing."""
 
     status = 503
     can_retry = True

@@ -60,7 +60,7 @@ def remove(
     """
     job = Job(editors, round, storage_name=settings.storage_name, log=log)
     if job.has_ended():
-        return "OK: It had already ended.", None
+        return "OK: The removal had already ended.", None
     try:
         report, rest = _remove_assets(iconik, round, settings=settings, job=job)
     except PluginError as error:

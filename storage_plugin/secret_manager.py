@@ -114,7 +114,7 @@ class Secret:
 
 
 class SecretManager:
-    """Google Secret Manager, which is not asked for a moment after a failure that may pass.
+    """Google Secret Manager. After a temporary failure, it is not asked again for a moment.
 
     A request needs both secrets, and may have to wait for another request's access, but no request
     waits twice while Google is away.

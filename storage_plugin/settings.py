@@ -9,7 +9,7 @@ from storage_plugin.errors import AdministratorError, CallerError
 from storage_plugin.names import visible
 
 ICONIK_URL = "https://app.iconik.io"
-"""iconik, unless a variable names another one."""
+"""The URL of iconik, unless a variable names another one."""
 
 TIMEOUT = 60.0
 """Seconds after which the platform ends a request, unless a variable says otherwise."""

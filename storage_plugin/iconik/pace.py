@@ -112,7 +112,7 @@ class Pace:
         self._refusals = 0
 
     def refused(self, retry_after: float | None) -> None:
-        """Make all threads pause, because iconik refused a request as one too many.
+        """Make all threads pause, because iconik refused a request over its rate limit.
 
         Args:
             retry_after: seconds that iconik asks the plugin to wait; None: it does not.

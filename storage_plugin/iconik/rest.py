@@ -153,7 +153,7 @@ class Rest:
         From the moment `not_after`, by the clock of the pace, it must not be sent.
 
         Raises:
-            IconikBusy: iconik has refused it as one too many.
+            IconikBusy: iconik has refused it because of its rate limit.
             IconikUnavailable: that moment has passed, or the outcome is uncertain.
         """
         self.pace.reserve(self.deadline, self.share)
@@ -251,13 +251,13 @@ def _check(call: str, status: int, *, is_iconiks: bool) -> None:
         raise IconikUnavailable(f"{answered}: try again later.")
     if status >= 300 and not is_iconiks:
         raise IconikError(
-            f"Not iconik but something in front of it, such as a firewall, answered {call} with "
-            f"{status}: it must let the function's requests pass."
+            f"Something in front of iconik, such as a firewall, answered {call} with {status}: "
+            "it must let the function's requests pass."
         )
     if status == requests.codes.forbidden:
         raise AccessDenied(
-            f"iconik refuses {call}: a role or the access to the object is missing: `make doctor` "
-            "names roles."
+            f"iconik refuses {call}: a role or the access to the object is missing. `make doctor` "
+            "names missing roles."
         )
     if status >= 300:
         kinds = {requests.codes.bad_request: BadRequest, requests.codes.not_found: NotFound}

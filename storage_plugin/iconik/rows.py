@@ -46,7 +46,7 @@ def as_number(value: object) -> int | None:
 
 
 def as_flag(value: object) -> bool | None:
-    """Return whether something is the case."""
+    """Return true or false."""
     return value if isinstance(value, bool) else None
 
 
@@ -68,7 +68,7 @@ READERS: dict[object, Callable[[object], Any]] = {
     float: as_time,
     Row: lambda value: value if isinstance(value, dict) else None,
 }
-"""What reads a value, by the type of the field."""
+"""The functions that read a value, by the type of the field."""
 
 
 class Identified(NamedTuple):
@@ -235,7 +235,7 @@ class Deletion(Enum):
 
 
 def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
-    """Return what makes rows into tuples of a type; some fields have other `paths` at iconik.
+    """Return a function that makes rows into tuples; `paths` are iconik's names of some fields.
 
     It raises IconikError if a row lacks a field that has no default and must not be None.
     """
@@ -254,7 +254,7 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
                 value = value.get(name) if isinstance(value, dict) else None
             value = default if (found := read(value)) is None else found
             if value is Parameter.empty:
-                missing = f"iconik's answer contains an object without {name}: it is not used."
+                missing = f"iconik's answer contains an object without {name}: try again later."
                 raise IconikError(missing)
             if isinstance(value, str) and name != "id":
                 value = intern(value)  # Many of 60,000 rows have the same texts.

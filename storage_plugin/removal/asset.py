@@ -91,7 +91,7 @@ class _Asset:
         return evidence
 
     def _is_arriving(self, evidence: Evidence) -> bool:
-        """Whether iconik is copying the asset to the storage, as far as that is to be feared."""
+        """Whether iconik is copying the asset to the storage, in the cases where it matters."""
         files = [file for each in evidence.doomed for file in evidence.files[each.id]]
         is_there = any(file.status != "AWAITED" for file in files)
         if self.gone or (is_there and evidence.clicked is None):

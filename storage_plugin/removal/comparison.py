@@ -45,12 +45,12 @@ def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | Non
 
     Files and copies of one name are paired in order: first those that fit little else. So each file
     finds a copy if that is possible, unless checksums are of several kinds, or files are still
-    being written. Then one may stay in vain, but none ever shares a copy.
+    being written. Then a file may stay although it has a copy, but two files never share a copy.
     """
     spare = defaultdict(list)
     for copy in sorted(copies, key=lambda each: (each.status != "REDISCOVERED", *_order(each))):
         spare[_name(copy)].append(copy)
-    # A set of nothing but empty files may be one that nobody has written yet.
+    # If all files of a set are empty, perhaps nobody has written them yet.
     of_empty = {None, *OF_NOTHING} if any(file.size for file in files) else set[str | None]()
     for file in sorted(files, key=lambda each: (each.status in UNFINISHED, *_order(each))):
         some = spare[_name(file)]
@@ -74,7 +74,7 @@ def _name(file: File) -> tuple[str, str | None]:
 
 
 def _order(file: File) -> tuple[object, ...]:
-    """Return what to sort files of one name by: the more a checksum proves, the earlier."""
+    """Return the sort key of files of one name: the more a checksum proves, the earlier."""
     checksum = file.checksum or ""
     return not checksum, "-" in checksum, file.size or 0, checksum  # pragma: no mutate
 

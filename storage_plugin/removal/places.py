@@ -29,7 +29,7 @@ def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[File, bool]]
 
 
 def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
-    """Return one of the others, which are given by their places, that may go with doomed rows.
+    """Return one of the others, given by their places, that may go with the doomed files.
 
     It is at the place of a row, or below it, because a folder goes with all that is in it.
     """
@@ -44,7 +44,7 @@ def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
 def doubtful(storage_id: str, evidence: Evidence) -> Set[str]:
     """Return the places on a storage that have several files not known to be the same bytes.
 
-    At most one of them is there, and one in the recycle bin is going to take the others with it.
+    At most one of them exists. Purging one from the recycle bin would delete the others, too.
     """
     found: dict[str, tuple[File, bool]] = {}
     several = set()

@@ -221,5 +221,5 @@ def count(number: int, what: str) -> str:
 
 
 def _urgency(error: PluginError) -> tuple[bool, ...]:
-    """Return how much an error needs action: the greater, the more."""
+    """Return the sort key of an error: the greater, the more it needs action."""
     return isinstance(error, AdministratorError), isinstance(error, OutOfTime), error.can_retry

@@ -64,7 +64,7 @@ def why_nothing(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> dict[str, Verdict]:
-    """Return new verdicts on file sets that may go by themselves, but others that stay need them.
+    """Return new verdicts on file sets that may go, but whose files others that stay need.
 
     File sets in the recycle bin have nothing to lose.
     """
@@ -142,7 +142,7 @@ def _flaws(
 
 
 def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[Verdict]:
-    """Yield which files of a master may not be there, or not whole; see `_flaws`."""
+    """Yield which files of a master may be missing or incomplete; see `_flaws`."""
     for copy in copies:
         name = visible(copy.original_name)
         if copy.status in UNFINISHED:

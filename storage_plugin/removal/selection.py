@@ -9,7 +9,7 @@ from storage_plugin.iconik.rows import Item
 from storage_plugin.webhook import Selection
 
 READ = {"collections": Iconik.collection_contents, "saved_searches": Iconik.saved_search_results}
-"""The calls that list what contains assets, by the `object_type` of iconik's bulk calls."""
+"""The calls that list the contents of containers, by the `object_type` of iconik's bulk calls."""
 
 Container = tuple[str, str]
 
@@ -45,7 +45,7 @@ def find_assets(iconik: Iconik, selection: Selection) -> Found:
 
 
 def _contents(iconik: Iconik, container: Container) -> tuple[list[Item], int, list[Container]]:
-    """Return what is in a collection or saved search, and the latter if iconik lacks it."""
+    """Return what a container has, and the container itself if iconik does not know it."""
     object_type, id = container
     try:
         return *READ[object_type](iconik, id), []

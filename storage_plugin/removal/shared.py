@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def once(ask: Callable[[], T]) -> Callable[[], T]:
-    """Return what asks once, for all threads. If that fails, the next thread asks again."""
+    """Return a function that asks once, for all threads; after an error, the next asks again."""
     lock, answers = Lock(), list[T]()
 
     def read() -> T:
