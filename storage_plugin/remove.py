@@ -42,6 +42,9 @@ SHARE_OF_QUEUE = 0.8
 Where there is a queue, the rest is for the small clicks of other editors, who never wait.
 """
 
+MAX_RETRIES = 4
+"""The repeated deliveries of a round after which it ends the job if the queue takes no other."""
+
 SMALL = 20
 """The most assets of a click that is not large."""
 
@@ -57,6 +60,9 @@ def remove(
 
     Returns:
         The answer, and the error with which a click has failed.
+
+    Raises:
+        QueueUnavailable: the queue takes no other round, so it must deliver this one again.
     """
     job = Job(editors, round, storage_name=settings.storage_name, log=log)
     if job.has_ended():
@@ -97,7 +103,7 @@ def _remove_assets(
     if not round.is_click:
         clicked, iconik.rest.share = round.clicked, SHARE_OF_QUEUE
     removal = Removal(iconik, settings, clicked, round.awaited)
-    job.storage_name = name = str(removal.storages.storage.name)
+    job.storage_name = name = removal.storages.storage.name or job.storage_name
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
         found = find_assets(iconik, round.action.selection)
@@ -114,7 +120,8 @@ def _remove_assets(
     if rest.after:  # The next round reads the collections and saved searches again.
         numbers = {}
     finished = Report.of(done, name, reference=job.log.reference, **numbers)
-    return report, rest._replace(report=round.report + finished)
+    storage_id = removal.storages.storage.id
+    return report, rest._replace(storage_id=storage_id, report=round.report + finished)
 
 
 def _remove_each(
@@ -168,7 +175,8 @@ def _hand_over(following: Round, *, settings: Settings, job: Job) -> bool:
         return False
     # The next rounds keep to the storage and the formats of the click, whatever is deployed then.
     formats = ",".join(settings.format_names)
-    query = urlencode({"storage": settings.storage_name, "format": formats})
+    storage = following.storage_id or settings.storage_name
+    query = urlencode({"storage": storage, "format": formats})
     try:
         hand_over(
             settings,
@@ -178,6 +186,8 @@ def _hand_over(following: Round, *, settings: Settings, job: Job) -> bool:
             delay=min(following.pause, seconds),
         )
     except QueueUnavailable as error:
+        if following.number > 1 and following.retries < MAX_RETRIES:
+            raise
         job.log.write("WARNING", str(error))
         return False
     return True

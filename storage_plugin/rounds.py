@@ -32,6 +32,7 @@ class Round(NamedTuple):
         number: 0 for the click, 1 for the first delivery by the queue, and so on.
         pause: the seconds between the round before and this one.
         job_id: the id of the job in iconik; empty: it is not known.
+        storage_id: the id of the storage to remove from; empty: it is not known.
         after: in collections and saved searches, the assets with ids up to this are done or named.
         waiting: the number of selected assets, the last ones, whose copies were requested.
         touched: the selected assets that have lost files, or may have.
@@ -46,6 +47,7 @@ class Round(NamedTuple):
     number: int = 0
     pause: float = 0.0
     job_id: str = ""
+    storage_id: str = ""
     after: str = ""
     waiting: int = 0
     touched: Sequence[str] = ()

@@ -118,6 +118,15 @@ def test_collections_that_fill_a_task(monkeypatch: pytest.MonkeyPatch, queued: S
     )
 
 
+def test_a_storage_is_renamed_meanwhile(queued: Stage) -> None:
+    """The next rounds know it by its id."""
+    queued.remove()
+    queued.world.storages[queued.site.lucidlink]["name"] = "Renamed"
+    queued.world.add_storage("LucidLink")
+    queued.deliver()
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
+
+
 @pytest.mark.parametrize("query", ["", "?storage=Other&format=A"])
 @pytest.mark.parametrize("broken", ["nothing", "storages"])
 def test_rounds_keep_to_the_click(queued: Stage, broken: str, query: str) -> None:
@@ -276,16 +285,20 @@ def test_an_outage_only_delays(queued: Stage, hours: float) -> None:
         assert (ended, queued.notes) == (("FAILED", message), [message])
 
 
-def test_a_queue_that_is_away_at_a_delivery(queued: Stage) -> None:
-    """The job says what is left, and so does the editor's notification."""
-    queued.assets(15)
-    queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = "20"  # For some of the assets in a round.
+@pytest.mark.parametrize("times", [4, 100])
+def test_a_queue_that_is_away_at_a_delivery(queued: Stage, times: int) -> None:
+    """The round is delivered again. After the fifth time, job and editor learn what is left."""
+    queued.assets(45)
+    queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = "40"  # For some of the assets in a round.
     queued.remove()
-    queued.latency, queued.on_task = 0.4, lambda: AWAY
-    assert queued.deliver() == 1
+    faults = [AWAY] * times
+    queued.latency, queued.on_task = 0.8, lambda: faults.pop() if faults else ""
+    queued.deliver()
     left = queued.site.copies()
-    assert 0 < left < 20
-    numbers = f"{20 - left} of 20 assets removed from LucidLink, {left} not done yet."
+    if times == 4:
+        assert (left, queued.job["status"], queued.notes) == (0, "FINISHED", [])
+        return
+    numbers = f"{50 - left} of 50 assets removed from LucidLink, {left} not done yet."
     assert queued.job["status"] == "FAILED"
     assert [queued.job["message"]] == queued.notes == [f"{numbers} Repeat the action."]
 
