@@ -212,6 +212,8 @@ def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
     site.world.add_file_set(asset_id, second, [CLIP])
     assert reasons(iconik, asset_id) == [growing]
     assert remove(iconik, asset_id, ANY_B2).removed == 1
+    nowhere = "ORIGINAL has no copy on B2 or Second B2"
+    assert reasons(iconik, site.only_copy(), ANY_B2) == [nowhere]
 
 
 UNSAID = "iconik does not say of which format and on which storage a file set is"
