@@ -7,7 +7,7 @@ import pytest
 from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
 from storage_plugin.iconik.client import Iconik
-from storage_plugin.names import place
+from storage_plugin.names import place, visible
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import End, Outcome
@@ -212,6 +212,8 @@ def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
     site.world.add_file_set(asset_id, second, [CLIP])
     assert reasons(iconik, asset_id) == [growing]
     assert remove(iconik, asset_id, ANY_B2).removed == 1
+    nowhere = "ORIGINAL has no copy on B2 or Second B2"
+    assert reasons(iconik, site.only_copy(), ANY_B2) == [nowhere]
 
 
 UNSAID = "iconik does not say of which format and on which storage a file set is"
@@ -302,6 +304,11 @@ def test_paths_that_may_be_one_place(path: str, other: str, are_one: bool) -> No
     assert (place(path) == place(other)) == are_one
 
 
+def test_only_what_nobody_sees_is_escaped() -> None:
+    """A name that is copied from a message matches."""
+    assert visible("Ü\u3000\u200d\t") == "Ü\u3000\u200d\\t"
+
+
 @pytest.mark.parametrize(
     ("folder", "other", "is_needed"),
     [
@@ -347,6 +354,7 @@ NOT_REMOVED = "on LucidLink, which this action does not remove"
     ("changes", "settings", "reason"),
     [
         ({"status": "ARCHIVED", "file_count": 0}, SETTINGS, "ORIGINAL is archived"),
+        ({"status": "ARCHIVED"}, BIN, "ORIGINAL is archived"),
         ({"status": "DELETED"}, BIN, "ORIGINAL is in the recycle bin"),
         ({"status": "DELETED", "file_count": 0}, BIN, ""),
         ({}, SETTINGS._replace(format_names=("ORIGINA",)), f"ORIGINAL is {NOT_REMOVED}"),

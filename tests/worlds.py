@@ -162,6 +162,7 @@ SAME_PLACE: list[Row] = [
     {"size": 999},
     {"checksum": MD5},
     {"storage_id": None},
+    {"type": "DIRECTORY"},
     {"directory_path": "Folder", "name": "x"},
 ]
 

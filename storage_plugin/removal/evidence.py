@@ -85,7 +85,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
     doomed = [
         each for each in chosen if each.status != "DELETED" or each.file_count or files[each.id]
     ]
-    asked = min(asked, listed)
+    asked = min(evidence.asked, listed)
     return evidence._replace(asked=asked, files=files, masters=masters, doomed=doomed)
 
 
