@@ -32,7 +32,7 @@ URL = f"https://{REGION}-{PROJECT}.cloudfunctions.net/iconik_handler"
 SETTINGS = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
 TOKEN = "an-application-token"
 
-STEPS = 16
+STEPS = 17
 """The number of steps of a first run with a queue."""
 
 AGAIN = "Run the same command again: it continues where it stopped."
@@ -175,7 +175,7 @@ def test_first_run(deployed: Deployed) -> None:
     checkout, output = deployed
     project = checkout.project
     assert output[:2] == [
-        "Warning: Nothing reads FORMAT_NAMES. Did you mean FORMAT_NAME?",
+        "Warning: Nothing reads FORMAT_NAMES.",
         f"This deploys to the project {PROJECT}, in the region {REGION}.",
     ]
     assert len(verbs(output)) == STEPS + 1  # A step asks for the token.
@@ -224,10 +224,11 @@ def test_first_run(deployed: Deployed) -> None:
 def test_what_is_there_already(deployed: Deployed) -> None:
     """A later run only deploys, without the token; a dry run says so, and changes nothing."""
     checkout, _ = deployed
-    for options, expected in (["--dry-run"], []), ([], ["PATCH cloudfunctions", "POST run"]):
+    deployment = ["PATCH cloudtasks", "PATCH cloudfunctions", "POST run"]
+    for options, expected in (["--dry-run"], []), ([], deployment):
         checkout.project.requests.clear()
         status, output = checkout.deploy(*options)
-        assert (status, verbs(output)) == (0, ["deploy", "open"])
+        assert (status, verbs(output)) == (0, ["set", "deploy", "open"])
         made = [each.split("/")[0] for each in checkout.project.requests if is_change(each)]
         assert made == expected
 
@@ -275,8 +276,8 @@ def test_from_clone_to_right_click(
 
         set_deployment(function.url, PROJECT)
         del os.environ["BZ_SHARED_SECRET"], os.environ["ICONIK_TOKEN"]  # gcloud reads them.
-        for command in (["actions", "create"], ["doctor"]):
-            status, text = run(*command)
+        for command in ("actions", "doctor"):
+            status, text = run(command)
             assert (status, secret in text, TOKEN in text) == (0, False, False), text
 
 
@@ -349,10 +350,12 @@ def test_repairs(deployed: Deployed) -> None:
     project = checkout.project
     for name in ("bz-shared-secret", "iconik-token"):
         project.resources[f"projects/{PROJECT}/secrets/{name}/versions/1"]["state"] = "DISABLED"
+    project.resources[QUEUE]["rateLimits"] = {}
     (binding,) = project.policies[f"projects/{PROJECT}"]["bindings"]
     binding["condition"] = {"title": "never", "expression": "false"}
     status, output = checkout.deploy()
-    assert (status, verbs(output)) == (0, ["grant", "store", "Paste", "store", "deploy", "open"])
+    assert (status, " ".join(verbs(output))) == (0, "grant store Paste store set deploy open")
+    assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert project.secret("iconik-token") == TOKEN
     bindings = project.policies[f"projects/{PROJECT}"]["bindings"]
     assert [other for other in bindings if "condition" not in other] == [
@@ -394,7 +397,7 @@ def test_a_person_stops(deployed: Deployed, pattern: str, answer: str, end: str)
         ("CLOUDSDK_CORE_PROJECT", "gcloud config set project PROJECT"),
         ("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", "gcloud auth login"),
         ("ICONIK_ID", "Invalid settings: ICONIK_ID is missing"),
-        ("ICONIK_ID STORAGE_NAME CLOUDSDK_CORE_PROJECT", MISSING),
+        ("ICONIK_ID STORAGE_NAME", MISSING),
     ],
 )
 def test_what_must_be_there_first(checkout: Checkout, variable: str, text: str) -> None:
@@ -437,8 +440,8 @@ def test_doctor_reads_secrets_with_gcloud(site: Site, finds: Finds, cloud: Cloud
     [
         (None, "FAILURE|queue|run make deploy."),
         ({}, "ok|queue|It is running."),
-        ({"state": "PAUSED"}, "FAILURE|queue|run gcloud tasks queues resume iconik --location=eu"),
-        ({"rateLimits": {}}, "WARNING|queue|run gcloud tasks queues update iconik --location=eu"),
+        ({"state": "PAUSED"}, "FAILURE|queue|run gcloud tasks queues resume projects/"),
+        ({"rateLimits": {}}, "WARNING|queue|run gcloud tasks queues update projects/"),
     ],
 )
 def test_doctor_looks_at_the_queue(
