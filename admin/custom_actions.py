@@ -87,7 +87,7 @@ def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
         rows = "; ".join(f"{each} calls {each.url}" for each in found)
         remedy = "Delete those that you do not need in iconik, or choose another title with --label"
         raise AdministratorError(f"iconik has {rows}. {remedy}.")
-    return found[0] if found else None
+    return next(iter(found), None)
 
 
 def _update(iconik: Iconik, action: Row, other: CustomAction) -> str:

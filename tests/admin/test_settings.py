@@ -18,12 +18,9 @@ def test_the_environment(run: Run) -> None:
         "TASK_SERVICE_ACCOUNT": "iconik-queue@p.iam.gserviceaccount.com",
         "FUNCTION_URL": "https://r-p.cloudfunctions.net/iconik_handler",
     }
-    own = {
-        "GOOGLE_CLOUD_PROJECT": "other",
-        "THREADS": "8",
+    own = dict.fromkeys(completed, "https://function.example.com") | {
         "TASK_QUEUE": "projects/other/locations/l/queues/own",
         "TASK_SERVICE_ACCOUNT": "queue@other.iam.gserviceaccount.com",
-        "FUNCTION_URL": "https://function.example.com",
     }
     for values, expected in (({}, completed), (own, own)):
         change_settings(**values)
