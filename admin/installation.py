@@ -51,12 +51,10 @@ class Installation:
 
     Args:
         url: the function's URL; None: FUNCTION_URL counts, or else the last deployment.
-
-    Attributes:
-        deployment: the project, region and url of the last deployment from here; empty: none.
     """
 
     def __init__(self, url: str | None = None) -> None:
+        # The project, region and url of the last deployment from here; empty: there is none.
         self.deployment = json.loads(DEPLOYMENT.read_text()) if DEPLOYMENT.exists() else {}
         self._url = url
 

@@ -37,9 +37,7 @@ STEPS = 17
 """The number of steps of a first run with a queue."""
 
 AGAIN = "Run the same command again: it continues where it stopped."
-QUICK_PYTHON = (
-    f"""#!/bin/sh\n[ $2 = admin ] && exec cat environment; exec {sys.executable} "$@"\n"""
-)
+QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.executable} "$@"'
 """A Python that need not import anything to print the environment."""
 
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
@@ -53,10 +51,7 @@ REMEDIES = {
 """What the script says after Google's words."""
 
 CONCURRENT = "There were concurrent policy changes. Please retry the whole read-modify-write."
-UNREADY = (
-    f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts. Ensure "
-    "that the Cloud Functions service account has 'artifactregistry.repositories.list'."
-)
+UNREADY = f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts."
 
 
 class Checkout:
@@ -175,9 +170,9 @@ def test_first_run(first_run: FirstRun) -> None:
     }
     assert project.secret("iconik-token") == TOKEN
     assert re.fullmatch("[0-9a-f]{64}", project.secret("bz-shared-secret"))
-    assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
-    limits = {"maxAttempts": 20, "minBackoff": "30s", "maxBackoff": "300s"}
-    assert project.resources[QUEUE]["retryConfig"] == limits
+    queue, limits = project.resources[QUEUE], {"minBackoff": "30s", "maxBackoff": "300s"}
+    assert queue["rateLimits"] == {"maxConcurrentDispatches": 1}
+    assert queue["retryConfig"] == {"maxAttempts": 20, **limits}
     deployment = {"project": PROJECT, "region": REGION, "url": URL}
     assert json.loads((checkout.folder / ".deployment.json").read_text()) == deployment
     function = project.resources[FUNCTION]
