@@ -16,7 +16,7 @@ deploy: $(VENV)/admin ## Deploy the function and what it needs at Google; OPTION
 	@PYTHON=$(BIN)/python admin/deploy.sh $(OPTIONS)
 
 actions: $(VENV)/admin ## Put the custom actions into iconik; OPTIONS='--label Dailies' passes options.
-	@$(BIN)/python -m admin actions create $(OPTIONS)
+	@$(BIN)/python -m admin actions $(OPTIONS)
 
 doctor: $(VENV)/admin ## Find faults, and their remedies; ASSET=ID shows what a removal of an asset would do.
 	@$(BIN)/python -m admin doctor $(if $(ASSET),--asset '$(ASSET)') $(OPTIONS)

@@ -63,11 +63,8 @@ def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None
     ]
 
 
-def create(iconik: Iconik, actions: Sequence[Row], extras: Row) -> Iterator[str]:
+def create(iconik: Iconik, actions: Sequence[Row]) -> Iterator[str]:
     """Create custom actions, or update the existing ones; yield a sentence for each.
-
-    Args:
-        extras: fields for new actions only; `app_id` is the App.
 
     Raises:
         AdministratorError: it is not clear which action is which. Nothing is changed.
@@ -75,49 +72,45 @@ def create(iconik: Iconik, actions: Sequence[Row], extras: Row) -> Iterator[str]
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]
     for action, other in zip(actions, found, strict=True):
-        done = _update(iconik, action, other) if other else _create(iconik, action, extras)
+        done = _update(iconik, action, other) if other else _create(iconik, action)
         yield f"{action['title']} ({action['context']}): {done}."
-    if None in found and "read_access_for_everyone" not in extras:
+    if None in found and "read_access_for_everyone" not in actions[0]:
         yield VISIBILITY
 
 
 def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
     """Return the existing action with the same context and target; None: there is none."""
     called = target(action["url"])
-    found = [
-        each
-        for each in existing
-        if each.context == action["context"]
-        and (target(each.url) == called or each.title == action["title"])
-    ]
+    same = [each for each in existing if each.context == action["context"]]
+    found = [each for each in same if target(each.url) == called or each.title == action["title"]]
     if len(found) > 1 or (found and target(found[0].url) != called):
         rows = "; ".join(f"{each} calls {each.url}" for each in found)
         remedy = "Delete those that you do not need in iconik, or choose another title with --label"
         raise AdministratorError(f"iconik has {rows}. {remedy}.")
-    return found[0] if found else None
+    return next(iter(found), None)
 
 
 def _update(iconik: Iconik, action: Row, other: CustomAction) -> str:
     """Update the fields of an action that differ, except other headers; return the result."""
     others = {key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER}
-    whole = {**action, "headers": others | action["headers"]}
+    whole = {field: action[field] for field in ("context", "title", "url", "type")}
+    whole["headers"] = others | action["headers"]
     if differing := [field for field in whole if getattr(other, field) != whole[field]]:
         iconik.update_custom_action(other.id, whole)
         return f"updated, {', '.join(differing)}"
     return "already up to date"
 
 
-def _create(iconik: Iconik, action: Row, extras: Row) -> str:
+def _create(iconik: Iconik, action: Row) -> str:
     """Create a custom action with its App, or without it if iconik fails; return the result.
 
     Public sources contradict each other about whether a new custom action may name an App. The
     plugin does not use the token that iconik sends for the App.
     """
     try:
-        iconik.create_custom_action({**action, **extras})
+        iconik.create_custom_action(action)
     except IconikError:
         if not _find(iconik.custom_actions(), action):  # It may have been created nevertheless.
-            others = {field: extras[field] for field in extras if field != "app_id"}
-            iconik.create_custom_action({**action, **others})
-            return "created, without an App"
+            others = {field: action[field] for field in action if field != "app_id"}
+            iconik.create_custom_action(others)
     return "created"

@@ -5,8 +5,7 @@
 #   make deploy OPTIONS=--dry-run    only say what that would create and change
 #
 # Repeat it at any time, also after an error: it creates only what is missing. Choose where with
-#   gcloud config set project PROJECT
-#   gcloud config set functions/region REGION
+# gcloud config set project PROJECT, and gcloud config set functions/region REGION.
 set -eu
 cd "$(dirname "$0")/.."
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
@@ -25,8 +24,8 @@ finish() {
     *constraints/*) remedy='An administrator of your organization must allow this, or run it.' ;;
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
     esac
-    printf '%s\n' '' "$message" '' ${remedy:+"$remedy"} \
-        'Run the same command again: it continues where it stopped.' >&2
+    again='Run the same command again: it continues where it stopped.'
+    printf '%s\n' '' "$message" '' ${remedy:+"$remedy"} "$again" >&2
 }
 
 stop() { echo "$1" >"$work/message" && exit 1; }
@@ -66,9 +65,7 @@ change() {
 
 # ensure LINES LINE VERB WHAT WORDS...: changes something if a line is not among some lines.
 ensure() {
-    lines=$1 line=$2
-    shift 2
-    if printf '%s\n' "$lines" | grep -Fqx "$line"; then say ok "$2"; else change "$@"; fi
+    if printf '%s\n' "$1" | grep -Fqx "$2"; then say ok "$4"; else shift 2 && change "$@"; fi
 }
 
 # grant ACCOUNT ROLE GROUP RESOURCE [PLACE]: gives a role on a resource of a group of gcloud's.
@@ -87,12 +84,13 @@ command -v gcloud >/dev/null || stop 'gcloud is not installed. Work in https://s
 or see https://cloud.google.com/sdk/docs/install.'
 project=$(gcloud config get-value project 2>"$work/message")
 region=$(gcloud config get-value functions/region 2>"$work/message")
+[ -n "$project" ] || stop 'No project is selected: run gcloud config set project PROJECT.'
 "$python" -m admin settings "$project" "$region" >"$work/env.yaml" 2>"$work/message"
 cat "$work/message"
 domain=$project.iam.gserviceaccount.com url=https://$region-$project.cloudfunctions.net/iconik_handler
-timeout=60s queue='' own=projects/$project/locations/$region/queues/iconik
+timeout=60s queue=''
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
-if grep -Fq "'$own'" "$work/env.yaml"; then queue=iconik; fi
+if grep -q "'projects/$project/locations/$region/queues/iconik'" "$work/env.yaml"; then queue=iconik; fi
 
 echo "This deploys to the project $project, in the region $region.${dry_run:+ A dry run changes nothing.}"
 
@@ -110,28 +108,26 @@ done
 grant iconik-build cloudbuild.builds.builder projects "$project"
 
 # The secrets stay in the function's region: some organizations allow no other.
-ask='  Paste the application token of iconik (it is not shown): '
 secrets=$(look secrets list --format='value(name.basename())')
 for secret in bz-shared-secret iconik-token; do
     ensure "$secrets" "$secret" create "secret $secret" secrets create "$secret" \
         --replication-policy=user-managed --locations="$region"
     state=$(look secrets versions list "$secret" --limit=1 --format='value(state)')
-    case $dry_run$state:$secret in
-    --dry-run* | enabled:*) ;;
-    *:bz-shared-secret) value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ;;
-    *)
+    value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    if [ "$secret" = iconik-token ] && [ "$state" != enabled ] && [ -z "$dry_run" ]; then
+        ask='  Paste the application token of iconik (it is not shown): '
         value=$("$python" -c "from getpass import getpass; print(getpass('$ask'))" 2>/dev/null) || true
-        [ -n "$value" ] || stop 'No token was entered.' ;;
-    esac
+        [ -n "$value" ] || stop 'No token was entered.'
+    fi
     ensure "$state" enabled store "the value of $secret" secrets versions add "$secret" --data-file=-
     grant iconik-plugin secretmanager.secretAccessor secrets "$secret"
 done
 
 if [ -n "$queue" ]; then
     queues=$(look tasks queues list --location="$region" --format='value(name.basename())')
-    ensure "$queues" iconik create 'queue iconik' tasks queues create iconik \
-        --location="$region" --max-concurrent-dispatches=1 --max-attempts=20 \
-        --min-backoff=30s --max-backoff=300s
+    ensure "$queues" iconik create 'queue iconik' tasks queues create iconik --location="$region"
+    change set 'its limits' tasks queues update iconik --location="$region" \
+        --max-concurrent-dispatches=1 --max-attempts=20 --min-backoff=30s --max-backoff=300s
     grant iconik-plugin cloudtasks.enqueuer 'tasks queues' iconik --location="$region"
     grant iconik-plugin iam.serviceAccountUser 'iam service-accounts' "iconik-queue@$domain"
 fi

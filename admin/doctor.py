@@ -1,12 +1,12 @@
 """Checks everything that the plugin needs, and names a remedy for each fault."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from admin.custom_actions import VISIBILITY, secret_of, target
 from admin.installation import Installation, ask, ask_gcloud, unknown_variables
-from storage_plugin.errors import AdministratorError, NotFound, PluginError
-from storage_plugin.iconik.rows import CustomAction, Storage
+from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.iconik.rows import CustomAction
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import count
 from storage_plugin.removal.rule import Kind, judge, why_nothing
@@ -66,28 +66,27 @@ def check_settings(installation: Installation) -> Findings:
 def check_function(installation: Installation) -> Findings:
     """Is the plugin at the URL, and has it the same secret?"""
     url = installation.url
-    if (deployed := installation.deployment.get("url", url)) != url:
-        yield WARNING, f"The last deployment from this folder was to {deployed}, not {url}."
-    yield OK, f"{installation.function} refuses requests without the secret."
+    answer = ask("POST", f"{url}/remove")
+    if (answer.status_code, answer.headers.get("WWW-Authenticate")) != (401, SECRET_HEADER):
+        remedy = "check it with gcloud functions list, or run make deploy"
+        raise AdministratorError(f"{url} answers {answer.status_code}: {remedy}.")
+    yield OK, f"{url} refuses requests without the secret."
     status = ask("GET", url, {SECRET_HEADER: installation.secret}).status_code
-    known = {
-        405: (OK, "It has the same secret."),
-        503: (FAILURE, "It cannot read its secret: see its log."),
-    }
-    yield known.get(status, (FAILURE, "It has another secret. Did you deploy it with a fixed one?"))
+    if status == 405:
+        yield OK, "It has the same secret."
+    else:
+        yield FAILURE, "It has another secret, or cannot read its own: see its log."
 
 
 def check_queue(installation: Installation) -> Findings:
     """Does the queue, if there is one, deliver tasks one by one?"""
     if not (name := installation.settings.task_queue):
         return
-    _, project, _, location, _, queue = name.split("/")
-    place = f"{queue} --location={location} --project={project}"
-    row = json.loads(ask_gcloud(f"tasks queues describe {place} --format=json"))
+    row = json.loads(ask_gcloud(f"tasks queues describe {name} --format=json"))
     if row["state"] != "RUNNING":
-        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {place}."
+        yield FAILURE, f"It is {row['state']}: run gcloud tasks queues resume {name}."
     elif row.get("rateLimits", {}).get("maxConcurrentDispatches") != 1:
-        remedy = f"run gcloud tasks queues update {place} --max-concurrent-dispatches=1."
+        remedy = f"run gcloud tasks queues update {name} --max-concurrent-dispatches=1."
         yield WARNING, f"It delivers several tasks at once: {remedy}"
     else:
         yield OK, "It is running."
@@ -145,39 +144,35 @@ def check_storages(installation: Installation) -> Findings:
 
 def check_actions(installation: Installation) -> Findings:
     """Does iconik have custom actions that call the function in the right way?"""
-    function, storages = installation.function, installation.iconik.storages()
-    missing, sound = set(ACTIONS), 0
+    url, missing, sound = installation.url, set(ACTIONS), 0
     for action in installation.iconik.custom_actions():
         called = target(action.url)
-        if called.function == function:
+        if called.function == url:
             missing.discard(called.verb)
-            if fault := find_fault(action, installation.secret, storages):
+            if fault := find_fault(action, installation):
                 yield fault
             else:
                 sound += 1
-        elif called.verb and secret_of(action) == installation.secret:
-            yield WARNING, f"{action} calls {called.function}, not {function}."
+        elif called.verb:
+            yield WARNING, f"{action} calls {action.url}, not {url}."
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:
         yield OK, f"{count(sound, 'action')} will work. {VISIBILITY}"
 
 
-def find_fault(
-    action: CustomAction, secret: str, storages: Sequence[Storage]
-) -> tuple[str, str] | None:
+def find_fault(action: CustomAction, installation: Installation) -> tuple[str, str] | None:
     """Return a finding about a custom action that calls the function; None: it will work."""
     try:
         query = read_query(target(action.url).query)
         if "storage" in query:
-            find_storage(storages, "storage= in its URL", query["storage"])
+            listed = installation.iconik.storages()
+            find_storage(listed, "storage= in its URL", query["storage"])
     except PluginError as error:
         return FAILURE, f"{action}: {error}"
-    again = "run make actions again, with the same OPTIONS as before."
-    if action.type != "POST":
-        return FAILURE, f"{action} is of type {action.type}, and must be POST: {again}"
-    if secret_of(action) != secret:
-        return FAILURE, f"{action} sends another secret: {again}"
+    if action.type != "POST" or secret_of(action) != installation.secret:
+        remedy = "run make actions again, with the same OPTIONS as before"
+        return FAILURE, f"{action} is not of type POST, or sends another secret: {remedy}."
     if action.is_disabled:
         return WARNING, f"{action} is disabled: enable it in iconik if you need it."
     if action.status == "FAILING":
@@ -191,12 +186,8 @@ def explain_removal(installation: Installation, asset: str) -> Iterator[str]:
     asset_id = asset.lower().rpartition("/asset/")[2].partition("?")[0].strip("/")
     if not is_uuid(asset_id):
         raise AdministratorError(f"{asset} is neither the id of an asset nor its URL in iconik.")
-    removal = Removal(installation.iconik, settings)
-    try:
-        title = installation.iconik.asset_title(asset_id)
-    except NotFound:
-        raise AdministratorError(f"iconik has no asset {asset_id}.") from None
-    evidence = look(removal, asset_id)
+    title = installation.iconik.asset_title(asset_id)
+    evidence = look(Removal(installation.iconik, settings), asset_id)
     here = evidence.storage_name(evidence.storage.id)
     yield f"Remove from {here} would now do this with {title or asset_id}:"
     for file_set, verdict in judge(evidence):

@@ -24,8 +24,6 @@ make PYTHON=python3.13 demo."""
 NO_VENV = """{} cannot make an environment with pip. On Debian and Ubuntu, run sudo apt install \
 python3-venv. Then run the same command again."""
 
-NO_PACKAGES = "pip failed. Remove the cause, and run the same command again."
-
 
 def main(python: str, stamp: Path, requirements: Path) -> None:
     """Make what is missing or unfinished. Commands that run at the same time take turns."""
@@ -46,7 +44,8 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
             _run([python, "-m", "venv", "--clear", str(venv)], NO_VENV.format(python))
         print(f"Installing {requirements} into {venv}, once, which may take minutes.", flush=True)
         pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, "--requirement", str(requirements)], NO_PACKAGES)
+        advice = "pip failed. Remove the cause, and run the same command again."
+        _run([*pip, "--requirement", str(requirements)], advice)
         stamp.touch()
         unfinished.unlink()
 
@@ -68,5 +67,3 @@ if __name__ == "__main__":
         main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. To continue, run the same command again.")
-    except OSError as error:
-        sys.exit(str(error))

@@ -5,11 +5,9 @@ If something is missing or wrong, AdministratorError says so, and what to do.
 
 import json
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +23,6 @@ from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import NAMES, Settings, is_valid
-from storage_plugin.webhook import SECRET_HEADER
 
 SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
 """The files with the settings, and with the last deployment, which deploy.sh writes."""
@@ -41,9 +38,6 @@ MISSING = f"There are no settings here: copy {SETTINGS}.example to {SETTINGS}, a
 STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
 """How to store a new version of a secret."""
 
-PATIENCE = (10.0, 60.0)
-"""Seconds to wait for a connection, and for an answer, because the function may have to start."""
-
 GCLOUD = {
     "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
     "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
@@ -51,24 +45,16 @@ GCLOUD = {
 }
 """What to say instead of gcloud's message, by words in it."""
 
-STRANGERS = {
-    403: "The function is not open to everyone: run make deploy, and read its last step.",
-    404: "No function is there: run gcloud functions list to see its URL.",
-}
-"""Remedies, by the status of an answer that is not the plugin's."""
-
 
 class Installation:
     """Everything that the commands look at. Each part is read when it is first needed.
 
     Args:
         url: the function's URL; None: FUNCTION_URL counts, or else the last deployment.
-
-    Attributes:
-        deployment: the project, region and url of the last deployment from here; empty: none.
     """
 
     def __init__(self, url: str | None = None) -> None:
+        # The project, region and url of the last deployment from here; empty: there is none.
         self.deployment = json.loads(DEPLOYMENT.read_text()) if DEPLOYMENT.exists() else {}
         self._url = url
 
@@ -76,8 +62,6 @@ class Installation:
     def settings(self) -> Settings:
         """The settings from .env.yaml, and from the environment, which takes precedence."""
         variables = read_variables()
-        if not (variables or os.environ.keys() & NAMES):
-            raise AdministratorError(MISSING)
         if self.deployment:
             project, region = self.deployment["project"], self.deployment["region"]
             variables = complete(variables, project, region)
@@ -89,22 +73,11 @@ class Installation:
     def url(self) -> str:
         """The function's URL, without a trailing slash."""
         url = self._url or self.settings.function_url or self.deployment.get("url")
-        if not url:
-            remedy = "run make deploy, or add OPTIONS='--url URL'"
-            raise AdministratorError(f"The function's URL is unknown: {remedy}.")
-        if not is_valid("FUNCTION_URL", url) or target(url).verb:
-            remedy = "use https, and leave out /add"
-            raise AdministratorError(f"{url} is not the URL of a function: {remedy}.")
+        if not url or not is_valid("FUNCTION_URL", url) or target(url).verb:
+            what = f"{url} is not the URL of a function" if url else "The function's URL is unknown"
+            remedy = "run make deploy, or add OPTIONS='--url URL' with https and without /add"
+            raise AdministratorError(f"{what}: {remedy}.")
         return str(url).rstrip("/")
-
-    @cached_property
-    def function(self) -> str:
-        """The function's URL, at which the plugin answers."""
-        answer = ask("POST", f"{self.url}/remove")
-        if (answer.status_code, answer.headers.get("WWW-Authenticate")) != (401, SECRET_HEADER):
-            remedy = STRANGERS.get(answer.status_code, "Check the URL, and see the function's log.")
-            raise AdministratorError(f"{self.url} answers {answer.status_code}. {remedy}")
-        return self.url
 
     @cached_property
     def secret(self) -> str:
@@ -131,48 +104,48 @@ class Installation:
         try:
             value = os.environ.get(variable) or ask_gcloud(command)
         except AdministratorError as error:
-            raise AdministratorError(
-                f"{name} is not readable: {error} Or set {variable}."
-            ) from None
+            text = f"{name} is not readable: {error} Or set {variable}."
+            raise AdministratorError(text) from None
         if not (secret := value.strip()) or not secret.isprintable():
             raise AdministratorError(f"{name} is not one line of text: {STORE.format(name)}")
         return secret
 
 
 def read_variables() -> dict[str, str]:
-    """Return the variables of .env.yaml, if it exists, in which gcloud must find nothing wrong."""
+    """Return the variables of .env.yaml, in which gcloud must find nothing wrong.
+
+    Without that file, the environment must have settings.
+    """
+    variables: dict[str, str] = {}
     try:
         root = yaml.compose(SETTINGS.read_text(), yaml.SafeLoader) if SETTINGS.exists() else None
+        for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+            if problem := _problem(key, value, variables):
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            variables[key.value] = value.value
     except (ValueError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problems = [f"line {mark.line + 1} is no YAML" if mark else "it is no text"]
-    else:
-        problems = list(_problems(root)) if root else []
-    if problems:
-        raise AdministratorError(f"{SETTINGS} is wrong: {'; '.join(problems)}.")
-    return {key.value: value.value for key, value in root.value} if root else {}
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        what = f"line {mark.line + 1} {problem}" if mark else "it is no text"
+        raise AdministratorError(f"{SETTINGS} is wrong: {what}.") from None
+    if not (variables or os.environ.keys() & NAMES):
+        raise AdministratorError(MISSING)
+    return variables
 
 
-def _problems(root: yaml.Node) -> Iterator[str]:
-    lines, string = dict[str, int](), "tag:yaml.org,2002:str"
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else [(root, root)]:
-        name, line = key.value, key.start_mark.line + 1
-        if key.tag != string or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-            yield f"line {line} does not begin with the name of a variable"
-        elif (first := lines.setdefault(name, line)) != line:
-            yield f"line {line}: {name} is already in line {first}"
-        elif value.tag != string:
-            yield f"line {line}: the value of {name} must be in quotes"
-        elif name in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
-            yield f"line {line}: {name} is a secret and belongs in Secret Manager"
+def _problem(key: yaml.Node, value: yaml.Node, others: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a line of .env.yaml; None: nothing."""
+    if not key.tag == value.tag == "tag:yaml.org,2002:str":
+        return "must have a name and a value in quotes, like THREADS: '8'"
+    if key.value in others:
+        return f"has {key.value} a second time"
+    if key.value in (SHARED_SECRET[1], ICONIK_TOKEN[1]):
+        return f"has {key.value}, which belongs in Secret Manager"
+    return None
 
 
-def unknown_variables() -> Iterator[str]:
-    """Yield a sentence for each variable of .env.yaml that nothing reads."""
-    known = NAMES | OTHERS
-    for name in read_variables().keys() - known:
-        near = get_close_matches(name.upper(), known, 1)
-        yield f"Nothing reads {name}." + (f" Did you mean {near[0]}?" if near else "")
+def unknown_variables() -> list[str]:
+    """Return a sentence for each variable of .env.yaml that nothing reads."""
+    return [f"Nothing reads {name}." for name in read_variables() if name not in NAMES | OTHERS]
 
 
 def complete(variables: Mapping[str, str], project: str, region: str) -> dict[str, str]:
@@ -200,7 +173,7 @@ def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> requ
     with new_admin_session(url) as session:
         try:
             with session.request(
-                method, url, headers=encoded, timeout=PATIENCE, allow_redirects=False, stream=True
+                method, url, headers=encoded, timeout=(10, 60), allow_redirects=False, stream=True
             ) as answer:
                 return answer
         except requests.RequestException as error:

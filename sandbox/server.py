@@ -285,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # One packet for an answer.
+    disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
     server: "_Server"
 
     def do(self) -> None:

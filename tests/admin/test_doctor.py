@@ -8,7 +8,6 @@ import flask
 import pytest
 
 from admin.installation import MISSING
-from sandbox.function import run_function
 from sandbox.server import serve
 from sandbox.site import CLIP, Site
 from tests.admin.conftest import OTHER, URL, Finds, Run, change_settings, set_deployment
@@ -19,7 +18,7 @@ def sound(run: Run, function: str) -> None:
     """Install everything as the README says."""
     os.environ["FUNCTION_URL"] = function
     change_settings(STORAGE_PATH="")
-    run("actions", "create")
+    run("actions")
 
 
 @pytest.mark.usefixtures("sound")
@@ -28,9 +27,7 @@ def test_doctor_is_content(site: Site, run: Run, finds: Finds) -> None:
     site.world.add_custom_action(OTHER)
     assert run("doctor")[1].endswith("\n0 warnings, 0 failures.\n")
     assert finds("ok|iconik|It accepts the token, which acts as plugin@example.com.")
-    assert finds("ok|storages|LucidLink is ACTIVE, of type FILE.")
     assert finds("ok|actions|6 actions will work.")
-    assert finds("ok|function|It has the same secret.")
 
 
 ARCHIVE = {"ARCHIVE_BEFORE_REMOVE": "true"}
@@ -43,13 +40,11 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
     [
         ("settings", {"STORAGE_PATH": "/"}, "WARNING|settings|STORAGE_PATH is '/'"),
         ("settings", {"COLOUR": "x"}, "WARNING|settings|Nothing reads COLOUR."),
-        ("settings", {"MASTER_STORAGE": "x"}, "WARNING|settings|mean MASTER_STORAGE_NAME?"),
         ("settings", {"MASTER_STORAGE_NAME": None}, "WARNING|storages|of type B2 count: B2."),
         ("settings", {"MASTER_STORAGE_NAME": "Other"}, "WARNING|storages|Other is not of type B2"),
         ("settings", ARCHIVE, "FAILURE|roles|with ARCHIVE_BEFORE_REMOVE: give the token's user"),
         ("environ", {"STORAGE_NAME": "X"}, "FAILURE|storages|sees no storages named X"),
         ("environ", {"BZ_SHARED_SECRET": "x"}, "FAILURE|function|has another secret"),
-        ("environ", {"BZ_SHARED_SECRET": ""}, "FAILURE|function|Or set BZ_SHARED_SECRET."),
         ("world", {"token": "x"}, "FAILURE|iconik|gcloud secrets versions add iconik-token"),
         ("world", {"is_admin": False}, "WARNING|iconik|is not an administrator"),
         ("permission", {"delete_access": False}, "FAILURE|storages|enable Delete"),
@@ -59,14 +54,19 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("world", {"roles": []}, "WARNING|roles|to see it: give the token's user can_write_jobs"),
         ("LucidLink", {"status": "FAILING"}, "FAILURE|storages|LucidLink is FAILING, of type FILE"),
         ("LucidLink", {"method": "S3"}, "FAILURE|storages|only from storages of type FILE"),
-        ("Other", {"name": "LucidLink"}, "FAILURE|storages|2 storages named LucidLink"),
         ("Other", MOUNTED, "WARNING|storages|LucidLink and Other are one place, /mnt/LucidLink"),
-        ("B2", {"name": "b2"}, "FAILURE|storages|sees no storages named B2"),
-        ("action", {"headers": {"X-Bz-Secret": "x"}}, "FAILURE|actions|another secret: run make"),
-        ("action", {"type": "OPEN"}, "FAILURE|actions|must be POST: run make actions"),
+        (
+            "action",
+            {"headers": {"X-Bz-Secret": "x"}},
+            "FAILURE|actions|another secret: run make actions",
+        ),
+        ("action", {"type": "OPEN"}, "FAILURE|actions|not of type POST"),
         ("action", {"url": "{}?storage=X"}, "FAILURE|actions|no storages named X"),
-        ("action", {"url": "{}?storage="}, "FAILURE|actions|parameter storage must be"),
-        ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example"),
+        (
+            "action",
+            {"url": "https://x.example/add"},
+            "WARNING|actions|calls https://x.example/add,",
+        ),
         ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
         ("action", {"status": "FAILING", "last_error": "E5"}, "WARNING|actions|last time: E5"),
         ("action", {"disabled": True}, "ok|actions|5 actions will work."),
@@ -90,47 +90,34 @@ def test_doctor_finds(
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "doctor --asset x", "actions create", "actions list", "settings p r"]
+    "command", ["doctor", "doctor --asset x", "actions", "actions --delete", "settings p r"]
 )
-@pytest.mark.parametrize("text", [None, "# Nothing.\n"])
-def test_without_settings(run: Run, command: str, text: str | None) -> None:
+@pytest.mark.parametrize("text", ["", "# Nothing.\n", "nothing"])
+def test_without_settings(run: Run, command: str, text: str) -> None:
     """Where there is nothing in .env.yaml, every command says the same, and nothing else."""
-    Path(".env.yaml").unlink()
-    if text:
-        Path(".env.yaml").write_text(text)
+    Path(".env.yaml").write_text(text)
     status, output = run(*command.split())
     assert (status, output.count(MISSING), output.count(": run ")) == (1, 1, 0)
 
 
 def test_doctor_knows_the_last_deployment(finds: Finds) -> None:
     """FUNCTION_URL counts before the last deployment; without either, the remedy is named."""
-    assert finds("FAILURE|function|run make deploy, or add OPTIONS='--url URL'.")
+    assert finds("FAILURE|function|run make deploy, or add OPTIONS='--url URL'")
     set_deployment(URL)
     assert finds("FAILURE|function|us-central1-project.cloudfunctions.net cannot")
     os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
-    assert finds(f"WARNING|function|from this folder was to {URL}, not")
-
-
-def test_doctor_finds_a_function_without_its_secret(finds: Finds) -> None:
-    """A function that cannot read its secret is not taken for one with another secret."""
-    with run_function({"BZ_SHARED_SECRET": ""}) as function:
-        os.environ["FUNCTION_URL"] = function.url
-        assert finds("FAILURE|function|It cannot read its secret")
+    assert finds("FAILURE|function|127.0.0.1:9 cannot be reached")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "text"),
+    ("status", "headers"),
     [
-        (401, {}, "answers 401. Check the URL"),
-        (200, {"WWW-Authenticate": "x-bz-secret"}, "answers 200. Check the URL"),
-        (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}, "answers 307"),
-        (403, {}, "run make deploy"),
-        (404, {}, "run gcloud functions list"),
+        (401, {}),
+        (200, {"WWW-Authenticate": "x-bz-secret"}),
+        (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}),
     ],
 )
-def test_doctor_knows_who_answers(
-    finds: Finds, status: int, headers: dict[str, str], text: str
-) -> None:
+def test_doctor_knows_who_answers(finds: Finds, status: int, headers: dict[str, str]) -> None:
     """Something else than the function gets no secret, and is a failure with a remedy."""
     asked, stranger = set(), flask.Flask("stranger")
 
@@ -140,7 +127,7 @@ def test_doctor_knows_who_answers(
         return "", status, headers
 
     with serve(stranger) as os.environ["FUNCTION_URL"]:
-        assert finds(f"FAILURE|function|{text}")
+        assert finds(f"FAILURE|function|answers {status}: check it with gcloud functions list, or")
     assert asked == {("/remove", None)}
 
 
