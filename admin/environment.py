@@ -52,14 +52,10 @@ def main(python: str, stamp: Path, requirements: Path) -> None:
 
 def _run(command: "list[str]", advice: str) -> None:
     """Run a command quietly. If it fails, show what it says and some advice, and end."""
-    environ, pipe, out = {**os.environ, **ONLY_HERE}, subprocess.PIPE, subprocess.STDOUT
-    process = subprocess.Popen(command, env=environ, stdout=pipe, stderr=out, text=True)
-    try:
-        output, _ = process.communicate()
-    finally:
-        process.wait()  # Ctrl-C ends it, too, and only then may another command begin.
-    if process.returncode:
-        sys.exit(f"{output}\n{advice}")
+    environ = {**os.environ, **ONLY_HERE}
+    result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{result.stdout}{result.stderr}\n{advice}")
 
 
 if __name__ == "__main__":

@@ -63,8 +63,9 @@ def put(path: Path, script: str) -> None:
 
 
 def start(venv: Path) -> "subprocess.Popen[str]":
-    """Have make install into an environment, without the options of a make that runs this test."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    """Have make install into an environment, without what a make that runs this test sets."""
+    own = ("MAKE", "PYTHONWARNINGS")  # Python warns of a child that Ctrl-C is still ending.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     Path(f"{venv}.log").write_text("")
     return subprocess.Popen(
         [str(shutil.which("make")), f"{venv}/dev", f"VENV={venv}", f"PYTHON={venv.parent}/python3"],
