@@ -61,7 +61,6 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example/add"),
         ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
         ("action", {"status": "FAILING", "last_error": "E5"}, "WARNING|actions|last time: E5"),
-        ("action", {"disabled": True}, "ok|actions|5 actions will work."),
     ],
 )
 def test_doctor_finds(
