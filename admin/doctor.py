@@ -119,7 +119,7 @@ def check_storages(installation: Installation) -> Findings:
     iconik, listed = installation.iconik, installation.iconik.storages()
     found = find_storages(listed, installation.settings)
     check_removal(found, listed)
-    storage, names = found.storage, ", ".join(str(each.name) for each in found.masters)
+    storage, names = found.storage, ", ".join(each.name for each in found.masters)
     if not found.master:
         yield WARNING, f"Set {MASTER}, or all storages of type B2 count: {names}."
     elif found.master.method != "B2":

@@ -103,7 +103,7 @@ def _remove_assets(
     if not round.is_click:
         clicked, iconik.rest.share = round.clicked, SHARE_OF_QUEUE
     removal = Removal(iconik, settings, clicked, round.awaited)
-    job.storage_name = name = removal.storages.storage.name or job.storage_name
+    job.storage_name = name = removal.storages.storage.name
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
         found = find_assets(iconik, round.action.selection)

@@ -37,7 +37,7 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
-        names = ", ".join(sorted(visible(str(each.name)) for each in listed)) or "none"
+        names = ", ".join(sorted(visible(each.name) for each in listed)) or "none"
         raise AdministratorError(
             f"{setting}: the token's user sees {len(found) or 'no'} storages named {visible(name)};"
             f" there must be exactly one. That user sees {names}."
@@ -59,7 +59,7 @@ def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, St
     if not storages.master:
         masters = [each for each in masters if each.method == "B2"]
     if obstacle := _obstacle(now.get(storages.storage.id), masters):
-        name = visible(str(storages.storage.name))
+        name = visible(storages.storage.name)
         raise AdministratorError(f"Nothing is removed from {name}: {obstacle}.")
     return {each.id: each for each in masters if each.is_active}
 
@@ -73,10 +73,10 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
         only = "and files are removed only from storages of type FILE"
         return f"it is of type {storage.method}, {only}; {remedy}"
     if own := [master for master in masters if _may_be_one(master, storage)]:
-        return f"its files are the masters of {visible(str(own[0].name))}; {remedy}"
+        return f"its files are the masters of {visible(own[0].name)}; {remedy}"
     if any(master.is_active for master in masters):
         return None
-    states = ", ".join(f"{visible(str(each.name))} is {each.status}" for each in masters)
+    states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters)
     remedy = f"check its settings in iconik, or set {MASTER}"
     return f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); {remedy}"
 

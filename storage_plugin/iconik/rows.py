@@ -86,10 +86,10 @@ class Storage(NamedTuple):
     """
 
     id: Id
-    name: str | None
     method: str | None
     status: str | None
     mount_point: str | None
+    name: str = ""
 
     @property
     def is_active(self) -> bool:
