@@ -45,7 +45,7 @@ def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
     assert MINUTE / 2 < seconds <= MINUTE
     assert request.task.dispatch_deadline.seconds == 30 * MINUTE
     sent, url = request.task.http_request, queued.function.url
-    assert sent.url == f"{url}/remove?storage=LucidLink&format=ORIGINAL"
+    assert sent.url == f"{url}/remove?storage={queued.site.lucidlink}&format=ORIGINAL"
     assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (ACCOUNT, url)
     assert json.loads(sent.body)["round"]["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
