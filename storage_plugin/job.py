@@ -3,6 +3,7 @@
 https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ class Job:
         self.id = next(own, "") or self._create(status="STARTED")
         end = {"status": "FAILED", "message": INTERRUPTED, "error_message": INTERRUPTED}
         for job in running:
-            if job.modified and job.modified < time.time() - ABANDONED:
+            if job.id != self.id and (job.modified or math.inf) < time.time() - ABANDONED:
                 with suppress(PluginError):  # The next removal tries again.
                     self._iconik.update_job(job.id, end)
 
@@ -80,7 +81,7 @@ class Job:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
-                is_told = str(job.message).startswith(tuple(HALTS.values()))
+                is_told = str(job.message).startswith(tuple(f"{each}: " for each in HALTS.values()))
                 return job.status in rows.ENDED and (is_told or not self.halt)
         return False
 
@@ -101,7 +102,8 @@ class Job:
         state = {"title": self._title(total), **progress, **changes}
         if self.id:
             with self._attempt():
-                self.halt = HALTS.get(str(self._iconik.update_job(self.id, state)), "")
+                if status := self._iconik.update_job(self.id, state):
+                    self.halt = HALTS.get(status, "")
                 return True
         return False
 

@@ -1,6 +1,6 @@
 """The storages that the settings name, and whether files may be removed from one of them."""
 
-import ntpath
+import posixpath
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -87,9 +87,9 @@ def _may_be_one(master: Storage, storage: Storage) -> bool:
         return True
     if master.method != "FILE" or not (master.mount_point and storage.mount_point):
         return False
-    # Windows' normpath knows both kinds of slashes. The root of a disk becomes an empty path.
+    # The root of a disk becomes an empty path.
     one, other = (
-        PurePosixPath(place(ntpath.normpath(mount_point)))
+        PurePosixPath(place(posixpath.normpath(mount_point.replace("\\", "/"))))
         for mount_point in (master.mount_point, storage.mount_point)
     )
     return one.is_relative_to(other) or other.is_relative_to(one)

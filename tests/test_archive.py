@@ -291,7 +291,8 @@ def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
 @pytest.mark.parametrize(
     ("copy", "waits"),
     [
-        ({"file_set_status": "DELETED"}, True),
+        ({"file_set_status": "DELETED", "status": "AWAITED"}, True),
+        ({"file_set_status": "DELETED"}, False),
         ({"status": "AWAITED"}, True),
         ({"status": "FAILED"}, False),
         ({"size": 1}, False),

@@ -74,7 +74,7 @@ def test_all_else_may_be_missing(iconik: Iconik, requests_mock: Mocker, value: o
     (file,) = iconik.files(ID)
     assert (file.format_id, file.storage_id, file.version_id, file.size) == (None,) * 4
     requests_mock.get(STORAGES, json={"objects": [{"id": ID, "settings": value}]})
-    assert iconik.storages() == [rows.Storage(ID, None, None, None)]
+    assert iconik.storages() == [rows.Storage(ID, None, None, None, None)]
 
 
 @pytest.mark.parametrize("created", ["2022-04-29T00:22:10.316685", "2022-04-29T00:22:10.316685Z"])

@@ -21,9 +21,9 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import as_time
-from storage_plugin.removal import evidence
+from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import FRESH
+from storage_plugin.removal.evidence import FRESH, Evidence
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.shared import Removal, once
 from storage_plugin.settings import Settings
@@ -274,6 +274,22 @@ def test_a_sound_asset_goes_at_any_latency(
     slow.seconds = seconds
     assert remove(slow.iconik, asset_id).removed == 1
     assert slow.calls == calls
+
+
+def test_judging_may_take_long(site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records are requested again afterwards, also if only the storages are too old."""
+    judge = rule.judge
+
+    def judge_slowly(found: Evidence) -> Any:
+        slow.pause(1.8)
+        return judge(found)
+
+    monkeypatch.setattr(asset, "judge", judge_slowly)
+    asset_id, _ = site.asset()
+    removal = Removal(slow.iconik, SETTINGS)
+    slow.pause(0.9)
+    assert remove_asset(removal, asset_id).removed == 1
+    assert slow.calls == ["storages", *LOOK, *AGAIN, "DELETE"]
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,7 @@ def test_records_that_keep_the_copy(
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
+        ("", "no files of {}: rescan its folder in iconik"),
         ("clip.mov type=DIRECTORY, .DS_Store", "no files of {}: rescan its folder in iconik"),
         ("clip.mov, 2, day1 type=DIRECTORY", "2 of the 3 files of {}"),
     ],

@@ -89,7 +89,12 @@ class Storage(NamedTuple):
     method: str | None
     status: str | None
     mount_point: str | None
-    name: str = ""
+    own_name: str | None
+
+    @property
+    def name(self) -> str:
+        """The name, or else the id."""
+        return self.own_name or self.id
 
     @property
     def is_active(self) -> bool:
@@ -265,7 +270,7 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
 
 
 identified = parser(Identified)
-storage = parser(Storage, mount_point="settings.mount_point")
+storage = parser(Storage, own_name="name", mount_point="settings.mount_point")
 format, item, user = parser(Format), parser(Item), parser(User)
 file_set = parser(FileSet, created="date_created", modified="date_modified")
 file = parser(File, own_name="name", folder="directory_path")

@@ -5,6 +5,7 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -62,15 +63,16 @@ def request_copies(
     for outcome in outcomes:
         for format in outcome.to_copy:
             wanted[format.name][outcome.asset_id] = format.id
-    failed = dict[str, Outcome]()
+    failed: dict[str, dict[str, Any]] = {}
     for format_name, formats in wanted.items():
         for some in chunks([*formats]):
             try:
                 _request(iconik, storages, format_name, {id: formats[id] for id in some})
             except PluginError as error:
                 end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-                failed |= {id: Outcome(id, end, error=error) for id in some}
-    return [failed.get(each.asset_id, each) for each in outcomes]
+                change = {"end": end, "reasons": (), "error": error}
+                failed |= dict.fromkeys(some, change)
+    return [each._replace(**failed.get(each.asset_id, {})) for each in outcomes]
 
 
 def _request(

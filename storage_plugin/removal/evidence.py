@@ -58,7 +58,7 @@ class Evidence(NamedTuple):
     def storage_name(self, storage_id: str | None = None) -> str:
         """Return the name of a storage for masters, or else of the one to remove from."""
         of = self.masters.get(str(storage_id), self.storage)
-        return visible(of.name or of.id)
+        return visible(of.name)
 
     def where(self, file_set: FileSet) -> str:
         """Return a file set in words: its format and its storage."""

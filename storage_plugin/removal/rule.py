@@ -116,7 +116,8 @@ def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[str]
     # the rule decides, because it does not depend on the status.
     if of.status not in ("ACTIVE", None):
         yield f"the format {evidence.format_of(doomed)} is {of.status}"
-    yield from _doubts(doomed, evidence)
+    yield from _contradictions(doomed, evidence)
+    yield from _gaps(doomed, evidence)
 
 
 def _flaws(
@@ -128,7 +129,8 @@ def _flaws(
     if master.status != "ACTIVE":
         yield Verdict(f"iconik's record of {where} is {_state(master.status)}")
     yield from _unfit(copies, there, doubtful[str(master.storage_id)])
-    for reason in _doubts(master, evidence):  # The rows of a new copy may be out of date.
+    yield from map(Verdict, _contradictions(master, evidence))
+    for reason in _gaps(master, evidence):
         yield Verdict(reason, Kind.NOT_YET)
     of = evidence.formats[str(master.format_id)]
     files = (*evidence.files[master.id], *evidence.files[doomed.id])
@@ -155,9 +157,8 @@ def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[V
             yield Verdict(reason)
 
 
-def _doubts(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how the rows of files contradict iconik's own record, or lack some that it counts."""
-    files, where = evidence.files[file_set.id], evidence.where(file_set)
+def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how the rows of files contradict iconik's own records."""
     expected: dict[str, set[str | None]] = {
         "format_id": {file_set.format_id},
         "storage_id": {file_set.storage_id},
@@ -166,8 +167,15 @@ def _doubts(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
         "file_set_status": {"ACTIVE", file_set.status},
     }
     for field, values in expected.items():
-        for wrong in {getattr(file, field) for file in files} - values - {None}:
+        said = {getattr(file, field) for file in evidence.files[file_set.id]}
+        for wrong in said - values - {None}:
+            where = evidence.where(file_set)
             yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
+
+
+def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
+    """Yield how iconik's list of the files is incomplete."""
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
     count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
     # iconik does not document how it counts, so more files than it counts are no gap.
     if count is not None and listed < count:
