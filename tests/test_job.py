@@ -305,3 +305,23 @@ def test_a_job_that_ended_while_it_waited(status: str) -> None:
     queued.deliver()
     assert (queued.site.copies(), queued.job["status"]) == (5, status)
     assert queued.calls == [f"GET /API/jobs/v1/jobs/{queued.job['id']}/"]
+
+
+def test_its_own_job_is_not_interrupted() -> None:
+    """A job that the click could not be sure of is found later, however old it is then."""
+    queued = Stage(has_queue=True, ARCHIVE_BEFORE_REMOVE="true")
+    queued.site.only_copy()
+    back = queued.now + 3 * HOUR
+
+    def lose(method: str, path: str) -> str:
+        if not path.endswith("/jobs/") or queued.now >= back:
+            return ""
+        return "500" if method == "GET" or queued.jobs else "500, but done"
+
+    queued.on_call = lose
+    queued.remove()
+    queued.deliver(9)
+    assert (queued.now > back, len(queued.jobs), queued.job["status"]) == (True, 1, "STARTED")
+    queued.world.finish_copies()
+    queued.deliver()
+    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")

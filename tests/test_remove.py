@@ -184,12 +184,15 @@ def test_what_is_being_added_stays(queued: Stage) -> None:
     assert "a copy of it is still on its way to LucidLink" in queued.job["message"]
 
 
-@pytest.mark.parametrize(("status", "word"), [("ABORT_PENDING", "Aborted"), ("PAUSED", "Paused")])
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("ABORT_PENDING", "Aborted"), ("ABORTED", "Aborted"), ("PAUSED", "Paused")],
+)
 def test_a_halt_before_a_delivery(queued: Stage, status: str, word: str) -> None:
     """Nothing is removed, and even if the round comes again, the editor is told once."""
     queued.remove()
     (task,) = queued.tasks
-    queued.job["status"] = status
+    queued.job.update(status=status, message=f"{word} by somebody")
     assert queued.deliver() == 1
     queued.deliver_one(task)
     assert (queued.job["status"], queued.site.copies(), queued.tasks) == ("ABORTED", 5, [])

@@ -61,7 +61,14 @@ def mounted(mount_point: str | None) -> Row:
         ({}, "Bucket", "B2", "type S3"),
         *(
             (mounted(path), "LucidLink", "B2", "masters of B2")
-            for path in ("/mnt/LucidLink", "/MNT//lucidlink/.", "\\mnt\\LucidLink\\b", "/mnt", "/")
+            for path in (
+                "/mnt/LucidLink",
+                "/MNT//lucidlink/.",
+                "\\mnt\\LucidLink\\b",
+                "/mnt",
+                "/",
+                "//mnt/x/../LucidLink",
+            )
         ),
         # Masters that iconik does not reach do not count, and a copy on a disk is none.
         *(
