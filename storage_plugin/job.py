@@ -102,8 +102,8 @@ class Job:
         state = {"title": self._title(total), **progress, **changes}
         if self.id:
             with self._attempt():
-                if status := self._iconik.update_job(self.id, state):
-                    self.halt = HALTS.get(status, "")
+                status = self._iconik.update_job(self.id, state)
+                self.halt = HALTS.get(str(status), "" if status else self.halt)
                 return True
         return False
 
