@@ -77,6 +77,12 @@ def test_all_else_may_be_missing(iconik: Iconik, requests_mock: Mocker, value: o
     assert iconik.storages() == [rows.Storage(ID, None, None, None, None)]
 
 
+def test_a_context_that_is_none_enters_no_url() -> None:
+    """The context of a custom action is part of URLs, so it must be one."""
+    with pytest.raises(IconikError, match="context"):
+        rows.custom_action({"id": ID, "context": "../../users"})
+
+
 @pytest.mark.parametrize("created", ["2022-04-29T00:22:10.316685", "2022-04-29T00:22:10.316685Z"])
 def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch, created: str) -> None:
     """A time comes without a zone, or with one, and the zone of this machine does not matter."""

@@ -38,10 +38,9 @@ def run(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> Iterator[Run]:
-    """Return a function that runs a command, and returns its status and output.
+    """Return what runs a command in a folder with the settings of a site.
 
-    It works in a folder with the settings of a site. A test that asks for `cloud` has the commands
-    find gcloud and Google, too.
+    In a test that asks for `cloud`, the command finds gcloud and Google, too.
     """
     site.world.permissions[site.lucidlink] = {"delete_access": True}
     secrets = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": site.world.token}

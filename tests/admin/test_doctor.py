@@ -100,13 +100,11 @@ def test_doctor_knows_the_last_deployment(finds: Finds) -> None:
     assert finds("FAILURE|function|127.0.0.1:9 cannot be reached")
 
 
+ASKS = {"WWW-Authenticate": "x-bz-secret"}
+
+
 @pytest.mark.parametrize(
-    ("status", "headers"),
-    [
-        (401, {}),
-        (200, {"WWW-Authenticate": "x-bz-secret"}),
-        (307, {"Location": "/", "WWW-Authenticate": "x-bz-secret"}),
-    ],
+    ("status", "headers"), [(401, {}), (200, ASKS), (307, ASKS | {"Location": "/"})]
 )
 def test_doctor_knows_who_answers(finds: Finds, status: int, headers: dict[str, str]) -> None:
     """Something else than the function gets no secret, and is a failure with a remedy."""
