@@ -232,10 +232,7 @@ def test_from_clone_to_right_click(
 
 
 def test_each_answer_is_lost(first_run: FirstRun, checkout: Checkout) -> None:
-    """Runs that end after one change after the other add up to what a single run makes.
-
-    What Google says is shown with a remedy.
-    """
+    """Runs that end after one change each add up to a single run; each fault has its remedy."""
     whole, said = first_run[2], list[tuple[str, str]]()
     remedies = itertools.cycle(REMEDIES.items())
 
