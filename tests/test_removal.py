@@ -326,7 +326,7 @@ def test_records_that_keep_changing_are_given_up(site: Site, slow: Slow) -> None
     outcome = remove(slow.iconik, asset_id)
     assert (outcome.end, slow.calls.count("files")) == (End.FAILED, 5)
     assert str(outcome.error).startswith("The asset has changed while its files were compared: try")
-    assert outcome.error and outcome.error.status == 504
+    assert getattr(outcome.error, "status", 0) == 504
     assert copy in site.world.file_sets
 
 
