@@ -457,6 +457,7 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
     slow.pause(late)
     slow.seconds = 3.0
     outcome = remove_asset(removal, asset_id)
+    assert getattr(outcome.error, "status", 0) == 504
     assert (outcome.end, type(outcome.error)) == (end, error)
     assert error is OutOfTime or str(outcome.error) == (
         "Comparing 2,300 files takes longer than the function's time limit: use a queue."
