@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from admin.custom_actions import VISIBILITY, secret_of, target
 from admin.installation import Installation, ask, ask_gcloud, unknown_variables
 from storage_plugin.errors import AdministratorError, PluginError
+from storage_plugin.iconik import client
 from storage_plugin.iconik.rows import CustomAction
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import count
@@ -20,19 +21,21 @@ OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]
 """States, each with a sentence. A check that cannot go on raises PluginError."""
 
-ROLES = {
-    "Both": "can_read_storages",
-    "Add": "can_read_assets can_read_files can_read_formats can_write_transfers",
-    "Remove": "can_read_files can_read_formats can_delete_files can_read_transfers",
-    "Remove, with collections": "can_read_collections",
-    "Remove, with saved searches": "can_read_saved_searches can_search",
-    "Remove, for the editor to see it": "can_write_jobs can_read_jobs can_read_assets",
-    f"Remove, with {ARCHIVE}": "can_read_transfers can_read_assets can_read_files can_read_formats "
-    "can_write_transfers can_read_jobs",
-    "Custom actions by command": "can_read_custom_actions can_write_custom_actions "
-    "can_delete_custom_actions",
+USES = {
+    "Both": "storages",
+    "Add": "copy",
+    "Remove": "file_sets formats files delete_file_set transfers",
+    "Remove, with collections": "collection_contents",
+    "Remove, with saved searches": "saved_search_results",
+    "Remove, for the editor to see it": "create_job job asset_title",
+    f"Remove, with {ARCHIVE}": "transfers copy job",
+    "Custom actions by command": "custom_actions create_custom_action delete_custom_action",
 }
-"""The roles that the token's user needs, by purpose."""
+ROLES = {
+    purpose: tuple(dict.fromkeys(role for name in uses.split() for role in client.ROLES[name]))
+    for purpose, uses in USES.items()
+}
+"""The methods of the client, and so the roles of the token's user, that each purpose needs."""
 
 
 def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
@@ -104,7 +107,7 @@ def check_roles(installation: Installation) -> Findings:
     """Does the token's user have the roles for each purpose?"""
     given, enough = installation.iconik.current_roles(), []
     for purpose, roles in ROLES.items():
-        missing = ", ".join(role for role in roles.split() if role not in given)
+        missing = ", ".join(role for role in roles if role not in given)
         if not missing:
             enough.append(purpose)
         elif ARCHIVE not in purpose or installation.settings.archive_before_remove:

@@ -20,6 +20,9 @@ ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
 """The settings that a custom action's URL may override: query parameter to variable."""
 
+MAX_OVERRIDE = 255
+"""The most characters of an override, because jobs, tasks and log lines repeat it."""
+
 
 class Settings(NamedTuple):
     """The function's settings. README describes the variables of these names."""
@@ -68,8 +71,8 @@ def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
             f"Unknown query parameter {', '.join(unknown)}: use only storage, format and path."
         )
     for name, (value, *others) in query.items():
-        if others or not is_valid(OVERRIDES[name], value):
-            rule = _VARIABLES[OVERRIDES[name]].rule
+        if others or len(value) > MAX_OVERRIDE or not is_valid(OVERRIDES[name], value):
+            rule = f"{_VARIABLES[OVERRIDES[name]].rule}, of at most {MAX_OVERRIDE} characters"
             raise CallerError(f"The query parameter {name} must be {rule}.")
     return {name: values[0] for name, values in query.items()}
 

@@ -1,13 +1,16 @@
 """The entry point in process: its secrets, and what the queue may deliver."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
-from storage_plugin import secret_manager
+from storage_plugin import secret_manager, webhook
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from tests.stage import Stage, main
+
+MORE = {"check": "Check {} on {}"}
 
 
 class Vault(dict[str, str]):
@@ -70,6 +73,26 @@ def test_a_rotated_token_works_at_once(stage: Stage, vault: Vault) -> None:
 
 
 # Actions
+
+
+@pytest.mark.parametrize("name", [*webhook.ACTIONS, *MORE])
+@pytest.mark.parametrize("has_queue", [False, True])
+def test_an_action_is_one_of_two_by_name(
+    monkeypatch: pytest.MonkeyPatch, has_queue: bool, name: str
+) -> None:
+    """Nothing is copied or deleted for any other name, even if the table of actions has it."""
+    route = webhook.ROUTE.replace("(add", "(check|add")
+    monkeypatch.setattr(webhook, "ACTIONS", webhook.ACTIONS | MORE)
+    monkeypatch.setattr(webhook, "_PATH", re.compile(route))
+    stage = Stage(has_queue=has_queue)
+    asset_id, _ = stage.site.asset()
+    other = stage.site.master()
+    response = stage.click(f"/{name}", asset_ids=[asset_id, other])
+    added = [row["asset_id"] for row in stage.world.transfers.values()]
+    found = (response.status_code, stage.site.copies(), added)
+    expected = {"add": (200, 1, [other]), "remove": (200, 0, []), "check": (404, 1, [])}
+    assert found == expected[name]
+    assert name != "check" or stage.calls == []
 
 
 @pytest.fixture

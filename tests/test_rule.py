@@ -1,6 +1,7 @@
 """What may be deleted, and what stays and why: whole removals of one asset."""
 
 import unicodedata
+from unittest.mock import Mock
 
 import pytest
 
@@ -8,6 +9,7 @@ from sandbox.site import CLIP, Site
 from sandbox.world import Row, World
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.names import place, visible
+from storage_plugin.removal import comparison
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import End, Outcome
@@ -196,6 +198,25 @@ def test_each_file_needs_a_master_of_its_own(site: Site, iconik: Iconik, case: s
         (End.STAYED, [reason]) if reason else (End.REMOVED, [])
     )
     assert (file_set_id in site.world.file_sets) == bool(reason)
+
+
+def test_many_files_of_one_name_are_compared_in_no_time(
+    site: Site, iconik: Iconik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever iconik knows of them, each is compared with few masters."""
+    compare = Mock(wraps=comparison._difference)
+    monkeypatch.setattr(comparison, "_difference", compare)
+    rows = [
+        CLIP | {"directory_path": str(n), "size": 1000 + n, "checksum": f"{n:032x}"}
+        for n in range(400)
+    ]
+    states = ("REDISCOVERED", "CLOSED", "CLOSED")
+    masters = [row | {"status": states[n % 3]} for n, row in enumerate(rows)]
+    for n in range(0, 400, 5):
+        masters[n] = masters[n] | {"checksum": None, "status": "CLOSED"}
+    asset_id, _ = site.asset(rows, masters)
+    assert remove(iconik, asset_id).removed == 1
+    assert compare.call_count < 2 * len(rows)
 
 
 # Records

@@ -94,6 +94,7 @@ def test_query_overrides() -> None:
     query = read_query({"storage": ["Other"], "format": ["A,B"], "path": ["/x"]})
     expected = Settings("app-id", "Other", ("A", "B"), "/x")
     assert Settings.from_environment(REQUIRED, query) == expected
+    assert read_query({"storage": ["x" * 255]})
     query = read_query({"path": [""]})
     assert Settings.from_environment(REQUIRED, query).storage_path == ""
 
@@ -108,6 +109,7 @@ def test_query_overrides() -> None:
         ({"format": ["A,"]}, "format"),
         ({"path": ["x"]}, "path"),
         ({"path": ["/x\0"]}, "path"),
+        ({"format": ["x" * 256]}, "format"),
     ],
 )
 def test_wrong_queries_are_refused(query: dict[str, list[str]], named: str) -> None:

@@ -25,8 +25,22 @@ FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
 
+ROLES: dict[str, tuple[str, ...]] = {}
+"""The roles that the token's user needs for the endpoint of a method, by the method's name."""
+
 T = TypeVar("T")
 R = TypeVar("R")
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def needs(*roles: str) -> Callable[[Method], Method]:
+    """Declare the roles that the endpoint of a method needs."""
+
+    def declare(method: Method) -> Method:
+        ROLES[method.__name__] = roles
+        return method
+
+    return declare
 
 
 class Iconik:
@@ -40,10 +54,12 @@ class Iconik:
         self.rest = rest
         self.pace, self.deadline, self.now = rest.pace, rest.deadline, rest.pace.now
 
+    @needs("can_read_storages")
     def storages(self) -> list[rows.Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
         return pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
 
+    @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(
         self,
         storage_id: str,
@@ -75,20 +91,24 @@ class Iconik:
         answer = self.rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
         return as_id(answer.get("job_id"))
 
+    @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[rows.FileSet]:
         """List the file sets of an asset, of all formats and storages; empty: iconik has none."""
         with suppress(BadRequest):  # Another answer for an asset that iconik does not know.
             return self._of_asset(asset_id, "file_sets", rows.file_set, {"file_count": "true"})
         return []
 
+    @needs("can_read_formats")
     def formats(self, asset_id: str) -> list[rows.Format]:
         """List the formats of an asset's current version; empty: iconik has none."""
         return self._of_asset(asset_id, "formats", rows.format)
 
+    @needs("can_read_files")
     def files(self, asset_id: str) -> list[rows.File]:
         """List the files of an asset, of all formats and storages; empty: iconik has none."""
         return self._of_asset(asset_id, "files", rows.file, {"generate_signed_url": "false"})
 
+    @needs("can_delete_files")
     def delete_file_set(
         self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
     ) -> Deletion:
@@ -104,10 +124,12 @@ class Iconik:
         query = {"immediately": "true"} if immediately else None
         return self._delete(f"{asset_id}/file_sets/{file_set_id}/", query, not_after)
 
+    @needs("can_delete_files")
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
         return self._delete(f"{asset_id}/file_sets/{file_set_id}/purge/", None, not_after)
 
+    @needs("can_read_collections")
     def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
         """List the assets and collections directly in a collection.
 
@@ -119,6 +141,7 @@ class Iconik:
         query = {"object_types": "assets,collections"}
         return pages.read(self.rest, path, rows.item, query=query)
 
+    @needs("can_read_saved_searches", "can_search")
     def saved_search_results(self, search_id: str) -> tuple[list[rows.Item], int]:
         """Run a saved search and list its results; see `collection_contents`.
 
@@ -128,6 +151,7 @@ class Iconik:
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
         return pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
 
+    @needs("can_read_transfers")
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
 
@@ -142,14 +166,17 @@ class Iconik:
             found += pages.read(self.rest, path, rows.transfer, key="last_id")[0]
         return [each for each in found if each.destination_id in (None, destination_id)]
 
+    @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
         """Return an asset's title; None: iconik did not send it."""
         return as_text(self.rest.get(f"{ASSETS}/assets/{asset_id}/").get("title"))
 
+    @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
         return rows.identified(self.rest.send("POST", JOBS, json=job)).id
 
+    @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
         """Change some fields of a job, and return its status; None: iconik did not send it.
 
@@ -157,10 +184,12 @@ class Iconik:
         """
         return as_text(self.rest.send("PATCH", f"{JOBS}{job_id}/", json=changes).get("status"))
 
+    @needs("can_read_jobs")
     def job(self, job_id: str) -> rows.Job:
         """Return the progress of a job."""
         return rows.job(self.rest.get(f"{JOBS}{job_id}/"))
 
+    @needs("can_read_jobs")
     def running_jobs(self, custom_type: str) -> list[rows.Job]:
         """List the running jobs of a custom type."""
         query = {"type": "CUSTOM", "status": "STARTED"}
@@ -177,6 +206,7 @@ class Iconik:
 
     # What only the administrator's commands need.
 
+    @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
         """Return whether iconik may delete files on a storage; None: unknown."""
         path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
@@ -190,20 +220,24 @@ class Iconik:
         roles = self.rest.get(f"{USER}roles/").get("objects")
         return [str(role) for role in roles] if isinstance(roles, list) else []
 
+    @needs("can_read_custom_actions")
     def custom_actions(self) -> list[rows.CustomAction]:
         """List the custom actions of all contexts; iconik sends them on one page."""
         answer = self.rest.get(f"{ASSETS}/custom_actions/")
         return [rows.custom_action(row) for row in pages.rows_of(answer)]
 
+    @needs("can_write_custom_actions")
     def create_custom_action(self, action: Row) -> None:
         """Create a custom action."""
         self.rest.send("POST", f"{ASSETS}/custom_actions/{action['context']}/", json=action)
 
+    @needs("can_write_custom_actions")
     def update_custom_action(self, action_id: str, action: Row) -> None:
         """Change a custom action, except its context."""
         path = f"{ASSETS}/custom_actions/{action['context']}/{action_id}/"
         self.rest.send("PATCH", path, json=action)
 
+    @needs("can_delete_custom_actions")
     def delete_custom_action(self, action: rows.CustomAction) -> None:
         """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
