@@ -96,7 +96,7 @@ def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: Worl
 def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
     """The real gcloud takes each command of the pages, and then misses only a login."""
     (tmp_path / ".env.yaml").write_text("ICONIK_ID: 'x'\n")
-    shutil.copytree(ROOT / "admin", tmp_path / "admin")
+    shutil.copytree(DOCS, tmp_path / "docs")
     text = "\n".join("".join(blocks(page, "shell")) for page in PAGES).replace("\\\n", " ")
     shown = [line.rstrip(")") for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)]
     shown += re.findall(r"`(gcloud [^`]+ [^`]+)`", "\n".join(TEXTS.values()))
