@@ -104,6 +104,12 @@ class IconikUnavailable(IconikError):
     can_retry = True
 
 
+class Stale(IconikUnavailable):
+    """The evidence became too old while a request waited for its turn, so it was not sent."""
+
+    status = 504
+
+
 class IconikBusy(IconikError):
     """iconik refused a request because of its rate limit, and did nothing."""
 

@@ -370,6 +370,25 @@ def test_a_deletion_that_waits_for_its_turn_needs_another_look(site: Site, slow:
     assert "DELETE" not in slow.calls
 
 
+def test_a_deletion_that_waits_for_its_turn_does_not_read_the_rows_again(
+    site: Site, slow: Slow
+) -> None:
+    """Thousands of rows would take too long; what iconik states about them is unchanged."""
+    asset_id, copy = site.asset()
+    reserve = slow.iconik.pace.reserve
+
+    def wait(*args: Any) -> None:
+        if slow.calls == ["storages", *LOOK]:
+            slow.pause()
+            slow.iconik.pace.reserve = reserve
+        reserve(*args)
+
+    slow.iconik.pace.reserve = wait
+    assert remove(slow.iconik, asset_id).end is End.REMOVED
+    assert copy not in site.world.file_sets
+    assert slow.calls.count("files") == slow.calls.count("DELETE") == 1
+
+
 def test_a_file_set_that_joins_during_a_look_keeps_its_file(site: Site, slow: Slow) -> None:
     """Its rows are listed, although its record was not yet."""
     asset_id, copy = site.asset()

@@ -24,6 +24,7 @@ from storage_plugin.errors import (
     IconikError,
     IconikUnavailable,
     NotFound,
+    Stale,
 )
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rows import Row
@@ -154,13 +155,13 @@ class Rest:
 
         Raises:
             IconikBusy: iconik has refused it because of its rate limit.
-            IconikUnavailable: that moment has passed, or the outcome is uncertain.
+            Stale: that moment has passed.
+            IconikUnavailable: the outcome is uncertain.
         """
         self.pace.reserve(self.deadline, self.share)
         call, headers, now = f"{method} {path}", self._headers(), self.pace.now()
         if now >= not_after:
-            too_slow = f"iconik is too slow for a safe {call}: try again later."
-            raise IconikUnavailable(too_slow, status=504)
+            raise Stale(f"iconik is too slow for a safe {call}: try again later.")
         half = self.deadline.remaining() / 2
         self.sent.append(call)
         try:

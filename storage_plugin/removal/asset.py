@@ -12,6 +12,7 @@ from storage_plugin.errors import (
     IconikUnavailable,
     OutOfTime,
     PluginError,
+    Stale,
 )
 from storage_plugin.iconik.rows import Deletion, FileSet
 from storage_plugin.removal.archive import with_copy
@@ -106,7 +107,12 @@ class _Asset:
             evidence = renew(self._removal, self._id, evidence)
         for file_set in doomed:
             self.sent.add(file_set.id)
-            if self._send(file_set, evidence):
+            try:
+                is_gone = self._send(file_set, evidence)
+            except Stale:  # iconik's limit may make a call wait for 12 s, and thousands of rows, too.
+                evidence = renew(self._removal, self._id, evidence)
+                is_gone = self._send(file_set, evidence)
+            if is_gone:
                 self.gone.add(file_set.id)
             self.accepted.add(file_set.id)
         return self.gone.issuperset(each.id for each in doomed)
