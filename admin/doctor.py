@@ -98,9 +98,10 @@ def check_queue(installation: Installation) -> Findings:
 def check_iconik(installation: Installation) -> Findings:
     """Does iconik answer, and accept the token?"""
     user = installation.iconik.current_user()
-    yield OK, f"It accepts the token, which acts as {user.name}."
-    if user.is_admin is False:
-        yield WARNING, f"{user.name} is not an administrator, and cannot create custom actions."
+    name = user.get("email") or user.get("id")
+    yield OK, f"It accepts the token, which acts as {name}."
+    if user.get("is_admin") is False:
+        yield WARNING, f"{name} is not an administrator, and cannot create custom actions."
 
 
 def check_roles(installation: Installation) -> Findings:
@@ -129,7 +130,7 @@ def check_storages(installation: Installation) -> Findings:
         yield WARNING, f"{names} is not of type B2: are the masters there?"
     for each in (storage, *found.masters):
         text = f"{each.name} is {each.status}, of type {each.method}."
-        if each.is_active:
+        if each.status == "ACTIVE":
             yield OK, text
         else:
             yield FAILURE, f"{text} Check its settings in iconik, and its gateway."
@@ -176,10 +177,11 @@ def find_fault(action: CustomAction, installation: Installation) -> tuple[str, s
     if action.type != "POST" or secret_of(action) != installation.secret:
         remedy = "run make actions again, with the same OPTIONS as before"
         return FAILURE, f"{action} is not of type POST, or sends another secret: {remedy}."
-    if action.is_disabled:
+    if action.disabled:
         return WARNING, f"{action} is disabled: enable it in iconik if you need it."
     if action.status == "FAILING":
-        return WARNING, f"{action} failed last time: {action.last_error} See the function's log."
+        reason = str(action.last_error).replace(installation.secret, "***")  # It may quote headers.
+        return WARNING, f"{action} failed last time: {reason} See the function's log."
     return None
 
 
