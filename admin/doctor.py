@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator
 
-from admin.custom_actions import VISIBILITY, secret_of, target
+from admin.custom_actions import VISIBILITY, name_of, secret_of, target
 from admin.installation import Installation, ask, ask_gcloud, unknown_variables
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import client
-from storage_plugin.iconik.rows import CustomAction
+from storage_plugin.iconik.rows import Row
 from storage_plugin.removal.evidence import look
 from storage_plugin.removal.report import count
 from storage_plugin.removal.rule import Kind, judge, why_nothing
@@ -150,7 +150,7 @@ def check_actions(installation: Installation) -> Findings:
     """Does iconik have custom actions that call the function in the right way?"""
     url, missing, sound = installation.url, set(ACTIONS), 0
     for action in installation.iconik.custom_actions():
-        called = target(action.url)
+        called = target(action["url"])
         if called.function == url:
             missing.discard(called.verb)
             if fault := find_fault(action, installation):
@@ -158,30 +158,31 @@ def check_actions(installation: Installation) -> Findings:
             else:
                 sound += 1
         elif called.verb:
-            yield WARNING, f"{action} calls {action.url}, not {url}."
+            yield WARNING, f"{name_of(action)} calls {action['url']}, not {url}."
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:
         yield OK, f"{count(sound, 'action')} will work. {VISIBILITY}"
 
 
-def find_fault(action: CustomAction, installation: Installation) -> tuple[str, str] | None:
+def find_fault(action: Row, installation: Installation) -> tuple[str, str] | None:
     """Return a finding about a custom action that calls the function; None: it will work."""
+    name = name_of(action)
     try:
-        query = read_query(target(action.url).query)
+        query = read_query(target(action["url"]).query)
         if "storage" in query:
             listed = installation.iconik.storages()
             find_storage(listed, "storage= in its URL", query["storage"])
     except PluginError as error:
-        return FAILURE, f"{action}: {error}"
-    if action.type != "POST" or secret_of(action) != installation.secret:
+        return FAILURE, f"{name}: {error}"
+    if action.get("type") != "POST" or secret_of(action) != installation.secret:
         remedy = "run make actions again, with the same OPTIONS as before"
-        return FAILURE, f"{action} is not of type POST, or sends another secret: {remedy}."
-    if action.disabled:
-        return WARNING, f"{action} is disabled: enable it in iconik if you need it."
-    if action.status == "FAILING":
-        reason = str(action.last_error).replace(installation.secret, "***")  # It may quote headers.
-        return WARNING, f"{action} failed last time: {reason} See the function's log."
+        return FAILURE, f"{name} is not of type POST, or sends another secret: {remedy}."
+    if action.get("disabled"):
+        return WARNING, f"{name} is disabled: enable it in iconik if you need it."
+    if action.get("status") == "FAILING":
+        reason = str(action.get("last_error")).replace(installation.secret, "***")
+        return WARNING, f"{name} failed last time: {reason} See the function's log."
     return None
 
 

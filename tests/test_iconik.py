@@ -24,8 +24,7 @@ STORAGES = "/API/files/v1/storages/"
 ASSET = f"/API/files/v1/assets/{ID}/"
 FILE_SET = f"{ASSET}file_sets/{OTHER}/"
 # All that the plugin needs of any object.
-ROW = {"id": ID, "file_set_id": ID, "original_name": "x", "name": "x"}
-ROW |= {"object_type": "assets", "context": "ASSET"}
+ROW = dict.fromkeys(["id", "file_set_id", "original_name", "name", "object_type"], ID)
 REAL = {
     name: example["content"]
     for name, example in json.loads(Path(__file__).with_name("real.json").read_text()).items()
@@ -45,7 +44,7 @@ def iconik(time: Time) -> Iconik:
         (rows.file, "original_name", (None, "", 1)),
         (rows.format, "name", (None, "", 1)),
         (rows.item, "object_type", (None, "", 1)),
-        (rows.custom_action, "context", (None, "", 1, "../../users")),  # It enters URLs.
+        (rows.storage, "id", (None, "", 1, "../../users")),
     ],
 )
 def test_what_an_object_is_must_be_there(

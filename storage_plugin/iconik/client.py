@@ -16,18 +16,17 @@ from storage_plugin.iconik.rows import Row, as_id, as_text
 
 MAX_IDS = 500  # The most ids that one bulk call accepts.
 MAX_FOUND = 10_000  # The most results of a saved search that iconik lists.
-GONE, BINNED = 204, 200  # Of a file set's deletion: it is gone for good, or in the recycle bin.
+GONE, BINNED = 204, 200  # The file set is deleted for good, or in the recycle bin.
 ASSETS = "/API/assets/v1"
 FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
+# The roles that the token's user needs for the endpoint of a method, by the method's name.
+ROLES: dict[str, tuple[str, ...]] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
 Method = TypeVar("Method", bound=Callable[..., object])
-
-# The roles that the token's user needs for the endpoint of a method, by the method's name.
-ROLES: dict[str, tuple[str, ...]] = {}
 
 
 def needs(*roles: str) -> Callable[[Method], Method]:
@@ -54,10 +53,10 @@ class Iconik:
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(self, storage_id: str, order: Row) -> str | None:
-        """Have objects of one type copied to a storage, and return the job's id; None: unknown.
+        """Have objects of one type copied to a storage; return the job's id; None: it is unknown.
 
-        `collections` are copied with all their contents. Without a `file_path`, files go to the
-        folders of their source.
+        `order` is as iconik's API takes it, except that what is empty is not sent. Collections are
+        copied with all their contents. Without a `file_path`, the source's folders are kept.
         """
         path = f"{FILES}/storages/{storage_id}/bulk/"
         body = {name: value for name, value in order.items() if value}
@@ -87,23 +86,19 @@ class Iconik:
         """Request once that a file set and its files are deleted, on fresh evidence.
 
         `immediately` bypasses the recycle bin. From `not_after`, by the clock `now`, the evidence
-        is too old; see `Rest.send_once`. After that error, or unless the status that is returned is
-        GONE or BINNED, only another look can show the outcome.
+        is too old; see `Rest.send_once`. Unless the status is GONE or BINNED, look again.
         """
         query = {"immediately": "true"} if immediately else None
-        return self._delete(f"{asset_id}/file_sets/{file_set_id}/", query, not_after)
+        return self._delete(f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/", not_after, query)
 
     @needs("can_delete_files")
     def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> int:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
-        return self._delete(f"{asset_id}/file_sets/{file_set_id}/purge/", None, not_after)
+        return self._delete(f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/", not_after)
 
     @needs("can_read_collections")
     def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
-        """List what is directly in a collection, and count what iconik does not send of it.
-
-        For example, the token's user may have no access to it.
-        """
+        """List what is directly in a collection, and count what iconik does not send of it."""
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
         return pages.read(self.rest, path, rows.item, query=query)
@@ -182,10 +177,9 @@ class Iconik:
         return [str(role) for role in self.rest.get(f"{USER}roles/").get("objects") or ()]
 
     @needs("can_read_custom_actions")
-    def custom_actions(self) -> list[rows.CustomAction]:
+    def custom_actions(self) -> list[Row]:
         """List the custom actions of all contexts; iconik sends them on one page."""
-        answer = self.rest.get(f"{ASSETS}/custom_actions/")
-        return [rows.custom_action(row) for row in pages.rows_of(answer)]
+        return pages.rows_of(self.rest.get(f"{ASSETS}/custom_actions/"))
 
     @needs("can_write_custom_actions")
     def create_custom_action(self, action: Row) -> None:
@@ -199,10 +193,10 @@ class Iconik:
         self.rest.send("PATCH", path, json=action)
 
     @needs("can_delete_custom_actions")
-    def delete_custom_action(self, action: rows.CustomAction) -> None:
+    def delete_custom_action(self, action: Row) -> None:
         """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
-            self.rest.send("DELETE", f"{ASSETS}/custom_actions/{action.context}/{action.id}/")
+            self.rest.send("DELETE", f"{ASSETS}/custom_actions/{action['context']}/{action['id']}/")
 
     def _of_asset(
         self, asset_id: str, name: str, parse: Callable[[Row], T], query: Row | None = None
@@ -219,8 +213,7 @@ class Iconik:
             return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
-    def _delete(self, path: str, query: Row | None, not_after: float) -> int:
-        path = f"{FILES}/assets/{path}"
+    def _delete(self, path: str, not_after: float, query: Row | None = None) -> int:
         with suppress(NotFound):
             return self.rest.send_once("DELETE", path, query=query, not_after=not_after)[0]
         return 404

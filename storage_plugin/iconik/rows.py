@@ -18,8 +18,6 @@ from storage_plugin.webhook import is_uuid
 T = TypeVar("T")
 Row = Mapping[str, Any]  # A JSON object that iconik sends or receives.
 Id = Annotated[str, "a UUID, in lower case"]
-Word = Annotated[str, "safe to put into a URL"]
-
 # The states of a job that has ended.
 ENDED = ("FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED")
 
@@ -49,15 +47,7 @@ def as_time(value: object) -> float | None:
 
 
 # The functions that read a value, by the type of the field.
-READERS: dict[object, Callable[[object], Any]] = {
-    Id: as_id,
-    Word: lambda value: value if str(value).isidentifier() else None,
-    str: as_text,
-    int: as_number,
-    float: as_time,
-    bool: lambda value: value if isinstance(value, bool) else None,
-    Row: lambda value: value if isinstance(value, dict) else None,
-}
+READERS = {Id: as_id, str: as_text, int: as_number, float: as_time}
 
 
 class Identified(NamedTuple):
@@ -149,23 +139,6 @@ class Job(NamedTuple):
     click_id: str | None  # The click that the plugin created it for.
 
 
-class CustomAction(NamedTuple):
-    """A custom action. As text, it does not contain its headers, because they hold a secret."""
-
-    id: Id
-    context: Word
-    type: str | None
-    disabled: bool | None
-    status: str | None  # HEALTHY or FAILING.
-    last_error: str | None  # It may quote a header.
-    headers: Mapping[str, Any] = {}
-    title: str = ""
-    url: str = ""
-
-    def __repr__(self) -> str:
-        return f"{self.title} ({self.context})"
-
-
 def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
     """Return a function that makes rows into tuples; `paths` are iconik's names of some fields.
 
@@ -200,4 +173,3 @@ file_set = parser(FileSet, created="date_created", modified="date_modified")
 file = parser(File, own_name="name", folder="directory_path")
 transfer = parser(Transfer, destination_id="destination_storage_id")
 job = parser(Job, modified="date_modified", click_id="metadata.click_id")
-custom_action = parser(CustomAction)

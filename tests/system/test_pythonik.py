@@ -96,7 +96,7 @@ def do_all(scene: Scene, plugin: Iconik) -> None:
     for action in wanted("https://f.example", {"format": "PROXY"}, secret="s", label=None):
         plugin.create_custom_action(action | {"context": "BULK"})
     for found in plugin.custom_actions():
-        plugin.update_custom_action(found.id, action | {"context": "BULK"})
+        plugin.update_custom_action(found["id"], action | {"context": "BULK"})
         plugin.delete_custom_action(found)
 
 
