@@ -169,6 +169,7 @@ def test_objects() -> None:
     (file,), format = map(rows.file, REAL["files"]), rows.format(REAL["format"])
     file_set, job = rows.file_set(REAL["file_set"]), rows.job(REAL["job"])
     assert file.file_set_id == file_set.id
+    assert file.name == file.original_name != rows.file(REAL["files"][0] | {"name": "x"}).name
     assert file.format_id == file_set.format_id == format.id
     assert (file.type, file.status, file.size) == ("FILE", "CLOSED", 264032992)
     assert f"{file.folder}/{file.name}" == "Test Content/MXF/AVCI_Card/CONTENTS/VIDEO/0002EM.MXF"
