@@ -181,6 +181,7 @@ def find_fault(action: Row, installation: Installation) -> tuple[str, str] | Non
     if action.get("disabled"):
         return WARNING, f"{name} is disabled: enable it in iconik if you need it."
     if action.get("status") == "FAILING":
+        # iconik may quote the headers.
         reason = str(action.get("last_error")).replace(installation.secret, "***")
         return WARNING, f"{name} failed last time: {reason} See the function's log."
     return None

@@ -85,7 +85,7 @@ class FileSet(NamedTuple):
     status: str | None
     type: str | None  # REGULAR, or MANY_FILES, whose files iconik may not list individually.
     file_count: int | None
-    created: float | None
+    created: float | None  # In seconds since 1970.
     modified: str | None  # The time of its last change, as iconik writes it.
 
 
@@ -116,7 +116,7 @@ class Item(NamedTuple):
     """An object in a collection or search result."""
 
     id: Id
-    object_type: str  # See `Iconik.copy`.
+    object_type: str  # `assets` or `collections`.
     title: str | None
 
 
@@ -134,7 +134,7 @@ class Job(NamedTuple):
     id: Id
     status: str | None
     custom_type: str | None
-    modified: float | None
+    modified: float | None  # The time of its last change, in seconds since 1970.
     message: str | None
     click_id: str | None  # The click that the plugin created it for.
 
