@@ -12,7 +12,7 @@ from typing import TextIO
 
 import yaml
 
-from admin.custom_actions import CONTEXTS, create, target, wanted
+from admin.custom_actions import CONTEXTS, create, name_of, target, wanted
 from admin.doctor import FAILURE, WARNING, examine, explain_removal
 from admin.installation import Installation, complete, read_variables, unknown_variables
 from storage_plugin.errors import PluginError
@@ -97,9 +97,9 @@ def _create(options: argparse.Namespace) -> None:
 def _delete(options: argparse.Namespace) -> None:
     installation = Installation(options.url)
     url, iconik = installation.url, installation.iconik
-    for action in [each for each in iconik.custom_actions() if target(each.url).function == url]:
+    for action in [each for each in iconik.custom_actions() if target(each["url"]).function == url]:
         iconik.delete_custom_action(action)
-        _say(f"Deleted {action}, which called {action.url}.")
+        _say(f"Deleted {name_of(action)}, which called {action['url']}.")
 
 
 def _say(text: str, file: TextIO | None = None) -> None:

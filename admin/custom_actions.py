@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from storage_plugin.errors import AdministratorError, IconikError
 from storage_plugin.iconik.client import Iconik
-from storage_plugin.iconik.rows import CustomAction, Row
+from storage_plugin.iconik.rows import Row
 from storage_plugin.webhook import ACTIONS, ROUTE, SECRET_HEADER
 
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
@@ -37,9 +37,15 @@ def target(url: str) -> Target:
     return Target(match[1], match[2], parse_qs(match[3] or "", keep_blank_values=True))
 
 
-def secret_of(action: CustomAction) -> str | None:
+def name_of(action: Row) -> str:
+    """Return the title and the context of an action."""
+    return f"{action['title']} ({action['context']})"
+
+
+def secret_of(action: Row) -> str | None:
     """Return the secret that an action sends."""
-    return {name.lower(): value for name, value in action.headers.items()}.get(SECRET_HEADER)
+    headers = action.get("headers") or {}
+    return {name.lower(): value for name, value in headers.items()}.get(SECRET_HEADER)
 
 
 def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None) -> list[Row]:
@@ -73,30 +79,31 @@ def create(iconik: Iconik, actions: Sequence[Row]) -> Iterator[str]:
     found = [_find(existing, action) for action in actions]
     for action, other in zip(actions, found, strict=True):
         done = _update(iconik, action, other) if other else _create(iconik, action)
-        yield f"{action['title']} ({action['context']}): {done}."
+        yield f"{name_of(action)}: {done}."
     if None in found and "read_access_for_everyone" not in actions[0]:
         yield VISIBILITY
 
 
-def _find(existing: Sequence[CustomAction], action: Row) -> CustomAction | None:
+def _find(existing: Sequence[Row], action: Row) -> Row | None:
     """Return the existing action with the same context and target; None: there is none."""
-    called = target(action["url"])
-    same = [each for each in existing if each.context == action["context"]]
-    found = [each for each in same if target(each.url) == called or each.title == action["title"]]
-    if len(found) > 1 or (found and target(found[0].url) != called):
-        rows = "; ".join(f"{each} calls {each.url}" for each in found)
+    called, title = target(action["url"]), action["title"]
+    same = [each for each in existing if each["context"] == action["context"]]
+    found = [each for each in same if target(each["url"]) == called or each["title"] == title]
+    if len(found) > 1 or (found and target(found[0]["url"]) != called):
+        rows = "; ".join(f"{name_of(each)} calls {each['url']}" for each in found)
         remedy = "Delete those that you do not need in iconik, or choose another title with --label"
         raise AdministratorError(f"iconik has {rows}. {remedy}.")
     return next(iter(found), None)
 
 
-def _update(iconik: Iconik, action: Row, other: CustomAction) -> str:
+def _update(iconik: Iconik, action: Row, other: Row) -> str:
     """Update the fields of an action that differ, except other headers; return the result."""
-    others = {key: value for key, value in other.headers.items() if key.lower() != SECRET_HEADER}
+    headers = other.get("headers") or {}
+    others = {key: value for key, value in headers.items() if key.lower() != SECRET_HEADER}
     whole = {field: action[field] for field in ("context", "title", "url", "type")}
     whole["headers"] = others | action["headers"]
-    if differing := [field for field in whole if getattr(other, field) != whole[field]]:
-        iconik.update_custom_action(other.id, whole)
+    if differing := [field for field in whole if other.get(field) != whole[field]]:
+        iconik.update_custom_action(other["id"], whole)
         return f"updated, {', '.join(differing)}"
     return "already up to date"
 

@@ -33,14 +33,14 @@ def add(
 
     def copy(request: tuple[tuple[str, Sequence[str]], str]) -> str | None:
         (object_type, ids), format_name = request
-        return iconik.copy(
-            storages.storage.id,
-            object_type,
-            object_ids=ids,
-            format_name=format_name,
-            file_path=settings.storage_path,
-            preferred_source=storages.master.id if storages.master else None,
-        )
+        order = {
+            "object_type": object_type,
+            "object_ids": ids,
+            "format_name": format_name,
+            "file_path": settings.storage_path,
+            "preferred_original_storage_id": storages.master and storages.master.id,
+        }
+        return iconik.copy(storages.storage.id, order)
 
     pieces = [(kind, some) for kind, ids in action.selection.by_type() for some in chunks(ids)]
     try:

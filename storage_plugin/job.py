@@ -177,7 +177,7 @@ class Job:
                 "message_short": short,
                 "message_long": message,
                 "recipient_id": self._round.action.user_id,
-                "sender_id": self._iconik.current_user().id,
+                "sender_id": self._iconik.current_user().get("id"),
                 "object_type": object_type,
                 "object_id": object_id,
             }

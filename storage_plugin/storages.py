@@ -61,7 +61,7 @@ def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, St
     if obstacle := _obstacle(now.get(storages.storage.id), masters):
         name = visible(storages.storage.name)
         raise AdministratorError(f"Nothing is removed from {name}: {obstacle}.")
-    return {each.id: each for each in masters if each.is_active}
+    return {each.id: each for each in masters if each.status == "ACTIVE"}
 
 
 def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None:
@@ -74,7 +74,7 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
         return f"it is of type {storage.method}, {only}; {remedy}"
     if own := [master for master in masters if _may_be_one(master, storage)]:
         return f"its files are the masters of {visible(own[0].name)}; {remedy}"
-    if any(master.is_active for master in masters):
+    if any(master.status == "ACTIVE" for master in masters):
         return None
     states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters)
     remedy = f"check its settings in iconik, or set {MASTER}"

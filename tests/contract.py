@@ -4,11 +4,11 @@ The description is iconik's and not part of this project: the environment variab
 names the file. Without it these checks are skipped.
 """
 
-import functools
-import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from openapi_core import Config, OpenAPI
 from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 
 DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
-
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What was checked before, whatever its ids: a check takes some milliseconds, and most repeat.
 _faultless: set[tuple[object, ...]] = set()
-"""What was checked before, whatever its ids: a check takes some milliseconds, and most repeat."""
 
 
-@functools.cache
+@cache
 def api() -> OpenAPI:
     """Return the description; what it does not name counts as a mistake, unlike at iconik."""
     description: dict[str, Any] = json.loads(DESCRIPTION.read_text())
@@ -31,34 +30,32 @@ def api() -> OpenAPI:
     schemas = description["components"]["schemas"]
     for schema in schemas.values():
         schema.setdefault("additionalProperties", False)
-    # iconik's own description of 2026 knows this, and describes no more of what a search finds.
-    schemas["CustomActionSchema"]["properties"]["read_access_for_everyone"] = {"type": "boolean"}
-    schemas["SearchDocumentSchema"]["additionalProperties"] = True
-    # The description is of May 2025, and these types and this status are newer.
-    schemas["JobSchema"]["properties"]["status"]["enum"].append("DISCARDED")
-    schemas["FileSetSchema"]["properties"]["type"] = {"type": "string"}
-    schemas["FileSchema"]["properties"]["type"]["enum"].append("SEQUENCE")
-    # The description rarely says what may be null, and in practice much is.
-    for schema in schemas.values():
+        # The description rarely says what may be null, and in practice much is.
         for field in schema.get("properties", {}).values():
             field["nullable"] = True
             # iconik's moments name no time zone, which the format of the description demands.
             if field.get("format") == "date-time":
                 del field["format"]
-            if "enum" in field:
-                field["enum"].append(None)
+            field.get("enum", []).append(None)
+    # iconik's own description of 2026 knows this, and describes no more of what a search finds.
+    schemas["CustomActionSchema"]["properties"]["read_access_for_everyone"] = {"type": "boolean"}
+    schemas["SearchDocumentSchema"]["additionalProperties"] = True
+    # The description is of May 2025, and these types and this status are newer.
+    schemas["JobSchema"]["properties"]["status"]["enum"].append("DISCARDED")
+    schemas["FileSetSchema"]["properties"]["type"] = {"type": "string", "nullable": True}
+    schemas["FileSchema"]["properties"]["type"]["enum"].append("SEQUENCE")
     # In practice a PATCH names what changes alone.
     changes = {name: value for name, value in schemas["JobSchema"].items() if name != "required"}
     patch = description["paths"]["/API/jobs/v1/jobs/{job_id}/"]["patch"]
     patch["requestBody"]["content"]["application/json"]["schema"] = changes
     # It describes a body where by the status there is none, and errors as the default, which would
     # allow any status; here a good one must be named, and all errors must look as described.
-    for path in description["paths"].values():
-        for operation in [value for value in path.values() if "responses" in value]:
-            named = operation["responses"]
-            good = {status: answer for status, answer in named.items() if status.startswith("2")}
-            good |= {"204": {"description": "no content"}} if "204" in good else {}
-            operation["responses"] = good | {"4XX": named["default"], "5XX": named["default"]}
+    operations = (each for path in description["paths"].values() for each in path.values())
+    for operation in [each for each in operations if "responses" in each]:
+        named = operation["responses"]
+        good = {status: answer for status, answer in named.items() if status.startswith("2")}
+        good |= {"204": {"description": "no content"}} if "204" in good else {}
+        operation["responses"] = good | {"4XX": named["default"], "5XX": named["default"]}
     # The description itself is not checked, which takes a second.
     return OpenAPI.from_dict(description, config=Config(spec_validator_cls=None))
 
@@ -72,30 +69,26 @@ def enforce(app: flask.Flask) -> list[str]:
     def check(answer: flask.Response) -> flask.Response:
         request = flask.request
         texts = (request.full_path, request.get_data(as_text=True), answer.get_data(as_text=True))
-        ids = tuple(_ID.sub("id", text) for text in texts)
+        ids = tuple(ID.sub("id", text) for text in texts)
         exchange = (request.method, *request.headers.keys(), *ids, answer.status, answer.mimetype)
         if exchange not in _faultless:
             what = f"{request.method} {request.url}: {answer.status}"
-            found = [f"{what}: {mistake}" for mistake in _mistakes(request, answer)]
-            mistakes.extend(found)
+            found = {f"{what}: {mistake}" for mistake in _mistakes(request, answer)}
+            mistakes.extend(sorted(found))
             _faultless.update([] if found else [exchange])
         return answer
 
     return mistakes
 
 
-def _mistakes(request: flask.Request, answer: flask.Response) -> dict[str, None]:
-    """Return what is wrong with a request and its answer, each mistake once."""
+def _mistakes(request: flask.Request, answer: flask.Response) -> Iterator[str]:
+    """Yield what is wrong with a request and its answer, field by field where it is a body."""
     asked = WerkzeugOpenAPIRequest(request)
     result = api().unmarshal_request(asked)
-    unknown = request.args.keys() - result.parameters.query.keys()
+    yield from request.args.keys() - result.parameters.query.keys()
     answered = api().iter_response_errors(asked, WerkzeugOpenAPIResponse(answer))
-    texts = [_texts(error) for error in (*result.errors, *answered)]
-    return dict.fromkeys(itertools.chain(unknown, *texts))
-
-
-def _texts(error: Exception) -> list[str]:
-    """Return what is wrong, field by field where it is a body."""
-    schema_errors = getattr(error.__cause__, "schema_errors", ())
-    fields = [f"{wrong.json_path}: {wrong.message}" for wrong in schema_errors]
-    return fields or [f"{error!r} {error.__cause__ or error}"]
+    for error in (*result.errors, *answered):
+        fields = getattr(error.__cause__, "schema_errors", ())
+        yield from [f"{each.json_path}: {each.message}" for each in fields] or [
+            f"{error!r} {error.__cause__ or error}"
+        ]

@@ -5,25 +5,14 @@ import pytest
 
 from tests import contract
 
-pytestmark = pytest.mark.skipif(
-    not contract.DESCRIPTION.is_file(),
-    reason="iconik's OpenAPI file is not part of the project; ICONIK_OPENAPI may name it",
-)
-
 STORAGES = "/API/files/v1/storages/"
-HEADERS = {"App-ID": "app", "Auth-Token": "token"}
 STORAGE = {"name": "B2", "method": "B2", "purpose": "FILES", "settings": {}}
 
 
-def mistakes(url: str, answer: object, status: int = 200) -> list[str]:
-    """Return the mistakes in a request for storages, and in an answer to it."""
-    app = flask.Flask("wrong")
-    app.add_url_rule(STORAGES, view_func=lambda: (answer, status))
-    found = contract.enforce(app)
-    app.test_client().get(url, headers=HEADERS)
-    return found
-
-
+@pytest.mark.skipif(
+    not contract.DESCRIPTION.is_file(),
+    reason="iconik's OpenAPI file is not part of the project; ICONIK_OPENAPI may name it",
+)
 @pytest.mark.parametrize(
     ("url", "answer", "status", "mistake"),
     [
@@ -37,12 +26,16 @@ def mistakes(url: str, answer: object, status: int = 200) -> list[str]:
         (STORAGES, {"objects": []}, 201, "ResponseNotFound"),
         (STORAGES, {"error": "x"}, 404, "valid under each"),
         (STORAGES, "text", 200, "text/html"),
+        (STORAGES, {"objects": [], "next_url": None}, 200, ""),
     ],
 )
 def test_what_is_not_described_is_a_mistake(
     url: str, answer: object, status: int, mistake: str
 ) -> None:
-    """A wrong path, parameter, status, field, value or type is told, each time anew."""
-    assert mistakes(STORAGES, {"objects": [], "next_url": None}) == []
+    """A wrong path, parameter, status, field, value or type is reported, each time."""
+    app = flask.Flask("wrong")
+    app.add_url_rule(STORAGES, view_func=lambda: (answer, status))
+    found = contract.enforce(app)
     for _ in range(2):
-        assert any(mistake in text for text in mistakes(url, answer, status))
+        app.test_client().get(url, headers={"App-ID": "app", "Auth-Token": "token"})
+    assert sum(mistake in text for text in found) >= 2 if mistake else not found

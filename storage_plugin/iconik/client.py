@@ -3,7 +3,7 @@
 https://app.iconik.io/docs/reference.html
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -12,21 +12,17 @@ from storage_plugin.errors import AccessDenied, BadRequest, IconikError, NotFoun
 from storage_plugin.iconik import pages, rows
 from storage_plugin.iconik.pace import PLACES
 from storage_plugin.iconik.rest import Rest
-from storage_plugin.iconik.rows import Deletion, Row, as_flag, as_id, as_text
+from storage_plugin.iconik.rows import Row, as_id, as_text
 
-MAX_IDS = 500
-"""The most ids that one bulk call accepts."""
-
-MAX_FOUND = 10_000
-"""The most results of a saved search that iconik lists."""
-
+MAX_IDS = 500  # The most ids that one bulk call accepts.
+MAX_FOUND = 10_000  # The most results of a saved search that iconik lists.
+GONE, BINNED = 204, 200  # The file set is deleted for good, or in the recycle bin.
 ASSETS = "/API/assets/v1"
 FILES = "/API/files/v1"
 JOBS = "/API/jobs/v1/jobs/"
 USER = "/API/users/v1/users/current/"
-
+# The roles that the token's user needs for the endpoint of a method, by the method's name.
 ROLES: dict[str, tuple[str, ...]] = {}
-"""The roles that the token's user needs for the endpoint of a method, by the method's name."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,11 +40,7 @@ def needs(*roles: str) -> Callable[[Method], Method]:
 
 
 class Iconik:
-    """iconik. All methods raise the errors of `Rest`.
-
-    Args:
-        rest: sends the requests. Its pace, its deadline and the clock `now` are here, too.
-    """
+    """iconik. All methods raise the errors of `Rest`, whose pace, deadline and clock are here."""
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
@@ -60,36 +52,15 @@ class Iconik:
         return pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
-    def copy(
-        self,
-        storage_id: str,
-        object_type: str,
-        *,
-        object_ids: Sequence[str],
-        format_name: str,
-        file_path: str,
-        preferred_source: str | None,
-    ) -> str | None:
-        """Have one format of up to 500 objects copied to a storage.
+    def copy(self, storage_id: str, order: Row) -> str | None:
+        """Have objects of one type copied to a storage; return the job's id; None: it is unknown.
 
-        Args:
-            object_type: `assets`, `collections` (with all their contents) or `saved_searches`.
-            file_path: the folder on the storage; empty: the folders of the source.
-            preferred_source: the id of the storage to copy from if there is a choice.
-
-        Returns:
-            The id of iconik's job; None: iconik did not send it.
+        `order` is as iconik's API takes it, except that what is empty is not sent. Collections are
+        copied with all their contents. Without a `file_path`, the source's folders are kept.
         """
-        body = {
-            "object_type": object_type,
-            "object_ids": object_ids,
-            "format_name": format_name,
-            "file_path": file_path,
-            "preferred_original_storage_id": preferred_source,
-        }
-        body = {name: value for name, value in body.items() if value}
-        answer = self.rest.send("POST", f"{FILES}/storages/{storage_id}/bulk/", json=body)
-        return as_id(answer.get("job_id"))
+        path = f"{FILES}/storages/{storage_id}/bulk/"
+        body = {name: value for name, value in order.items() if value}
+        return as_id(self.rest.send("POST", path, json=body).get("job_id"))
 
     @needs("can_read_files")
     def file_sets(self, asset_id: str) -> list[rows.FileSet]:
@@ -111,43 +82,30 @@ class Iconik:
     @needs("can_delete_files")
     def delete_file_set(
         self, asset_id: str, file_set_id: str, *, immediately: bool, not_after: float
-    ) -> Deletion:
+    ) -> int:
         """Request once that a file set and its files are deleted, on fresh evidence.
 
-        Args:
-            immediately: whether to bypass the recycle bin.
-            not_after: the moment, by the clock `now`, from which the evidence is too old.
-
-        Raises:
-            IconikBusy, IconikUnavailable: see `Rest.send_once`; look again.
+        `immediately` bypasses the recycle bin. From `not_after`, by the clock `now`, the evidence
+        is too old; see `Rest.send_once`. Unless the status is GONE or BINNED, look again.
         """
         query = {"immediately": "true"} if immediately else None
-        return self._delete(f"{asset_id}/file_sets/{file_set_id}/", query, not_after)
+        return self._delete(f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/", not_after, query)
 
     @needs("can_delete_files")
-    def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> Deletion:
+    def purge_file_set(self, asset_id: str, file_set_id: str, *, not_after: float) -> int:
         """Delete a file set in the recycle bin for good; see `delete_file_set`."""
-        return self._delete(f"{asset_id}/file_sets/{file_set_id}/purge/", None, not_after)
+        return self._delete(f"{FILES}/assets/{asset_id}/file_sets/{file_set_id}/purge/", not_after)
 
     @needs("can_read_collections")
     def collection_contents(self, collection_id: str) -> tuple[list[rows.Item], int]:
-        """List the assets and collections directly in a collection.
-
-        Returns:
-            The objects, and the number of those that iconik counts and does not send, for example
-            because the token's user has no access to them.
-        """
+        """List what is directly in a collection, and count what iconik does not send of it."""
         path = f"{ASSETS}/collections/{collection_id}/contents/"
         query = {"object_types": "assets,collections"}
         return pages.read(self.rest, path, rows.item, query=query)
 
     @needs("can_read_saved_searches", "can_search")
     def saved_search_results(self, search_id: str) -> tuple[list[rows.Item], int]:
-        """Run a saved search and list its results; see `collection_contents`.
-
-        Raises:
-            CallerError: iconik does not list all results.
-        """
+        """Run a saved search; see `collection_contents`. Too many results are a CallerError."""
         path, query = f"/API/search/v1/search/saved/{search_id}/", {"include_results": "true"}
         return pages.read(self.rest, path, rows.item, query=query, most=MAX_FOUND)
 
@@ -155,9 +113,8 @@ class Iconik:
     def transfers(self, source_ids: Iterable[str], destination_id: str) -> list[rows.Transfer]:
         """List the transfers from some storages to one, and perhaps more.
 
-        iconik lists transfers to and from a so-called local storage. iconik does not document which
-        of the two storages that is, so the plugin reads both lists. They change meanwhile, so they
-        may lack rows.
+        iconik lists those to and from a so-called local storage. Its description does not say which
+        of the two that is, so both lists are read. They change meanwhile, and may lack rows.
         """
         lists = [f"{destination_id}/transfers_to/", *(f"{id}/transfers_from/" for id in source_ids)]
         found: list[rows.Transfer] = []
@@ -174,7 +131,7 @@ class Iconik:
     @needs("can_write_jobs")
     def create_job(self, job: Row) -> str:
         """Create a job and return its id."""
-        return rows.identified(self.rest.send("POST", JOBS, json=job)).id
+        return rows.job(self.rest.send("POST", JOBS, json=job)).id
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
@@ -196,9 +153,9 @@ class Iconik:
         found, _ = pages.read(self.rest, JOBS, rows.job, query=query)
         return [job for job in found if job.custom_type == custom_type]
 
-    def current_user(self) -> rows.User:
+    def current_user(self) -> Row:
         """Return the token's user."""
-        return rows.user(self.rest.get(USER))
+        return self.rest.get(USER)
 
     def notify(self, notification: Row) -> None:
         """Send a notification to a user."""
@@ -209,22 +166,20 @@ class Iconik:
     @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
         """Return whether iconik may delete files on a storage; None: unknown."""
-        path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
-        try:
-            return as_flag(self.rest.get(path).get("delete_access"))
-        except (AccessDenied, IconikError):  # The plugin itself does not need that role.
-            return None
+        with suppress(AccessDenied, IconikError):  # The plugin itself does not need that role.
+            path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
+            access = self.rest.get(path).get("delete_access")
+            return access if isinstance(access, bool) else None
+        return None
 
     def current_roles(self) -> list[str]:
         """List the roles of the token's user."""
-        roles = self.rest.get(f"{USER}roles/").get("objects")
-        return [str(role) for role in roles] if isinstance(roles, list) else []
+        return [str(role) for role in self.rest.get(f"{USER}roles/").get("objects") or ()]
 
     @needs("can_read_custom_actions")
-    def custom_actions(self) -> list[rows.CustomAction]:
+    def custom_actions(self) -> list[Row]:
         """List the custom actions of all contexts; iconik sends them on one page."""
-        answer = self.rest.get(f"{ASSETS}/custom_actions/")
-        return [rows.custom_action(row) for row in pages.rows_of(answer)]
+        return pages.rows_of(self.rest.get(f"{ASSETS}/custom_actions/"))
 
     @needs("can_write_custom_actions")
     def create_custom_action(self, action: Row) -> None:
@@ -238,11 +193,10 @@ class Iconik:
         self.rest.send("PATCH", path, json=action)
 
     @needs("can_delete_custom_actions")
-    def delete_custom_action(self, action: rows.CustomAction) -> None:
+    def delete_custom_action(self, action: Row) -> None:
         """Delete a custom action. If it is gone already, do nothing."""
         with suppress(NotFound):
-            path = f"{ASSETS}/custom_actions/{action.context}/{action.id}/"
-            self.rest.send("DELETE", path)
+            self.rest.send("DELETE", f"{ASSETS}/custom_actions/{action['context']}/{action['id']}/")
 
     def _of_asset(
         self, asset_id: str, name: str, parse: Callable[[Row], T], query: Row | None = None
@@ -259,18 +213,15 @@ class Iconik:
             return pages.read_whole(self.rest, path, parse_own, key="last_id", query=query)
         return []
 
-    def _delete(self, path: str, query: Row | None, not_after: float) -> Deletion:
-        status, path = 0, f"{FILES}/assets/{path}"
+    def _delete(self, path: str, not_after: float, query: Row | None = None) -> int:
         with suppress(NotFound):
-            status, _ = self.rest.send_once("DELETE", path, query=query, not_after=not_after)
-        outcomes = {204: Deletion.GONE, 200: Deletion.BINNED}
-        return outcomes.get(status, Deletion.UNCERTAIN)
+            return self.rest.send_once("DELETE", path, query=query, not_after=not_after)[0]
+        return 404
 
 
-def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield ids in pieces that fit into one bulk call."""
-    for start in range(0, len(ids), MAX_IDS):
-        yield ids[start : start + MAX_IDS]
+def chunks(ids: Sequence[str]) -> list[Sequence[str]]:
+    """Return ids in pieces that fit into one bulk call."""
+    return [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int = PLACES) -> list[R]:

@@ -6,32 +6,24 @@ send a field, or sent something else in its place.
 https://app.iconik.io/docs/reference.html
 """
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from enum import Enum
 from inspect import Parameter, signature
 from sys import intern
-from types import NoneType
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from storage_plugin.errors import IconikError
 from storage_plugin.webhook import is_uuid
 
 T = TypeVar("T")
-
-Row = Mapping[str, Any]
-"""A JSON object that iconik sends or receives."""
-
+Row = Mapping[str, Any]  # A JSON object that iconik sends or receives.
 Id = Annotated[str, "a UUID, in lower case"]
-Capitals = Annotated[str, "safe to put into a URL"]
-
+# The states of a job that has ended.
 ENDED = ("FINISHED", "FINISHED_WITH_WARNING", "FAILED", "ABORTED", "SKIPPED", "DISCARDED")
-"""The states of a job that has ended."""
 
 
 def as_id(value: object) -> str | None:
-    """Return an id, in lower case."""
+    """Return a UUID, in lower case."""
     return str(value).lower() if is_uuid(value) else None
 
 
@@ -45,11 +37,6 @@ def as_number(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def as_flag(value: object) -> bool | None:
-    """Return true or false."""
-    return value if isinstance(value, bool) else None
-
-
 def as_time(value: object) -> float | None:
     """Return a time in seconds since 1970. iconik sends UTC, usually without a time zone."""
     try:
@@ -59,16 +46,8 @@ def as_time(value: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-READERS: dict[object, Callable[[object], Any]] = {
-    Id: as_id,
-    Capitals: lambda value: value if re.fullmatch("[A-Z_]+", str(value)) else None,
-    str: as_text,
-    int: as_number,
-    bool: as_flag,
-    float: as_time,
-    Row: lambda value: value if isinstance(value, dict) else None,
-}
-"""The functions that read a value, by the type of the field."""
+# The functions that read a value, by the type of the field.
+READERS = {Id: as_id, str: as_text, int: as_number, float: as_time}
 
 
 class Identified(NamedTuple):
@@ -78,28 +57,13 @@ class Identified(NamedTuple):
 
 
 class Storage(NamedTuple):
-    """A storage. iconik does not document its settings.
-
-    Attributes:
-        method: its type: FILE, B2, S3 or another.
-        mount_point: the folder that a Storage Gateway serves as a storage of type FILE.
-    """
+    """A storage. iconik does not document its settings."""
 
     id: Id
-    method: str | None
-    status: str | None
-    mount_point: str | None
-    own_name: str | None
-
-    @property
-    def name(self) -> str:
-        """The name, or else the id."""
-        return self.own_name or self.id
-
-    @property
-    def is_active(self) -> bool:
-        """Whether iconik can reach the storage."""
-        return self.status == "ACTIVE"
+    method: str | None  # Its type: FILE, B2, S3 or another.
+    status: str | None  # ACTIVE if iconik can reach it.
+    mount_point: str | None  # The folder that a Storage Gateway serves as a storage of type FILE.
+    name: str = ""
 
 
 class Format(NamedTuple):
@@ -112,34 +76,21 @@ class Format(NamedTuple):
 
 
 class FileSet(NamedTuple):
-    """iconik's own record of the files of one format on one storage.
-
-    Attributes:
-        type: REGULAR, or MANY_FILES, whose files iconik may not list individually.
-        created: the time of its creation, in seconds since 1970.
-        modified: the time of its last change, as iconik writes it.
-    """
+    """iconik's own record of the files of one format on one storage."""
 
     id: Id
     format_id: Id | None
     storage_id: Id | None
     version_id: Id | None
     status: str | None
-    type: str | None
+    type: str | None  # REGULAR, or MANY_FILES, whose files iconik may not list individually.
     file_count: int | None
-    created: float | None
-    modified: str | None
+    created: float | None  # In seconds since 1970.
+    modified: str | None  # The time of its last change, as iconik writes it.
 
 
 class File(NamedTuple):
-    """A file's row.
-
-    What a row says of its format, storage, version and their states may be out of date.
-
-    Attributes:
-        type: FILE, DIRECTORY, SYMLINK or SEQUENCE.
-        size: in bytes.
-    """
+    """A file's row. Its format, storage, version and their states may be out of date."""
 
     file_set_id: Id
     format_id: Id | None
@@ -149,9 +100,9 @@ class File(NamedTuple):
     format_status: str | None
     own_name: str | None
     original_name: str
-    type: str | None
+    type: str | None  # FILE, DIRECTORY, SYMLINK or SEQUENCE.
     status: str | None
-    size: int | None
+    size: int | None  # In bytes.
     checksum: str | None
     folder: str = ""
 
@@ -162,10 +113,10 @@ class File(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An object in a collection or search result; see `object_type` in `Iconik.copy`."""
+    """An object in a collection or search result."""
 
     id: Id
-    object_type: str
+    object_type: str  # `assets` or `collections`.
     title: str | None
 
 
@@ -178,65 +129,14 @@ class Transfer(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job.
-
-    Attributes:
-        modified: the time of its last change, in seconds since 1970.
-        click_id: the click that the plugin created it for.
-    """
+    """A job."""
 
     id: Id
     status: str | None
     custom_type: str | None
-    modified: float | None
+    modified: float | None  # The time of its last change, in seconds since 1970.
     message: str | None
-    click_id: str | None
-
-
-class User(NamedTuple):
-    """A user."""
-
-    id: Id
-    email: str | None
-    is_admin: bool | None
-
-    @property
-    def name(self) -> str:
-        """The e-mail address, or else the id."""
-        return self.email or self.id
-
-
-class CustomAction(NamedTuple):
-    """A custom action; `status`: HEALTHY or FAILING. As text, it does not contain its headers."""
-
-    id: Id
-    context: Capitals
-    type: str | None
-    is_disabled: bool | None
-    status: str | None
-    headers: Mapping[str, Any] = {}
-    title: str = ""
-    url: str = ""
-    error: str = ""
-
-    def __repr__(self) -> str:
-        return f"{self.title} ({self.context})"
-
-    @property
-    def last_error(self) -> str:
-        """The last error without the headers, which it may quote, because they hold a secret."""
-        error = self.error
-        for value in filter(None, map(str, self.headers.values())):
-            error = error.replace(value, "***")
-        return error
-
-
-class Deletion(Enum):
-    """The outcome of a deletion according to iconik's answer."""
-
-    GONE = "The file set is deleted for good."
-    BINNED = "The file set is in the recycle bin."
-    UNCERTAIN = "Only another look can show the outcome."
+    click_id: str | None  # The click that the plugin created it for.
 
 
 def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
@@ -248,7 +148,7 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
     for name, field in signature(kind).parameters.items():
         types = get_args(field.annotation)
         read = READERS.get(field.annotation) or READERS[types[0]]
-        default = None if NoneType in types else field.default
+        default = None if type(None) in types else field.default
         fields.append((read, paths.get(name, name).split("."), default))
 
     def parse(row: Row) -> T:
@@ -257,23 +157,19 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
             value: Any = row
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
-            value = default if (found := read(value)) is None else found
-            if value is Parameter.empty:
-                missing = f"iconik's answer contains an object without {name}: try again later."
-                raise IconikError(missing)
-            if isinstance(value, str) and name != "id":
-                value = intern(value)  # Many of 60,000 rows have the same texts.
-            values.append(value)
+            if (value := read(value)) is None and (value := default) is Parameter.empty:
+                text = f"iconik's answer contains an object without {name}: try again later."
+                raise IconikError(text)
+            # Many of 60,000 rows have the same texts.
+            values.append(intern(value) if isinstance(value, str) else value)
         return kind(*values)
 
     return parse
 
 
-identified = parser(Identified)
-storage = parser(Storage, own_name="name", mount_point="settings.mount_point")
-format, item, user = parser(Format), parser(Item), parser(User)
+identified, format, item = parser(Identified), parser(Format), parser(Item)
+storage = parser(Storage, mount_point="settings.mount_point")
 file_set = parser(FileSet, created="date_created", modified="date_modified")
 file = parser(File, own_name="name", folder="directory_path")
 transfer = parser(Transfer, destination_id="destination_storage_id")
 job = parser(Job, modified="date_modified", click_id="metadata.click_id")
-custom_action = parser(CustomAction, is_disabled="disabled", error="last_error")

@@ -83,11 +83,5 @@ def _request(
     transfers = iconik.transfers([source_id], master_id)
     under_way = {(each.asset_id, each.format_id) for each in transfers}
     if missing := [id for id in formats if under_way.isdisjoint({(id, formats[id]), (id, None)})]:
-        iconik.copy(
-            master_id,
-            "assets",
-            object_ids=missing,
-            format_name=format_name,
-            file_path="",
-            preferred_source=source_id,
-        )
+        order = {"object_type": "assets", "object_ids": missing, "format_name": format_name}
+        iconik.copy(master_id, order | {"preferred_original_storage_id": source_id})

@@ -14,7 +14,8 @@ from storage_plugin.errors import (
     PluginError,
     Stale,
 )
-from storage_plugin.iconik.rows import Deletion, FileSet
+from storage_plugin.iconik.client import BINNED, GONE
+from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.archive import with_copy
 from storage_plugin.removal.evidence import FRESH, Evidence, look, renew
 from storage_plugin.removal.report import End, Outcome
@@ -120,12 +121,12 @@ class _Asset:
     def _send(self, file_set: FileSet, evidence: Evidence) -> bool:
         """Send the deletion of a file set, and return whether it is gone."""
         iconik, to_bin = self._removal.iconik, self._removal.settings.use_recycle_bin
-        ids, not_after, deletion = (self._id, file_set.id), evidence.asked + FRESH, Deletion.BINNED
+        ids, not_after, deletion = (self._id, file_set.id), evidence.asked + FRESH, BINNED
         if file_set.status != "DELETED":
             deletion = iconik.delete_file_set(*ids, immediately=not to_bin, not_after=not_after)
-        if deletion is Deletion.BINNED and not to_bin:
+        if deletion == BINNED and not to_bin:
             deletion = iconik.purge_file_set(*ids, not_after=not_after)
-        return deletion is Deletion.GONE or (deletion is Deletion.BINNED and to_bin)
+        return deletion == GONE or (deletion == BINNED and to_bin)
 
     def _conclude(self, verdicts: Verdicts, evidence: Evidence) -> Outcome:
         """Return what became of the asset after the last look."""

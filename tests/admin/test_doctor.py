@@ -10,7 +10,7 @@ import pytest
 from admin.installation import MISSING
 from sandbox.server import serve
 from sandbox.site import CLIP, Site
-from tests.admin.conftest import OTHER, URL, Finds, Run, change_settings, set_deployment
+from tests.admin.conftest import OTHER, SECRET, URL, Finds, Run, change_settings, set_deployment
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("action", {"url": "{}?storage=X"}, "FAILURE|actions|no storages named X"),
         ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example/add"),
         ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
-        ("action", {"status": "FAILING", "last_error": "E5"}, "WARNING|actions|last time: E5"),
+        ("action", {"status": "FAILING", "last_error": SECRET}, "WARNING|actions|last time: *** "),
     ],
 )
 def test_doctor_finds(
