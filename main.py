@@ -17,16 +17,14 @@ from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.logs import Log, greeting
 from storage_plugin.remove import remove
 from storage_plugin.rounds import Round, first_round, read_task
-from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from storage_plugin.settings import Settings, read_query
 
 CLICK = 10.0
 """Seconds for which iconik waits for the answer to a click, approximately."""
 
 # An instance's requests run in parallel, and share these objects.
-secret_manager = SecretManager()
-shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access)
-iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access)
+shared_secret, iconik_token = Secret(*SHARED_SECRET), Secret(*ICONIK_TOKEN)
 session = new_session()
 pace = Pace()
 

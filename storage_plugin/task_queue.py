@@ -54,7 +54,7 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
     try:
         call_google(create)
     except GoogleError as error:
-        if str(error) != "ALREADY_EXISTS":
+        if str(error) != "AlreadyExists":
             raise QueueUnavailable(
                 f"The queue did not accept the action ({error}): try again, or check TASK_QUEUE "
                 "and the roles of the function's account."

@@ -70,7 +70,7 @@ def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
         secrets.faults.probabilities = {trouble: 1}  # No token comes.
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
-    assert "Secret Manager is unavailable (DEADLINE_EXCEEDED)" in system.function.output
+    assert "Secret Manager is unavailable (DeadlineExceeded)" in system.function.output
     assert len(secrets.accesses) <= 1
     secrets.faults.probabilities, secrets.answers = {}, answers
     assert any(system.post() == 200 for _ in range(10_000))
