@@ -28,7 +28,7 @@ shared_secret, iconik_token = Secret(*SHARED_SECRET), Secret(*ICONIK_TOKEN)
 session = new_session()
 pace = Pace()
 
-Log().write("INFO", greeting(os.environ))
+Log().write("INFO", greeting())
 
 
 @functions_framework.http
@@ -40,8 +40,7 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         another status and one line that says what went wrong and what to do.
     """
     started, body = time.monotonic(), None
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
-    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
+    log = Log(request.headers.get("X-Cloud-Trace-Context", ""))
     try:
         is_delivery = let_in(request)
         body = read_body(request)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import platform
 import re
 import sys
@@ -9,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -32,16 +34,21 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     [
         (TRACE, "p", f"projects/p/traces/{TRACE}"),
         (f"{TRACE}/123;o=1", "p", f"projects/p/traces/{TRACE}"),
-        (TRACE, "", TRACE),
+        (TRACE, "", None),
         ("", "p", None),
         ("../../x", "p", None),
     ],
 )
 def test_a_line_is_one_json_object(
-    capsys: pytest.CaptureFixture[str], header: str, project: str, trace: str | None
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    header: str,
+    project: str,
+    trace: str | None,
 ) -> None:
     """A message stays on its line, and belongs to its request; an invalid trace is left out."""
-    Log(header, project).write("INFO", "two\nlines", status=200)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
+    Log(header).write("INFO", "two\nlines", status=200)
     entry = only_line(capsys)
     assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
     assert entry.pop("logging.googleapis.com/trace", None) == trace
@@ -107,7 +114,9 @@ def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_greeting_names_versions_and_limit(environ: dict[str, str], seconds: int) -> None:
     """The first line of a log names the software and the time limit of a request."""
-    assert greeting(environ) == (
+    with patch.dict(os.environ, environ):
+        text = greeting()
+    assert text == (
         f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
         f"{metadata.version('functions-framework')}, time limit {seconds} s."
     )
