@@ -1,9 +1,10 @@
 """Names of storages, folders and files: as disks compare them, and as people read them. No I/O."""
 
+import re
 import unicodedata
 
-UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of control characters, surrogates, and line and paragraph separators."""
+# Control characters, line and paragraph separators, and surrogates.
+UNSEEN = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def normal(name: str) -> str:
@@ -25,8 +26,4 @@ def place(path: str) -> str:
 
 def visible(text: str) -> str:
     """Return a text with an escape in place of each character that nobody sees."""
-    if text.isprintable():
-        return text
-    return "".join(
-        repr(char)[1:-1] if unicodedata.category(char) in UNSEEN else char for char in text
-    )
+    return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)

@@ -46,9 +46,8 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
         call_google(create)
     except GoogleError as error:
         if str(error) != "AlreadyExists":
-            remedy = "try again, or check TASK_QUEUE and the roles of the function's account"
-            text = f"The queue did not accept the action ({error}): {remedy}."
-            raise QueueUnavailable(text) from None
+            remedy = "try again, or check TASK_QUEUE and the account's roles"
+            raise QueueUnavailable(f"The queue takes no task ({error}): {remedy}.") from None
 
 
 def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:
