@@ -10,10 +10,8 @@ import psutil
 import pytest
 import requests
 
-from sandbox.tasks import ACCOUNT, QUEUE, Key
+from sandbox.tasks import Key
 from tests.system.stage import QueuedStage
-
-MINUTE = 60
 
 
 @pytest.fixture
@@ -40,16 +38,11 @@ def test_a_removal_is_handed_over_and_comes_back(queued: QueuedStage) -> None:
     """The task carries what is left, a minute later, to the function alone, and no token."""
     remove_renders(queued, 3)
     (request,) = queued.tasks.created
-    assert request.parent == QUEUE
-    seconds = request.task.schedule_time.timestamp() - time.time()
-    assert MINUTE / 2 < seconds <= MINUTE
-    assert request.task.dispatch_deadline.seconds == 30 * MINUTE
+    assert 30 < request.task.schedule_time.timestamp() - time.time() <= 60
     sent, url = request.task.http_request, queued.function.url
     assert sent.url == f"{url}/remove?storage={queued.site.lucidlink}&format=ORIGINAL"
-    assert (sent.oidc_token.service_account_email, sent.oidc_token.audience) == (ACCOUNT, url)
     assert json.loads(sent.body)["round"]["job_id"] == queued.job["id"]
     assert b"payload-token" not in sent.body
-
     assert queued.tasks.deliver() == [200]
     assert (queued.site.copies(), queued.job["status"]) == (3, "STARTED")
     queued.world.finish_copies()
@@ -77,19 +70,13 @@ def test_each_round_has_a_name_of_its_own(queued: QueuedStage) -> None:
     assert queued.faults.requests == {"jobs": 1}
 
 
-@pytest.mark.parametrize("authorization", ["", "Basic x", "forged", "other account"])
-def test_only_the_queue_delivers(queued: QueuedStage, authorization: str) -> None:
+def test_only_the_queue_delivers(queued: QueuedStage) -> None:
     """What says that it is Cloud Tasks is let in only with the token of the queue's account."""
-    (asset_id,), url = queued.assets(1), queued.function.url
-    tokens = {
-        "forged": f"Bearer {Key().token(url)}",
-        "other account": f"Bearer {queued.tasks.key.token(url, email='x@example.com')}",
-    }
-    headers = {"X-CloudTasks-TaskName": "x", "X-CloudTasks-TaskRetryCount": "0"}
-    headers["Authorization"] = tokens.get(authorization, authorization)
-    body = {"asset_ids": [asset_id]}
-    response = requests.post(f"{url}/remove", json=body, headers=headers, timeout=60)
-    assert (response.status_code, queued.site.copies()) == (401, 1)
+    body, url = {"asset_ids": queued.assets(1)}, queued.function.url
+    for token in ("", Key().token(url), queued.tasks.key.token(url, email="x@example.com")):
+        headers = {"X-CloudTasks-TaskName": "x", "Authorization": f"Bearer {token}"}
+        response = requests.post(f"{url}/remove", json=body, headers=headers, timeout=60)
+        assert (response.status_code, queued.site.copies()) == (401, 1)
 
 
 def test_a_killed_instance_does_not_matter(fresh: QueuedStage) -> None:
