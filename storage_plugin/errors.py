@@ -1,7 +1,7 @@
 """Errors, as a tree by who must act: the caller, the administrator, or iconik.
 
-Each message is one line that says what happened and what to do. `main` logs the message, and sends
-it with the error's HTTP status. A message never contains a secret, a token, a header or a body.
+Each message is one line that says what happened and what to do, without a secret, token, header or
+body. `main` logs it, and sends it with the error's HTTP status.
 """
 
 from collections.abc import Mapping

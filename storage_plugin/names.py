@@ -15,8 +15,7 @@ def normal(name: str) -> str:
 def place(path: str) -> str:
     """Return a form of a path that is equal for all paths that may be one place on a disk.
 
-    Disks on macOS and Windows ignore case, and Windows also ignores dots and spaces at the end of a
-    name, so two paths that iconik distinguishes may be one file.
+    Disks on macOS and Windows ignore case, and Windows ignores dots and spaces at a name's end.
 
     https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
     """

@@ -16,13 +16,12 @@ import pytest
 from sandbox.function import ROOT
 
 BASE = sys._base_executable  # type: ignore[attr-defined] # A Python that is no environment.
-# A Python whose environments get their pip from a folder. A file interrupts it half-way.
+# A Python whose environments get their pip from a folder.
 PYTHON = f"""#!/bin/sh
 case "$*" in *"-m venv"*) ;; *) exec {BASE} "$@";; esac
 for venv; do :; done
 echo made >>$venv.log
 {BASE} "$@" --without-pip
-if [ -e $venv.interrupt-venv ]; then rm $venv.interrupt-venv $venv/pyvenv.cfg; kill -INT 0; fi
 cp -r "{{pip}}" $venv/lib/python*/site-packages
 """
 # A pip that installs nothing. A file interrupts it.
@@ -30,10 +29,7 @@ PIP = """
 import os, pathlib, signal, sys
 assert sys.prefix != sys.base_prefix
 with open(f"{sys.prefix}.log", "a") as log: print("installed", file=log)
-interrupt = pathlib.Path(f"{sys.prefix}.interrupt-pip")
-if interrupt.exists():
-    interrupt.unlink()
-    os.killpg(0, signal.SIGINT)
+if pathlib.Path(f"{sys.prefix}.interrupt").exists(): os.killpg(0, signal.SIGINT)
 """
 # A Python that says that it is an old one.
 OLD = """#!/bin/sh
@@ -60,8 +56,8 @@ def venv(tmp_path: Path) -> Path:
     return tmp_path / "venv"
 
 
-def make(venv: Path) -> tuple[int, str]:
-    """Have make install into an environment, and return its status and its output."""
+def make(venv: Path) -> tuple[int, str, str]:
+    """Have make install into an environment; return its status, its output, and what was done."""
     # Without what a make that runs this test sets. Python warns of a child that Ctrl-C still ends.
     own = ("MAKE", "PYTHONWARNINGS")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -75,15 +71,9 @@ def make(venv: Path) -> tuple[int, str]:
         start_new_session=True,
         check=False,
     )
-    return result.returncode, result.stdout
-
-
-def done(venv: Path) -> str:
-    """Return what make has done since the last time."""
-    log = Path(f"{venv}.log")
-    words = " ".join(log.read_text().split()) if log.exists() else ""
+    done = log.read_text() if (log := Path(f"{venv}.log")).exists() else ""
     log.unlink(missing_ok=True)
-    return words
+    return result.returncode, result.stdout, " ".join(done.split())
 
 
 def age(venv: Path) -> None:
@@ -114,39 +104,34 @@ def test_only_what_is_not_good_is_made_again(
     Two commands at the same time take turns, and the second one uses what the first one has made.
     """
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(output for _, output in pool.map(make, [venv] * 2))[0] == ""
-    assert done(venv) == "made installed"
+        assert sorted(done for _, _, done in pool.map(make, [venv] * 2)) == ["", "made installed"]
     spoil(venv)
-    assert (make(venv)[0], done(venv)) == (0, expected)
+    assert make(venv)[::2] == (0, expected)
 
 
-@pytest.mark.parametrize("step", ["venv", "pip"])
-def test_an_interrupted_environment_is_made_again(venv: Path, step: str) -> None:
+def test_an_interrupted_environment_is_made_again(venv: Path) -> None:
     """Ctrl-C is one sentence, and the next command begins with a new environment."""
-    Path(f"{venv}.interrupt-{step}").touch()
-    _, output = make(venv)
+    (interrupt := Path(f"{venv}.interrupt")).touch()
+    _, output, _ = make(venv)
     assert "\nInterrupted. To continue, run the same command again.\n" in output
     assert "Traceback" not in output
-    done(venv)
-    assert (make(venv)[0], done(venv)) == (0, "made installed")
-
-
-NO_VENV = f"#!/bin/sh\n[ $1 != -m ] && exec {BASE} $@"
+    interrupt.unlink()
+    assert make(venv)[::2] == (0, "made installed")
 
 
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
         (OLD.format(python=BASE, code="open('admin/environment.py').read()"), "is 3.9: name a"),
-        (NO_VENV, "run sudo apt install python3-venv."),
+        (f"#!/bin/sh\n[ $1 != -m ] && exec {BASE} $@", "run sudo apt install python3-venv."),
     ],
     ids=["an old Python", "a Python that makes no environments"],
 )
 def test_a_python_that_does_not_do_is_named(venv: Path, script: str, sentence: str) -> None:
     """One sentence says what is needed, before anything is made."""
     put(venv.parent / "python3", script)
-    status, output = make(venv)
-    assert (status, sentence in output, done(venv), venv.exists()) == (2, True, "", False)
+    status, output, done = make(venv)
+    assert (status, sentence in output, done, venv.exists()) == (2, True, "", False)
     ast.parse((ROOT / "admin" / "environment.py").read_text(), feature_version=(3, 7))
 
 
@@ -157,8 +142,8 @@ def test_pip_installs_only_into_the_environment(venv: Path, tmp_path: Path) -> N
     with zipfile.ZipFile(wheel, "w") as files:
         files.writestr("tiny-1.dist-info/METADATA", "Name: tiny\nVersion: 1\n")
         files.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
-        files.writestr("tiny-1.dist-info/RECORD", "")
-        files.writestr("tiny.py", "")
+        for name in ("tiny-1.dist-info/RECORD", "tiny.py"):
+            files.writestr(name, "")
     (tmp_path / "requirements.txt").write_text(f"{wheel}\n")
     elsewhere = {"PIP_TARGET": f"{tmp_path}/x", "PIP_PREFIX": f"{tmp_path}/x", "PIP_USER": "1"}
     script = ROOT / "admin" / "environment.py"

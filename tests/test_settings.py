@@ -6,7 +6,8 @@ from storage_plugin.errors import AdministratorError, CallerError
 from storage_plugin.settings import Settings, read_query
 
 REQUIRED = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
-DEFAULTS = Settings("app-id", "LucidLink", iconik_url="https://app.iconik.io", timeout=60)
+HOST = "https://app.iconik.io"
+DEFAULTS = Settings("app-id", "LucidLink", iconik_url=HOST, timeout=60)
 QUEUE, URL = "projects/p/locations/l/queues/q", "https://l-p.cloudfunctions.net/iconik_handler"
 # The optional variables: a value, the setting, and what it becomes.
 OTHERS = [
@@ -33,41 +34,36 @@ def test_two_variables_are_enough() -> None:
     assert Settings.from_environment(environ) == expected
 
 
-@pytest.mark.parametrize(
-    ("variable", "values"),
-    [
-        ("ICONIK_ID", ["two words", "line\nbreak", "ümlaut"]),
-        ("STORAGE_NAME", ["Lucid\tLink", "Lucid\u2028Link"]),
-        ("FORMAT_NAME", ["ORIGINAL,,"]),
-        ("STORAGE_PATH", ["relative", "/a/../b"]),
-        ("MASTER_STORAGE_NAME", [""]),
-        ("ARCHIVE_BEFORE_REMOVE", ["yes"]),
-        ("ICONIK_URL", ["app.iconik.io", "http://app.iconik.io"]),
-        ("ICONIK_URL", ["https://", "https://user@app.iconik.io", "https://[app"]),
-        ("ICONIK_URL", [f"https://app.iconik.io{more}" for more in ("/API", "?x", ":port")]),
-        ("TASK_QUEUE", ["iconik"]),
-        ("TASK_SERVICE_ACCOUNT", ["iconik"]),
-        ("FUNCTION_URL", ["http://function.example/"]),
-        ("CLOUD_RUN_TIMEOUT_SECONDS", ["0"]),
+WRONG = {
+    "ICONIK_ID": ["two words", "line\nbreak", "ümlaut"],
+    "STORAGE_NAME": ["Lucid\tLink", "Lucid\u2028Link"],
+    "FORMAT_NAME": ["ORIGINAL,,"],
+    "STORAGE_PATH": ["relative", "/a/../b"],
+    "MASTER_STORAGE_NAME": [""],
+    "ARCHIVE_BEFORE_REMOVE": ["yes"],
+    "ICONIK_URL": [
+        *("app.iconik.io", "http://app.iconik.io", "https://", "https://user@app.iconik.io"),
+        *("https://[app", f"{HOST}/API", f"{HOST}?x", f"{HOST}:port"),
     ],
-)
-def test_wrong_values_are_named(variable: str, values: list[str]) -> None:
-    """A value that cannot work is found before iconik is called."""
-    for value in values:
-        with pytest.raises(AdministratorError, match=f"{variable} must be"):
-            Settings.from_environment(REQUIRED | {variable: value})
+    "TASK_QUEUE": ["iconik"],
+    "TASK_SERVICE_ACCOUNT": ["iconik"],
+    "FUNCTION_URL": ["http://function.example/"],
+    "CLOUD_RUN_TIMEOUT_SECONDS": ["0"],
+}
 
 
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
+        *((REQUIRED | {key: one}, f"{key} must be") for key, all in WRONG.items() for one in all),
         ({}, "ICONIK_ID is missing.*STORAGE_NAME is missing"),
+        # Archiving needs the masters' storage; a queue needs its account and the function's URL.
         ({"ARCHIVE_BEFORE_REMOVE": "true"}, "ARCHIVE_BEFORE_REMOVE needs MASTER_STORAGE_NAME"),
         ({"TASK_QUEUE": QUEUE}, "TASK_SERVICE_ACCOUNT is missing.*FUNCTION_URL is missing"),
     ],
 )
-def test_missing_values_are_named(environ: dict[str, str], message: str) -> None:
-    """Archiving needs the masters' storage; a queue needs its account and the function's URL."""
+def test_wrong_and_missing_values_are_named(environ: dict[str, str], message: str) -> None:
+    """What cannot work is found before iconik is called."""
     with pytest.raises(AdministratorError, match=message):
         Settings.from_environment(environ)
 
