@@ -50,8 +50,9 @@ class Secret:
     def read(self, max_age: float = MAX_AGE) -> str:
         """Return the secret, without white space or a byte order mark around it.
 
-        If somebody refused it or sent another one, a `max_age` of 0 seconds has it read again, at
-        most every ten seconds. SecretUnavailable: it cannot be read, or is empty.
+        A secret that is older than `max_age` seconds is read again; 0 means that somebody refused
+        it, or sent another one, and has it read again at most every ten seconds. Raises
+        SecretUnavailable if it cannot be read, or is empty.
         """
         value = os.environ.get(self._variable)
         if value is None:
@@ -110,7 +111,7 @@ def call_google(call: Callable[[float], str]) -> str:
     """Call a service within some seconds, and once more if it is away or its answer is damaged.
 
     Each call needs a new client, because the network silently drops connections. gRPC's time limit
-    includes the time for a token. GoogleError: the call failed.
+    includes the time for a token. Raises GoogleError if the call fails.
     """
     from google.api_core.exceptions import DataLoss, GoogleAPICallError, ServiceUnavailable
     from google.auth.exceptions import GoogleAuthError

@@ -40,7 +40,7 @@ class Settings(NamedTuple):
     ) -> "Settings":
         """Return the settings, with the overrides that `read_query` returns.
 
-        If variables are missing or invalid, AdministratorError names each one.
+        Raises AdministratorError, which names each variable that is missing or invalid.
         """
         if problems := list(_problems(environ)):
             raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
@@ -56,7 +56,7 @@ class Settings(NamedTuple):
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return the overrides in the query of a custom action's URL.
 
-    If a parameter is unknown, repeated or invalid, CallerError names it.
+    Raises CallerError, which names a parameter that is unknown, repeated or invalid.
     """
     if unknown := ", ".join(sorted(query.keys() - OVERRIDES.keys())):
         raise CallerError(f"Unknown query parameter {unknown}: use only storage, format and path.")

@@ -30,7 +30,7 @@ def find_storages(listed: Sequence[Storage], settings: Settings) -> Storages:
 def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
     """Return the only one of all listed storages with exactly this name or id.
 
-    If there is none, or several, AdministratorError names `setting`, and lists all names.
+    Raises AdministratorError, which names `setting` and lists all names, if there is not one.
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
@@ -45,7 +45,7 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
 def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, Storage]:
     """Return the storages whose copies count as masters now, by their ids.
 
-    If nothing may be removed from the storage now, AdministratorError says why.
+    Raises AdministratorError, which says why, if nothing may be removed from the storage now.
     """
     now = {each.id: each for each in listed}
     masters = [now[each.id] for each in storages.masters if each.id in now]

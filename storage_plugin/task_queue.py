@@ -18,8 +18,8 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
     """Have Cloud Tasks post a JSON object to the function until the answer is a success.
 
     The first delivery is `delay` seconds from now. The queue accepts a name of letters, digits,
-    hyphens and underscores only once, so handing over the same task again does nothing. If the
-    queue does not accept the task, QueueUnavailable is raised.
+    hyphens and underscores only once, so handing over the same task again does nothing. Raises
+    QueueUnavailable if the queue does not accept the task.
     """
     url = settings.function_url
     task = {
@@ -53,7 +53,7 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
 def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:
     """Whether the queue sent a request, by its OIDC token in the `Authorization` header.
 
-    If Google's certificates cannot be read, QueueUnavailable is raised.
+    Raises QueueUnavailable if Google's certificates cannot be read.
 
     https://cloud.google.com/run/docs/authenticating/service-to-service
     """
