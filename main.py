@@ -17,20 +17,18 @@ from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.logs import Log, greeting
 from storage_plugin.remove import remove
 from storage_plugin.rounds import Round, first_round, read_task
-from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret, SecretManager
+from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from storage_plugin.settings import Settings, read_query
 
 CLICK = 10.0
 """Seconds for which iconik waits for the answer to a click, approximately."""
 
 # An instance's requests run in parallel, and share these objects.
-secret_manager = SecretManager()
-shared_secret = Secret(*SHARED_SECRET, access=secret_manager.access)
-iconik_token = Secret(*ICONIK_TOKEN, access=secret_manager.access)
+shared_secret, iconik_token = Secret(*SHARED_SECRET), Secret(*ICONIK_TOKEN)
 session = new_session()
 pace = Pace()
 
-Log().write("INFO", greeting(os.environ))
+Log().write("INFO", greeting())
 
 
 @functions_framework.http
@@ -42,8 +40,7 @@ def iconik_handler(request: flask.Request) -> flask.Response:
         another status and one line that says what went wrong and what to do.
     """
     started, body = time.monotonic(), None
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
-    log = Log(request.headers.get("X-Cloud-Trace-Context", ""), project)
+    log = Log(request.headers.get("X-Cloud-Trace-Context", ""))
     try:
         is_delivery = let_in(request)
         body = read_body(request)

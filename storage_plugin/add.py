@@ -42,7 +42,8 @@ def add(
         }
         return iconik.copy(storages.storage.id, order)
 
-    pieces = [(kind, some) for kind, ids in action.selection.by_type() for some in chunks(ids)]
+    selected = action.selection._asdict().items()
+    pieces = [(kind, some) for kind, ids in selected for some in chunks(ids)]
     try:
         storages = find_storages(iconik.storages(), settings)
         jobs = side_by_side(copy, itertools.product(pieces, settings.format_names))

@@ -1,36 +1,21 @@
 """Errors, as a tree by who must act: the caller, the administrator, or iconik.
 
-Each message is one line that says what happened and what to do. `main` logs the message, and sends
-it with the error's HTTP status. A message never contains a secret, a token, a header or a body.
+Each message is one line that says what happened and what to do, without a secret, token, header or
+body. `main` logs it, and sends it with the error's HTTP status.
 """
 
 from collections.abc import Mapping
 
 
 class PluginError(Exception):
-    """The base of all errors.
+    """The base of all errors: a message for the caller, and more for the log only."""
 
-    Args:
-        message: what happened and what to do, for the caller.
-        detail: more, for the administrator's log only.
-        status: the status of the HTTP answer, unless it is that of the class.
-        headers: the headers of the HTTP answer.
-
-    Attributes:
-        can_retry: whether the same request may succeed later.
-    """
-
-    status = 500
-    can_retry = False
+    status = 500  # Of the HTTP answer.
+    can_retry = False  # Whether the same request may succeed later.
     severity = "ERROR"
 
     def __init__(
-        self,
-        message: str,
-        detail: str = "",
-        *,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, message: str, detail: str = "", *, status: int = 0, headers: Mapping[str, str] = {}
     ) -> None:
         super().__init__(message)
         self.detail, self.headers = detail, headers
@@ -52,13 +37,11 @@ class Fault(PluginError):
 
 
 class CallerError(PluginError):
-    """The request cannot be served as it is."""
+    """The request cannot be served as it is. The message says what an editor can do."""
 
-    status = 400
-    severity = "WARNING"
+    status, severity = 400, "WARNING"
 
-    def for_editor(self, reference: str) -> str:  # noqa: ARG002 - Nobody needs to look it up.
-        """Return the message itself, because it says what the editor can do."""
+    def for_editor(self, reference: str) -> str:  # noqa: ARG002, D102
         return str(self).removesuffix(".")
 
 
@@ -69,15 +52,13 @@ class AdministratorError(PluginError):
 class SecretUnavailable(AdministratorError):
     """A secret cannot be read. The answer names the secret, and only the log says why."""
 
-    status = 503
-    can_retry = True
+    status, can_retry = 503, True
 
 
 class QueueUnavailable(PluginError):
     """Cloud Tasks, or the server with Google's certificates, cannot be reached."""
 
-    status = 503
-    can_retry = True
+    status, can_retry = 503, True
 
 
 class AccessDenied(PluginError):
@@ -113,12 +94,10 @@ class Stale(IconikUnavailable):
 class IconikBusy(IconikError):
     """iconik refused a request because of its rate limit, and did nothing."""
 
-    status = 503
-    can_retry = True
+    status, can_retry = 503, True
 
 
 class OutOfTime(PluginError):
     """The time for one request is up. Finished work stays finished."""
 
-    status = 504
-    can_retry = True
+    status, can_retry = 504, True

@@ -1,9 +1,10 @@
 """Names of storages, folders and files: as disks compare them, and as people read them. No I/O."""
 
+import re
 import unicodedata
 
-UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of control characters, surrogates, and line and paragraph separators."""
+# Control characters, line and paragraph separators, and surrogates.
+UNSEEN = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def normal(name: str) -> str:
@@ -14,8 +15,7 @@ def normal(name: str) -> str:
 def place(path: str) -> str:
     """Return a form of a path that is equal for all paths that may be one place on a disk.
 
-    Disks on macOS and Windows ignore case, and Windows also ignores dots and spaces at the end of a
-    name, so two paths that iconik distinguishes may be one file.
+    Disks on macOS and Windows ignore case, and Windows ignores dots and spaces at a name's end.
 
     https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
     """
@@ -25,8 +25,4 @@ def place(path: str) -> str:
 
 def visible(text: str) -> str:
     """Return a text with an escape in place of each character that nobody sees."""
-    if text.isprintable():
-        return text
-    return "".join(
-        repr(char)[1:-1] if unicodedata.category(char) in UNSEEN else char for char in text
-    )
+    return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)

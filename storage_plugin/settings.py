@@ -8,20 +8,14 @@ from typing import Any, NamedTuple
 from storage_plugin.errors import AdministratorError, CallerError
 from storage_plugin.names import visible
 
-ICONIK_URL = "https://app.iconik.io"
-"""The URL of iconik, unless a variable names another one."""
-
-TIMEOUT = 60.0
-"""Seconds after which the platform ends a request, unless a variable says otherwise."""
-
+ICONIK_URL = "https://app.iconik.io"  # Unless a variable names another one.
+TIMEOUT = 60.0  # Seconds after which the platform ends a request, unless a variable says otherwise.
 REQUIRED = ("ICONIK_ID", "STORAGE_NAME")
 WITH_QUEUE = ("TASK_SERVICE_ACCOUNT", "FUNCTION_URL")
 ARCHIVE, MASTER = "ARCHIVE_BEFORE_REMOVE", "MASTER_STORAGE_NAME"
+# The settings that a custom action's URL may override: query parameter to variable.
 OVERRIDES = {"storage": "STORAGE_NAME", "format": "FORMAT_NAME", "path": "STORAGE_PATH"}
-"""The settings that a custom action's URL may override: query parameter to variable."""
-
-MAX_OVERRIDE = 255
-"""The most characters of an override, because jobs, tasks and log lines repeat it."""
+MAX_OVERRIDE = 255  # The most characters of an override: jobs, tasks and log lines repeat it.
 
 
 class Settings(NamedTuple):
@@ -46,8 +40,7 @@ class Settings(NamedTuple):
     ) -> "Settings":
         """Return the settings, with the overrides that `read_query` returns.
 
-        Raises:
-            AdministratorError: variables are missing or invalid; the message names each one.
+        Raises AdministratorError, which names each variable that is missing or invalid.
         """
         if problems := list(_problems(environ)):
             raise AdministratorError(f"Invalid settings: {'; '.join(problems)}.")
@@ -63,13 +56,10 @@ class Settings(NamedTuple):
 def read_query(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return the overrides in the query of a custom action's URL.
 
-    Raises:
-        CallerError: a parameter is unknown, repeated or invalid.
+    Raises CallerError, which names a parameter that is unknown, repeated or invalid.
     """
-    if unknown := sorted(query.keys() - OVERRIDES.keys()):
-        raise CallerError(
-            f"Unknown query parameter {', '.join(unknown)}: use only storage, format and path."
-        )
+    if unknown := ", ".join(sorted(query.keys() - OVERRIDES.keys())):
+        raise CallerError(f"Unknown query parameter {unknown}: use only storage, format and path.")
     for name, (value, *others) in query.items():
         if others or len(value) > MAX_OVERRIDE or not is_valid(OVERRIDES[name], value):
             rule = f"{_VARIABLES[OVERRIDES[name]].rule}, of at most {MAX_OVERRIDE} characters"
@@ -87,12 +77,10 @@ def _problems(environ: Mapping[str, str]) -> Iterator[str]:
     needed = REQUIRED + (WITH_QUEUE if "TASK_QUEUE" in environ else ())
     for name, variable in _VARIABLES.items():
         value = environ.get(name)
-        if value is None:
-            if name in needed:
-                yield f"{name} is missing and must be {variable.rule}"
-        elif not is_valid(name, value):
-            is_padded = value != value.strip(" ")
-            flaw = ", without spaces around it" if is_padded else "" if value else ", and is ''"
+        if value is None and name in needed:
+            yield f"{name} is missing and must be {variable.rule}"
+        elif value is not None and not is_valid(name, value):
+            flaw = "" if value == value.strip(" ") else ", without spaces around it"
             yield f"{name} must be {variable.rule}{flaw}"
     if environ.get(ARCHIVE) == "true" and MASTER not in environ:
         yield f"{ARCHIVE} needs {MASTER}, which is missing"
@@ -103,24 +91,20 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 class _Variable(NamedTuple):
-    """The pattern of a variable's value, the same rule in words, and what the value becomes."""
-
     pattern: str
-    rule: str
-    parse: Callable[[str], Any] = str
+    rule: str  # The pattern in words.
+    parse: Callable[[str], Any] = str  # Returns the setting.
 
 
 _FORMATS = r" *[^, ][^,]*(?:, *[^, ][^,]*)*"
 _FOLDER = r"(?:/(?!(?:.*/)?\.\.(?:/|$)).*)?"
 _QUEUE = r"projects/[^/\s]+/locations/[^/\s]+/queues/[^/\s]+"
+# A host. On this machine it may be without TLS.
 _HOST = r"(?:https://[\w.-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d+)?"
-"""A host. On this machine it may be without TLS."""
-
 _URL = rf"{_HOST}(?:/[^?#\s]*)?"
 _WITHOUT_SLASH = methodcaller("rstrip", "/")
 _STORAGE = _Variable(r".+", "the name or id of a storage")
 _SWITCH = _Variable(r"true|false", "true or false", "true".__eq__)
-
 # In the order of the fields of `Settings`.
 _VARIABLES = {
     "ICONIK_ID": _Variable(r"[!-~]+", "the App ID of an iconik application token"),
@@ -132,12 +116,8 @@ _VARIABLES = {
     "USE_RECYCLE_BIN": _SWITCH,
     "ICONIK_URL": _Variable(rf"{_HOST}/?", f"like {ICONIK_URL}", _WITHOUT_SLASH),
     "CLOUD_RUN_TIMEOUT_SECONDS": _Variable(r"0*[1-9][0-9]*", "a number of seconds", float),
-    "TASK_QUEUE": _Variable(
-        _QUEUE, "like projects/P/locations/L/queues/Q, or auto for make deploy"
-    ),
+    "TASK_QUEUE": _Variable(_QUEUE, "projects/P/locations/L/queues/Q, or auto for make deploy"),
     "TASK_SERVICE_ACCOUNT": _Variable(r"[^@\s]+@[^@\s]+", "the e-mail of a service account"),
     "FUNCTION_URL": _Variable(_URL, "the function's URL, with https", _WITHOUT_SLASH),
 }
-
-NAMES = frozenset(_VARIABLES)
-"""The variables that hold the settings."""
+NAMES = frozenset(_VARIABLES)  # The variables that hold the settings.

@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from storage_plugin.errors import AdministratorError
@@ -31,9 +30,7 @@ def find_storages(listed: Sequence[Storage], settings: Settings) -> Storages:
 def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
     """Return the only one of all listed storages with exactly this name or id.
 
-    Raises:
-        AdministratorError: no storage has it, or several do. The message names `setting`, and lists
-            all names.
+    Raises AdministratorError, which names `setting` and lists all names, if there is not one.
     """
     found = [each for each in listed if each.name == name or each.id == name.lower()]
     if len(found) != 1:
@@ -46,13 +43,9 @@ def find_storage(listed: Sequence[Storage], setting: str, name: str) -> Storage:
 
 
 def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, Storage]:
-    """Check that files may be removed from the storage, by the list of storages as it is now.
+    """Return the storages whose copies count as masters now, by their ids.
 
-    Returns:
-        The storages whose copies count as masters now, by their ids.
-
-    Raises:
-        AdministratorError: nothing may be removed.
+    Raises AdministratorError, which says why, if nothing may be removed from the storage now.
     """
     now = {each.id: each for each in listed}
     masters = [now[each.id] for each in storages.masters if each.id in now]
@@ -70,8 +63,7 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
     if storage is None:
         return f"iconik no longer lists it; {remedy}"
     if storage.method != "FILE":
-        only = "and files are removed only from storages of type FILE"
-        return f"it is of type {storage.method}, {only}; {remedy}"
+        return f"it is of type {storage.method}, not FILE; {remedy}"
     if own := [master for master in masters if _may_be_one(master, storage)]:
         return f"its files are the masters of {visible(own[0].name)}; {remedy}"
     if any(master.status == "ACTIVE" for master in masters):
@@ -83,13 +75,10 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None
 
 def _may_be_one(master: Storage, storage: Storage) -> bool:
     """Whether two storages are the same, or the folder of one lies in that of the other."""
-    if master.id == storage.id:
-        return True
     if master.method != "FILE" or not (master.mount_point and storage.mount_point):
-        return False
-    # The root of a disk becomes an empty path.
-    one, other = (
-        PurePosixPath(place(posixpath.normpath(mount_point.replace("\\", "/"))))
+        return master.id == storage.id
+    folders = [
+        place(posixpath.normpath(mount_point.replace("\\", "/")))
         for mount_point in (master.mount_point, storage.mount_point)
-    )
-    return one.is_relative_to(other) or other.is_relative_to(one)
+    ]
+    return posixpath.commonpath(folders) in folders

@@ -11,26 +11,17 @@ from storage_plugin.errors import QueueUnavailable
 from storage_plugin.secret_manager import GoogleError, call_google, google_credentials
 from storage_plugin.settings import Settings
 
-DISPATCH_DEADLINE = 1800
-"""Seconds that Cloud Tasks waits for an answer, the longest time that it allows."""
+DISPATCH_DEADLINE = 1800  # Seconds that Cloud Tasks waits for an answer, the most it allows.
 
 
 def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0) -> None:
-    """Have Cloud Tasks post a body to the function until the answer is a success.
+    """Have Cloud Tasks post a JSON object to the function until the answer is a success.
 
-    Args:
-        settings: the settings with the queue, its account and the function's URL.
-        path: the path of the task's URL.
-        name: letters, digits, hyphens and underscores. The queue accepts a name only once, so
-            handing over the same task again does nothing.
-        body: the JSON object to post.
-        delay: seconds until the first delivery.
-
-    Raises:
-        QueueUnavailable: the queue did not accept the task.
+    The first delivery is `delay` seconds from now. The queue accepts a name of letters, digits,
+    hyphens and underscores only once, so handing over the same task again does nothing. Raises
+    QueueUnavailable if the queue does not accept the task.
     """
     url = settings.function_url
-    token = {"service_account_email": settings.task_service_account, "audience": url}
     task = {
         "name": f"{settings.task_queue}/tasks/{name}",
         "http_request": {
@@ -38,36 +29,33 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
             "url": url + path,
             "headers": {"Content-Type": "application/json"},
             "body": body,
-            "oidc_token": token,
+            "oidc_token": {"service_account_email": settings.task_service_account, "audience": url},
         },
         "schedule_time": datetime.now(timezone.utc) + timedelta(seconds=delay),
         "dispatch_deadline": timedelta(seconds=DISPATCH_DEADLINE),
     }
-    request = {"parent": settings.task_queue, "task": task}
 
-    def create(seconds: float) -> None:
+    def create(seconds: float) -> str:
         from google.cloud.tasks_v2 import CloudTasksClient
 
+        request = {"parent": settings.task_queue, "task": task}
         with CloudTasksClient(credentials=google_credentials()[0]) as client:
-            client.create_task(request, timeout=seconds, retry=None)
+            return client.create_task(request, timeout=seconds, retry=None).name
 
     try:
         call_google(create)
     except GoogleError as error:
-        if str(error) != "ALREADY_EXISTS":
-            raise QueueUnavailable(
-                f"The queue did not accept the action ({error}): try again, or check TASK_QUEUE "
-                "and the roles of the function's account."
-            ) from None
+        if str(error) != "AlreadyExists":
+            remedy = "try again, or check TASK_QUEUE and the account's roles"
+            raise QueueUnavailable(f"The queue takes no task ({error}): {remedy}.") from None
 
 
 def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:
     """Whether the queue sent a request, by its OIDC token in the `Authorization` header.
 
-    https://cloud.google.com/run/docs/authenticating/service-to-service
+    Raises QueueUnavailable if Google's certificates cannot be read.
 
-    Raises:
-        QueueUnavailable: Google's certificates cannot be read.
+    https://cloud.google.com/run/docs/authenticating/service-to-service
     """
     scheme, _, token = authorization.partition(" ")
     account = environ.get("TASK_SERVICE_ACCOUNT")

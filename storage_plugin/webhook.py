@@ -6,28 +6,18 @@ https://help.iconik.backlight.co/hc/en-us/articles/25027351036311
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from storage_plugin.errors import CallerError
 
-SECRET_HEADER = "x-bz-secret"  # noqa: S105 - It is a name.
-"""The header in which a custom action sends the shared secret."""
-
-MAX_BODY = 800_000
-"""The largest body that is read, in bytes. Cloud Tasks accepts tasks of 1 MB."""
-
-MAX_IDS = 19_000
-"""The most ids in a body, in which they take 741 kB."""
-
+SECRET_HEADER = "x-bz-secret"  # noqa: S105 - Custom actions send the shared secret in it.
+MAX_BODY = 800_000  # The most bytes of a body that are read. Cloud Tasks accepts tasks of 1 MB.
+MAX_IDS = 19_000  # The most ids in a body, in which they take 741 kB.
+# The actions and their titles in iconik, with places for the objects and the storage.
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
-"""The actions and their titles in iconik, with places for the objects and the storage."""
-
-ROUTE = rf"/({'|'.join(ACTIONS)})/?"
-"""A regular expression for the end of the path of an action's URL."""
-
-# Some URLs of a function keep its name in the path.
-_PATH = re.compile(rf"(?:/iconik_handler)?{ROUTE}")
+ROUTE = rf"/({'|'.join(ACTIONS)})/?"  # A regular expression for the end of a URL's path.
+_PATH = re.compile(rf"(?:/iconik_handler)?{ROUTE}")  # Some URLs name the function in the path.
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
@@ -38,17 +28,13 @@ class Selection(NamedTuple):
     collections: tuple[str, ...] = ()
     saved_searches: tuple[str, ...] = ()
 
-    def by_type(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Return each `object_type` that is selected, with its ids."""
-        return ((object_type, ids) for object_type, ids in self._asdict().items() if ids)
-
     def objects(self) -> list[tuple[str, str]]:
         """Return the type and the id of each object."""
-        return [(object_type, id) for object_type, ids in self.by_type() for id in ids]
+        return [(object_type, id) for object_type, ids in self._asdict().items() for id in ids]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of selected objects of each type."""
-        return {object_type: len(ids) for object_type, ids in self.by_type()}
+        """Return the number of selected objects of each type that is selected."""
+        return {object_type: len(ids) for object_type, ids in self._asdict().items() if ids}
 
 
 class Action(NamedTuple):
@@ -68,21 +54,19 @@ def is_authentic(given: str, secret: str) -> bool:
 
 
 def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> Action:
-    """Read the custom action in a request. iconik may add keys to the payload.
-
-    Raises:
-        CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
-            or there are too many.
-    """
+    """Read the custom action in a request, or raise CallerError. iconik may add keys."""
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
-        text = "Unknown action: the path of the URL must end in /add or /remove."
-        raise CallerError(text, status=404)
-    fields = ("asset_ids", "collection_ids", "saved_search_ids")
-    selection = Selection(*(_ids(payload, field) for field in fields))
-    if sum(selection.counts().values()) > MAX_IDS:
-        text = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
-        raise CallerError(text, status=413)
+        raise CallerError("Unknown action: the URL's path must end in /add or /remove.", status=404)
+    selected = []
+    for field in ("asset_ids", "collection_ids", "saved_search_ids"):
+        ids = [] if payload.get(field) is None else payload[field]
+        if not isinstance(ids, list) or not all(map(is_uuid, ids)):
+            raise CallerError(f"{field} must be a list of UUIDs.")
+        selected.append(tuple(dict.fromkeys(id.lower() for id in ids)))
+    selection = Selection(*selected)
+    if len(selection.objects()) > MAX_IDS:
+        raise CallerError(f"Select fewer objects, at most {MAX_IDS:,}.", status=413)
     user_id = payload.get("user_id")
     return Action(route[1], selection, query, str(user_id) if is_uuid(user_id) else None)
 
@@ -101,12 +85,3 @@ def read_object(body: bytes) -> dict[str, object]:
 def is_uuid(value: object) -> bool:
     """Whether a value is safe to put into a URL as an id."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
-
-
-def _ids(payload: Mapping[str, object], field: str) -> tuple[str, ...]:
-    ids = payload.get(field)
-    if ids is None:
-        return ()
-    if not isinstance(ids, list) or not all(map(is_uuid, ids)):
-        raise CallerError(f"{field} must be a list of UUIDs.")
-    return tuple(dict.fromkeys(id.lower() for id in ids))

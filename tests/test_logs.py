@@ -18,34 +18,31 @@ from storage_plugin.errors import CallerError, Fault, PluginError, QueueUnavaila
 from storage_plugin.logs import Log, greeting
 
 TYPE = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
-TRACE = "0123456789abcdef0123456789abcdef"
+ID = "0123456789abcdef0123456789abcdef"
+TRACE = {"logging.googleapis.com/trace": f"projects/p/traces/{ID}"}
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """Return the only new line of the log."""
+    """Return the only new line of the log, without its reference."""
     (line,) = capsys.readouterr().out.splitlines()
-    return dict(json.loads(line))
+    entry = dict(json.loads(line))
+    assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
+    return entry
 
 
 @pytest.mark.parametrize(
     ("header", "project", "trace"),
-    [
-        (TRACE, "p", f"projects/p/traces/{TRACE}"),
-        (f"{TRACE}/123;o=1", "p", f"projects/p/traces/{TRACE}"),
-        (TRACE, "", TRACE),
-        ("", "p", None),
-        ("../../x", "p", None),
-    ],
+    [(ID, "p", TRACE), (f"{ID}/1;o=1", "p", TRACE), (ID, "", {}), ("", "p", {}), ("../x", "p", {})],
 )
 def test_a_line_is_one_json_object(
-    capsys: pytest.CaptureFixture[str], header: str, project: str, trace: str | None
+    capsys: pytest.CaptureFixture[str], header: str, project: str, trace: dict[str, str]
 ) -> None:
     """A message stays on its line, and belongs to its request; an invalid trace is left out."""
-    Log(header, project).write("INFO", "two\nlines", status=200)
-    entry = only_line(capsys)
-    assert re.fullmatch("[0-9a-f]{6}", entry.pop("reference"))
-    assert entry.pop("logging.googleapis.com/trace", None) == trace
-    assert entry == {"severity": "INFO", "message": "two\nlines", "status": 200}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_CLOUD_PROJECT", project)
+        Log(header).write("INFO", "two\nlines", status=200)
+    expected = {"severity": "INFO", "message": "two\nlines", "status": 200}
+    assert only_line(capsys) == expected | trace
 
 
 @pytest.mark.parametrize(
@@ -63,11 +60,9 @@ def test_errors_are_reported(
 ) -> None:
     """Error Reporting shows answers with a status of 500 and above."""
     Log().write_answer("No.", status, error=error)
-    entry = only_line(capsys)
-    assert (entry["severity"], entry["status"]) == (severity, status)
-    assert entry["message"] == f"request {status}: No.{' Why.' if status == 503 else ''}"
-    assert entry.get("@type") == (TYPE if status >= 500 else None)
-    assert "stack_trace" not in entry
+    message = f"request {status}: No.{' Why.' if status == 503 else ''}"
+    expected = {"severity": severity, "message": message, "status": status}
+    assert only_line(capsys) == expected | ({"@type": TYPE} if status >= 500 else {})
 
 
 def test_a_fault_says_where_it_is_and_quotes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,17 +92,15 @@ def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stdout", stream := Parts())
     with ThreadPoolExecutor(4) as pool:
-        for _ in range(4):
-            pool.submit(Log().write, "INFO", "x")
+        list(pool.map(Log().write, ["INFO"] * 4, "xxxx"))
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["x"] * 4
 
 
-@pytest.mark.parametrize(
-    ("environ", "seconds"), [({"CLOUD_RUN_TIMEOUT_SECONDS": "540"}, 540), ({}, 60)]
-)
-def test_the_greeting_names_versions_and_limit(environ: dict[str, str], seconds: int) -> None:
-    """The first line of a log names the software and the time limit of a request."""
-    assert greeting(environ) == (
+@pytest.mark.parametrize(("variable", "seconds"), [("540", 540), ("", 60)])
+def test_the_greeting(monkeypatch: pytest.MonkeyPatch, variable: str, seconds: int) -> None:
+    """The first line of a log names the versions of the software and the time for a request."""
+    monkeypatch.setenv("CLOUD_RUN_TIMEOUT_SECONDS", variable)
+    assert greeting() == (
         f"The plugin {__version__} starts: Python {platform.python_version()}, functions-framework "
         f"{metadata.version('functions-framework')}, time limit {seconds} s."
     )

@@ -34,8 +34,9 @@ def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
     """Return the vault of the function."""
     monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=lambda: stage.now))
     vault = Vault({SHARED_SECRET[0]: "secret", ICONIK_TOKEN[0]: stage.world.token})
+    monkeypatch.setattr(secret_manager, "access", vault.__getitem__)
     for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
-        monkeypatch.setattr(main, name, Secret(*secret, access=vault.__getitem__))
+        monkeypatch.setattr(main, name, Secret(*secret))
     return vault
 
 

@@ -16,141 +16,11 @@ from google.oauth2.credentials import Credentials
 from sandbox.secrets import TOKEN, Answer, Secrets, found, refused
 from storage_plugin import secret_manager
 from storage_plugin.errors import SecretUnavailable
-from storage_plugin.secret_manager import GoogleError, Secret, SecretManager, google_credentials
+from storage_plugin.secret_manager import GoogleError, Secret, google_credentials
 from tests.conftest import Time
 
-NAME, VARIABLE = "bz-shared-secret", "BZ_SHARED_SECRET"
-AWAY = GoogleError("UNAVAILABLE")
-UNREADABLE = f"The secret {NAME} cannot be read: see the function's log."
-
-
-@pytest.fixture(autouse=True)
-def virtual(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let time pass at once, and ignore a secret in the developer's own environment."""
-    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=time))
-    monkeypatch.delenv(VARIABLE, raising=False)
-
-
-class Source(Secret):
-    """A secret whose value, or why it cannot be read, a test sets."""
-
-    def __init__(self) -> None:
-        super().__init__(NAME, VARIABLE, access=self.access)
-        self.accesses = 0
-        self.value: str | GoogleError = "first"
-
-    def access(self, name: str) -> str:
-        """Return the secret, or fail."""
-        assert name == NAME
-        self.accesses += 1
-        if isinstance(self.value, GoogleError):
-            raise self.value
-        return self.value
-
-    def read(self, max_age: float = 300) -> str:
-        """Read the secret; return it, or what the administrator learns instead."""
-        try:
-            return super().read(max_age)
-        except SecretUnavailable as error:
-            return error.detail
-
-
-@pytest.fixture
-def source() -> Source:
-    """Return a secret that can be read."""
-    return Source()
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [("first", "first"), (AWAY, "Secret Manager is unavailable")]
-)
-def test_wrong_secrets_cause_few_accesses(
-    source: Source, time: Time, value: str | GoogleError, expected: str
-) -> None:
-    """A new secret is valid at its first use, unless wrong ones have just caused an access."""
-    source.read()
-    time.sleep(301)
-    source.read()
-    source.value = "second"
-    time.sleep(0.1)
-    assert source.read(0) == "second"
-    source.value = value
-    for _ in range(99):
-        time.sleep(0.1)
-        assert (source.read(0), source.read()) == ("second", "second")
-    assert source.accesses == 3
-    time.sleep(0.2)
-    assert source.read(0).startswith(expected)
-    assert source.accesses == 4
-
-
-def test_a_secret_is_used_for_five_minutes_and_in_need_for_an_hour_more(
-    source: Source, time: Time, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One access serves all requests of five minutes; then a warning is logged once a minute."""
-    source.read()
-    source.value = AWAY
-    time.sleep(300)
-    assert (source.read(), source.accesses) == ("first", 1)
-    time.sleep(1)
-    for _ in range(3600):
-        assert source.read() == "first"
-        time.sleep(1)
-    assert source.accesses == 1 + 60
-    why = source.read()
-    assert why.startswith("Secret Manager is unavailable (UNAVAILABLE)")
-    warning = f"{UNREADABLE} The last known one is used for up to an hour. {why}"
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["severity"], line["message"]) for line in lines] == [("WARNING", warning)] * 60
-
-
-@pytest.mark.parametrize("max_age", [0, 300])
-@pytest.mark.parametrize(
-    ("value", "remedy"),
-    [
-        (GoogleError("NOT_FOUND"), "Create it in the function's project"),
-        (GoogleError("PERMISSION_DENIED"), "Grant roles/secretmanager.secretAccessor"),
-        (GoogleError("FAILED_PRECONDITION"), "disabled or destroyed"),
-        (GoogleError("UnicodeDecodeError"), "UTF-8"),
-        *((empty, "It is empty") for empty in ("", "\n", "\ufeff")),
-    ],
-)
-def test_a_secret_that_is_gone_serves_no_longer(
-    source: Source, time: Time, value: str | GoogleError, remedy: str, max_age: float
-) -> None:
-    """The log names the remedy, and the old secret lets nobody in, also while Google is away."""
-    source.read()
-    source.value = value
-    time.sleep(301)
-    assert remedy in source.read(max_age)
-    source.value = AWAY
-    assert "UNAVAILABLE" in source.read()
-    source.value = "mended"
-    assert source.read() == "mended"
-
-
-@pytest.mark.parametrize("stored", ["a b", "a b\n", "\ufeffa b\r\n", " a b\t\n\n"])
-def test_a_secret_is_stripped(source: Source, monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
-    """What editors and shells add at the ends is no part of a secret, as in a header of HTTP."""
-    source.value = stored
-    assert (source.read(), source.accesses) == ("a b", 1)
-    source.value = "unused"
-    monkeypatch.setenv(VARIABLE, stored)
-    assert (source.read(), source.read(0), source.accesses) == ("a b", "a b", 1)
-    monkeypatch.setenv(VARIABLE, stored.replace("a b", ""))
-    assert source.read() == f"It is empty: set it, here or in {VARIABLE}."
-
-
-# The real library against a server that speaks its protocol
-
-
-@pytest.fixture
-def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Secrets]:
-    """Return a project without secrets, for which there are credentials as on Google Cloud."""
-    secrets, credentials = Secrets(), Credentials(TOKEN)  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(secret_manager, "google_credentials", lambda: (credentials, "project"))
-    with secrets.serve() as environ, patch.dict(os.environ, environ):
-        yield secrets
+NAME, OTHER, VARIABLE = "bz-shared-secret", "iconik-token", "BZ_SHARED_SECRET"
+UNREADABLE = "The secret {} cannot be read: see the function's log."
 
 
 def damaged(*_: object) -> Response:
@@ -158,55 +28,168 @@ def damaged(*_: object) -> Response:
     return Response(payload={"data": b"damaged", "data_crc32c": 1})
 
 
-GOOD = found("schlüssel\n".encode())
-UNAVAILABLE = refused(grpc.StatusCode.UNAVAILABLE)
+FIRST, SECOND = found(b"first"), found("schlüssel".encode())
+AWAY = refused(grpc.StatusCode.UNAVAILABLE)
 
 
-@pytest.mark.parametrize("first", [GOOD, UNAVAILABLE, damaged])
-def test_the_latest_version_is_read(secrets: Secrets, first: Answer) -> None:
-    """The secret arrives as it was stored, in UTF-8, if need be at the second try."""
-    answers = iter([first, GOOD])
-    secrets.answers[NAME] = lambda *call: next(answers)(*call)  # noqa: PLW0108 - Each time another.
-    assert SecretManager().access(NAME) == "schlüssel\n"
+class Vault(Secrets):
+    """A Secret Manager, and one secret that is read from it with the real library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secret, self.answers[NAME] = Secret(NAME, VARIABLE), FIRST
+
+    def read(self, max_age: float = 300) -> str:
+        """Read the secret; return it, or what the administrator learns instead."""
+        try:
+            return self.secret.read(max_age)
+        except SecretUnavailable as error:
+            return error.detail
+
+
+@pytest.fixture
+def vault(time: Time, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+    """Return a vault, for which there are credentials as on Google Cloud, and whose time is."""
+    vault, credentials = Vault(), Credentials(TOKEN)  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(secret_manager, "google_credentials", lambda: (credentials, "project"))
+    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=time))
+    monkeypatch.setattr(Secret, "_away_until", 0.0)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with vault.serve() as environ, patch.dict(os.environ, environ):
+        yield vault
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "tries", "next_error"),
+    ("answer", "expected", "accesses"),
+    [(FIRST, "first", 1), (AWAY, "Secret Manager is unavailable (ServiceUnavailable)", 2)],
+)
+def test_wrong_secrets_cause_few_accesses(
+    vault: Vault, time: Time, answer: Answer, expected: str, accesses: int
+) -> None:
+    """A new secret is valid at its first use, unless wrong ones have just caused an access."""
+    vault.read()
+    time.sleep(301)
+    vault.read()
+    vault.answers[NAME] = SECOND
+    time.sleep(0.1)
+    assert vault.read(0) == "schlüssel"
+    vault.answers[NAME] = answer
+    for _ in range(99):
+        time.sleep(0.1)
+        assert (vault.read(0), vault.read()) == ("schlüssel", "schlüssel")
+    assert len(vault.accesses) == 3
+    time.sleep(0.2)
+    assert vault.read(0).startswith(expected)
+    assert len(vault.accesses) == 3 + accesses
+
+
+def test_a_secret_is_used_for_five_minutes_and_in_need_for_an_hour_more(
+    vault: Vault, time: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One access serves all requests of five minutes; then each failed one is logged."""
+    vault.read()
+    vault.answers[NAME] = AWAY
+    time.sleep(300)
+    assert (vault.read(), len(vault.accesses)) == ("first", 1)
+    time.sleep(1)
+    for _ in range(120):
+        assert vault.read() == "first"
+        time.sleep(9.9)
+        assert vault.read() == "first"
+        time.sleep(20.1)
+    why = vault.read()
+    assert why == "Secret Manager is unavailable (ServiceUnavailable): try again."
+    warning = f"{UNREADABLE.format(NAME)} The last one is used for up to an hour. {why}"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"]) for line in lines] == [("WARNING", warning)] * 120
+
+
+@pytest.mark.parametrize("max_age", [0, 300])
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
     [
-        *(
-            (refused(grpc.StatusCode[name]), name, 1, "NOT_FOUND")
-            for name in ("NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION")
-        ),
-        (found(b"\xff"), "UnicodeDecodeError", 1, "NOT_FOUND"),
-        (refused(grpc.StatusCode.RESOURCE_EXHAUSTED), "RESOURCE_EXHAUSTED", 1, "a moment ago"),
-        (UNAVAILABLE, "UNAVAILABLE", 2, "a moment ago"),
-        (damaged, "DATA_LOSS", 2, "a moment ago"),
+        (refused(grpc.StatusCode.NOT_FOUND), "Create it in the function's project"),
+        (refused(grpc.StatusCode.PERMISSION_DENIED), "Grant roles/secretmanager.secretAccessor"),
+        (refused(grpc.StatusCode.FAILED_PRECONDITION), "disabled or destroyed"),
+        (found(b"\xff"), "UTF-8"),
+        *((found(empty.encode()), "It is empty") for empty in ("", "\n", "\ufeff")),
+    ],
+)
+def test_a_secret_that_is_gone_serves_no_longer(
+    vault: Vault, time: Time, answer: Answer, remedy: str, max_age: float
+) -> None:
+    """The log names the remedy, and the old secret lets nobody in, also while Google is away."""
+    vault.read()
+    vault.answers[NAME] = answer
+    time.sleep(301)
+    for accesses in (2, 3):
+        assert remedy in vault.read(max_age)
+        assert len(vault.accesses) == accesses
+    vault.answers[NAME] = AWAY
+    assert "unavailable" in vault.read()
+    vault.answers[NAME] = SECOND
+    time.sleep(1)
+    assert vault.read() == "schlüssel"
+
+
+@pytest.mark.parametrize("stored", ["a b", "a b\n", "\ufeffa b\r\n", " a b\t\n\n"])
+def test_a_secret_is_stripped(vault: Vault, monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
+    """What editors and shells add at the ends is no part of a secret, as in a header of HTTP."""
+    vault.answers[NAME] = found(stored.encode())
+    assert (vault.read(), len(vault.accesses)) == ("a b", 1)
+    vault.answers[NAME] = SECOND
+    monkeypatch.setenv(VARIABLE, stored)
+    assert (vault.read(), vault.read(0), len(vault.accesses)) == ("a b", "a b", 1)
+    monkeypatch.setenv(VARIABLE, stored.replace("a b", ""))
+    assert vault.read() == f"It is empty: set it here or in {VARIABLE}."
+
+
+@pytest.mark.parametrize("first", [AWAY, damaged])
+def test_an_access_is_tried_again_once(vault: Vault, first: Answer) -> None:
+    """The secret arrives as it was stored, in UTF-8."""
+    answers = iter([first, SECOND])
+    vault.answers[NAME] = lambda *call: next(answers)(*call)  # noqa: PLW0108 - Each time another.
+    assert vault.read() == "schlüssel"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "tries"),
+    [
+        (refused(grpc.StatusCode.RESOURCE_EXHAUSTED), "ResourceExhausted", 1),
+        (AWAY, "ServiceUnavailable", 2),
+        (damaged, "DataLoss", 2),
     ],
 )
 def test_a_request_waits_for_google_once(
-    secrets: Secrets, time: Time, answer: Answer, error: str, tries: int, next_error: str
+    vault: Vault, time: Time, answer: Answer, error: str, tries: int
 ) -> None:
     """For a moment after a failure that passes no other secret is asked for, either."""
-    manager, secrets.answers[NAME] = SecretManager(), answer
-    with pytest.raises(GoogleError, match=f"^{error}$"):
-        manager.access(NAME)
-    assert len(secrets.accesses) == tries
-    for seconds, expected in ((0.9, next_error), (0.1, "NOT_FOUND")):
-        time.sleep(seconds)
-        with pytest.raises(GoogleError, match=f"^{expected}$"):
-            manager.access("iconik-token")
+    vault.answers = {OTHER: FIRST, NAME: answer}
+    known, unknown = Secret(OTHER, ""), Secret(OTHER, "")
+    known.read()
+    time.sleep(301)
+    assert vault.read() == f"Secret Manager is unavailable ({error}): try again."
+    assert vault.read() == "Secret Manager has just failed: try again."
+    time.sleep(0.9)
+    assert known.read() == "first"
+    with pytest.raises(SecretUnavailable, match=f"^{UNREADABLE.format(OTHER)}$"):
+        unknown.read()
+    time.sleep(0.1)
+    assert (known.read(), unknown.read()) == ("first", "first")
+    assert vault.accesses == [OTHER, *[NAME] * tries, OTHER, OTHER]
 
 
-def test_both_tries_have_one_limit(time: Time) -> None:
+def test_both_tries_have_one_limit(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second try has only the time that the first one has left."""
     limits = []
 
-    def call(seconds: float) -> None:
+    def call(seconds: float) -> str:
         limits.append(seconds)
         time.sleep(1.5)
         raise ServiceUnavailable("away")
 
-    with pytest.raises(GoogleError, match=r"^UNAVAILABLE$"):
+    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=time))
+    with pytest.raises(GoogleError, match=r"^ServiceUnavailable$"):
         secret_manager.call_google(call)
     assert limits == [4, 2.5]
 
@@ -217,7 +200,7 @@ def test_without_a_project_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch
     projects = iter([None, "project"])
     monkeypatch.setattr(google.auth, "default", lambda **_: ("credentials", next(projects)))
     google_credentials.cache_clear()
-    with pytest.raises(GoogleError, match="no project"):
+    with pytest.raises(GoogleError, match="no GOOGLE_CLOUD_PROJECT"):
         google_credentials()
     assert google_credentials() == ("credentials", "project")
     google_credentials.cache_clear()

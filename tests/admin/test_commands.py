@@ -43,9 +43,9 @@ def test_the_environment(run: Run) -> None:
         ("ICONIK_TOKEN: 'x'", "line 5 has ICONIK_TOKEN, which belongs in Secret Manager"),
         ("FORMAT_NAME = 'x'", "line 6 could not find expected ':'"),
         ("\0", ".env.yaml is wrong: it is no text."),
-        ("USE_RECYCLE_BIN: ''", "USE_RECYCLE_BIN must be true or false, and is ''"),
+        ("USE_RECYCLE_BIN: ''", "USE_RECYCLE_BIN must be true or false"),
         ("FORMAT_NAME: 'PROXY '", "several with commas, without spaces around it"),
-        ("TASK_QUEUE: 'Auto'", "TASK_QUEUE must be like projects/P/locations/L/queues/Q, or auto"),
+        ("TASK_QUEUE: 'Auto'", "TASK_QUEUE must be projects/P/locations/L/queues/Q, or auto"),
         ("FORMAT_NAMES: 'x'", "Warning: Nothing reads FORMAT_NAMES."),
     ],
 )

@@ -53,7 +53,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("world", {"roles": []}, "FAILURE|roles|Both: give the token's user can_read_storages."),
         ("world", {"roles": []}, "WARNING|roles|to see it: give the token's user can_write_jobs"),
         ("LucidLink", {"status": "FAILING"}, "FAILURE|storages|LucidLink is FAILING, of type FILE"),
-        ("LucidLink", {"method": "S3"}, "FAILURE|storages|only from storages of type FILE"),
+        ("LucidLink", {"method": "S3"}, "FAILURE|storages|not FILE"),
         ("Other", MOUNTED, "WARNING|storages|LucidLink and Other are one place, /mnt/LucidLink"),
         ("action", {"headers": {"X-Bz-Secret": "x"}}, "FAILURE|actions|or sends another secret"),
         ("action", {"type": "OPEN"}, "FAILURE|actions|not of type POST, or sends another secret"),

@@ -131,7 +131,7 @@ def test_lines_belong_to_their_request(stage: Stage, tmp_path: Path, execution_i
             for verb in ("remove", "add")
         ]
         start, output = function.start, function.output
-    assert json.loads(start)["message"] == greeting({})
+    assert json.loads(start)["message"] == greeting()
     kept, request, fault = (json.loads(line) for line in output.splitlines())
     for event in (kept, request, fault):
         assert event["logging.googleapis.com/trace"] == f"projects/project/traces/{TRACE}"
