@@ -14,26 +14,19 @@ from storage_plugin.errors import PluginError
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.logs import Log
-from storage_plugin.removal.report import Note, Report, count
+from storage_plugin.removal.report import Report, count
 from storage_plugin.rounds import Round
 from storage_plugin.webhook import ACTIONS
 
+# The custom types that distinguish the plugin's jobs from those of others, by action.
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
-"""The custom types that distinguish the plugin's jobs from those of others, by action."""
-
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
-"""The words for one object of each type."""
-
+# What an editor did to a job, by its status. Either ends the removal.
 HALTS = {"PAUSED": "Paused"} | dict.fromkeys(("ABORT_PENDING", "ABORTED", "DISCARDED"), "Aborted")
-"""What an editor did to a job, by its status. Either ends the removal."""
-
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
-
-PROGRESS = 2.0
-"""Seconds between two updates, so that they are a small part of iconik's rate limit."""
-
+PROGRESS = 2.0  # Seconds between two updates, which are a small part of iconik's rate limit.
+# Seconds without a change, twice the longest pause, after which a running job is interrupted.
 ABANDONED = 2 * 3600.0
-"""Seconds without a change, twice the longest pause, after which a running job is interrupted."""
 
 
 class Job:
@@ -43,21 +36,15 @@ class Job:
 
     Args:
         iconik: a client whose time ends after that of the work.
-        round: the round of the action.
-        storage_name: the name or id of the storage that the action copies to or deletes from.
-
-    Attributes:
-        id: the id of the job; empty: it is not known.
-        storage_name: the storage's name in iconik, as soon as that is known.
-        halt: `Aborted` or `Paused` if an editor did that, else empty.
+        storage_name: the storage's name as the settings have it, until a round has iconik's.
     """
 
     def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
-        self.id, self.log = round.job_id, log
+        self.id, self.log = round.job_id, log  # The id is empty if it is not known.
         self.storage_name = round.report.storage_name or storage_name
-        self._iconik, self._round = iconik, round
+        self.halt = ""  # `Aborted` or `Paused` if an editor did that.
+        self._iconik, self._round, self._has_warned = iconik, round, False
         self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
-        self.halt, self._has_warned = "", False
 
     def open(self) -> None:
         """Find or create the job of a removal, and close those that were interrupted."""
@@ -81,43 +68,40 @@ class Job:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
-                is_told = str(job.message).startswith(tuple(f"{each}: " for each in HALTS.values()))
+                is_told = str(job.message).startswith(("Aborted: ", "Paused: "))
                 return job.status in rows.ENDED and (is_told or not self.halt)
         return False
 
     def show(self, done: int, total: int) -> None:
-        """Show the progress if that is due; see `update`."""
+        """Show the progress if that is due, in one thread at a time; see `update`."""
         if self._iconik.now() >= self._due and self._lock.acquire(blocking=False):
-            self.update(done, total)
-            self._due = self._iconik.now() + PROGRESS
-            self._lock.release()
+            try:
+                self.update(done, total)
+                self._due = self._iconik.now() + PROGRESS
+            finally:
+                self._lock.release()
 
     def update(self, done: int, total: int, **changes: str) -> bool:
-        """Show how many of all assets are done, and learn whether an editor has halted the removal.
-
-        Returns:
-            Whether iconik has changed the job.
-        """
-        progress = {"progress_processed": done, "progress_total": total}
-        state = {"title": self._title(total), **progress, **changes}
+        """Show the progress, learn of a halt, and return whether iconik has changed the job."""
         if self.id:
             with self._attempt():
-                status = self._iconik.update_job(self.id, state)
+                progress = {"progress_processed": done, "progress_total": total}
+                status = self._iconik.update_job(self.id, progress | changes)
                 self.halt = HALTS.get(str(status), "" if status else self.halt)
                 return True
         return False
 
     def close(self, report: Report) -> bool:
-        """Show the result. Notify the editor if it is no success, or if it cannot be shown.
+        """Show the result, and return whether the editor can see it.
 
-        Returns:
-            Whether the editor can see the result.
+        The editor is also notified if it is no success, or if iconik cannot show it.
         """
         # The queue may deliver a round twice at the same time.
         if not self._round.is_click and self.has_ended():
             return True
-        status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
-        total, sentence = report.total, halt + report.sentence()
+        halt, total = f"{self.halt}: " if self.halt else "", report.total
+        status = "ABORTED" if halt and report.finished < total else report.status()
+        sentence = halt + report.sentence()
         is_shown = self.update(total, total, status=status, message=sentence)
         # The numbers are shown. The titles of assets take more calls.
         titled = replace(report, notes=side_by_side(self._with_title, report.notes))
@@ -127,8 +111,7 @@ class Job:
             self.update(total, total, message=message, **error)
         if is_shown and status == "FINISHED":
             return True
-        short = f"{self._title(total)}: {sentence}"
-        return self._notify(short, message, is_shown=is_shown) or is_shown
+        return self._notify(sentence, message, is_shown=is_shown) or is_shown
 
     def fail(self, error: PluginError) -> None:
         """Show that an Add failed, and notify the editor."""
@@ -152,19 +135,18 @@ class Job:
             return self._iconik.create_job(job)
         return ""
 
-    def _title(self, total: int = 0) -> str:
-        """Return the title, with the number of all assets if it is known."""
+    def _title(self) -> str:
+        """Return the title, with the number of selected objects."""
         action = self._round.action
-        kinds = {"assets": total} if total else action.selection.counts()
-        what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
-        return ACTIONS[action.name].format(what, self.storage_name)
+        objects = (count(n, NOUNS[kind]) for kind, n in action.selection.counts().items())
+        return ACTIONS[action.name].format(" and ".join(objects), self.storage_name)
 
-    def _with_title(self, note: Note) -> Note:
-        """Return a note with the title of its asset, if iconik sends it."""
-        asset_id, title, reason = note
+    def _with_title(self, note: tuple[str, str]) -> tuple[str, str]:
+        """Return a note of a report with the title of the asset, if iconik sends it."""
+        asset_id, reason = note
         with suppress(PluginError):
-            title = title or self._iconik.asset_title(asset_id)
-        return asset_id, title, reason
+            return self._iconik.asset_title(asset_id) or asset_id, reason
+        return note
 
     def _notify(self, short: str, message: str, *, is_shown: bool) -> bool:
         """Notify the editor, if iconik has named one, and return whether that worked."""

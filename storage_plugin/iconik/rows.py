@@ -166,7 +166,6 @@ class Item(NamedTuple):
 
     id: Id
     object_type: str
-    title: str | None
 
 
 class Transfer(NamedTuple):

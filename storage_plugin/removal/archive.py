@@ -5,7 +5,6 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -59,20 +58,20 @@ def request_copies(
 
     In the outcomes that are returned, an asset whose copy could not be requested is left or failed.
     """
-    wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    wanted = defaultdict[str, dict[str, str]](dict)
     for outcome in outcomes:
         for format in outcome.to_copy:
             wanted[format.name][outcome.asset_id] = format.id
-    failed: dict[str, dict[str, Any]] = {}
+    done = {each.asset_id: each for each in outcomes}
     for format_name, formats in wanted.items():
         for some in chunks([*formats]):
             try:
                 _request(iconik, storages, format_name, {id: formats[id] for id in some})
             except PluginError as error:
                 end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-                change = {"end": end, "reasons": (), "error": error}
-                failed |= dict.fromkeys(some, change)
-    return [each._replace(**failed.get(each.asset_id, {})) for each in outcomes]
+                for id in some:
+                    done[id] = done[id]._replace(end=end, reasons=(), error=error)
+    return [*done.values()]
 
 
 def _request(

@@ -26,7 +26,7 @@ ATTEMPTS = 5
 Verdicts = Sequence[tuple[FileSet, Verdict]]
 
 
-def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> Outcome:
+def remove_asset(removal: Removal, asset_id: str) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
     Raises:
@@ -41,7 +41,7 @@ def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> O
     except PluginError as error:
         end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
         outcome = Outcome(asset_id, end, error=error, is_touched=bool(asset.sent))
-    return outcome._replace(removed=len(asset.gone), title=title)
+    return outcome._replace(removed=len(asset.gone))
 
 
 class _Asset:
