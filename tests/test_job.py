@@ -2,10 +2,16 @@
 
 import json
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 
 from sandbox.site import CLIP
+from storage_plugin.iconik.client import Iconik
+from storage_plugin.job import Job
+from storage_plugin.logs import Log
+from storage_plugin.rounds import first_round
+from storage_plugin.webhook import Action, Selection
 from tests.stage import HOUR, Stage, failing, written
 from tests.system.stage import EDITOR
 
@@ -61,60 +67,46 @@ def test_a_removal_is_a_job(stage: Stage) -> None:
 def test_the_title_says_what_was_selected(
     stage: Stage, numbers: tuple[int, int, int], title: str
 ) -> None:
-    """It does so until the number of assets is known."""
-    titles: list[str] = []
-    stage.on_call = at("GET", lambda: titles.extend(job["title"] for job in stage.jobs))
+    """The progress says how many assets that is."""
     assets, collections, searches = (stage.assets(number) for number in numbers)
     stage.click(
         asset_ids=assets,
         collection_ids=[stage.world.add_collection(each) for each in collections],
         saved_search_ids=[stage.world.add_saved_search(each) for each in searches],
     )
-    assert titles[0] == f"Remove {title} from LucidLink"
-    assert stage.job["title"] == f"Remove {sum(numbers)} assets from LucidLink"
+    assert stage.job["title"] == f"Remove {title} from LucidLink"
+    assert stage.job["progress_total"] == sum(numbers)
 
 
-def test_what_stays_is_named_by_its_title(stage: Stage) -> None:
-    """The job shows its numbers before the first title is asked for, and then all that is told."""
+@pytest.mark.parametrize("fault", ["", "500"])
+def test_what_stays_is_named_by_its_title(stage: Stage, fault: str) -> None:
+    """The job shows its numbers before the first title is asked for; an id may stand for one."""
     kept, _ = stage.site.asset([CLIP], [GROWING], title="Night shoot")
     stage.assets(1)
     seen = []
 
     def watch(_: str, path: str) -> str:
-        if "/API/assets/v1/assets/" in path:
-            seen.append((stage.job["status"], stage.job["message"]))
-        return ""
+        if "/API/assets/v1/assets/" not in path:
+            return ""
+        seen.append((stage.job["status"], stage.job["message"]))
+        return fault
 
     stage.on_call = watch
     stage.remove()
     job, (note,) = stage.job, stage.world.notifications.values()
     numbers = "1 of 2 assets removed from LucidLink, 1 stayed."
-    assert seen == [("FINISHED_WITH_WARNING", numbers)]
-    assert job["message"] == f"{numbers} Night shoot: {IS_GROWING}."
+    assert seen[0] == ("FINISHED_WITH_WARNING", numbers)
+    assert job["message"] == f"{numbers} {kept if fault else 'Night shoot'}: {IS_GROWING}."
     assert note["event_type"] == "finished"
     assert (note["recipient_id"], note["sender_id"]) == (EDITOR, stage.world.user_id)
     assert (note["object_type"], note["object_id"]) == ("jobs", job["id"])
-    assert note["message_short"] == f"Remove 2 assets from LucidLink: {numbers}"
-    assert note["message_long"] == job["message"]
-    # Lists of collections contain titles.
-    stage.click(collection_ids=[stage.world.add_collection(kept)])
-    assert len(seen) == 1
-    assert stage.jobs[-1]["message"].endswith(f" Night shoot: {IS_GROWING}.")
-
-
-def test_without_a_title_an_id_is_named(stage: Stage) -> None:
-    """Titles that cannot be read do not matter."""
-    stage.on_call = failing("/API/assets/")
-    kept, _ = stage.site.asset([CLIP], [GROWING])
-    stage.remove()
-    assert (stage.job["status"], len(stage.notes)) == ("FINISHED_WITH_WARNING", 1)
-    assert f"{kept}: {IS_GROWING}" in stage.job["message"]
+    assert (note["message_short"], note["message_long"]) == (numbers, job["message"])
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/remove", "1 of 1 asset failed. Night shoot: it failed."),
+        ("/remove", "0 of 1 asset removed from LucidLink, 1 failed. Clip: it failed."),
         ("/remove?storage=B2", "Nothing was removed from B2."),
         ("/remove?storage=Nowhere", "Nothing was removed from Nowhere."),
     ],
@@ -123,7 +115,7 @@ def test_a_failure_names_whom_to_ask(
     stage: Stage, path: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The editor learns whom to ask, and the administrator finds the line by the reference."""
-    asset_id, _ = stage.site.asset(title="Night shoot")
+    asset_id, _ = stage.site.asset()
     stage.on_call = failing(f"{asset_id}/file_sets/", fault="403")
     assert stage.remove(path).status_code == 500
     message += f" Ask your administrator: reference {reference(capsys)}."
@@ -195,14 +187,21 @@ def test_progress_moves_until_the_end(stage: Stage, can_change: bool) -> None:
     assert stage.job["status"] == "FINISHED"
 
 
+def test_a_fault_does_not_end_the_progress(iconik: Iconik) -> None:
+    """The next thread shows it."""
+    round = first_round(Action("remove", Selection((EDITOR,)), {}, None))._replace(job_id="a")
+    with patch("storage_plugin.job.PROGRESS", 0.0):
+        job = Job(iconik, round, storage_name="LucidLink", log=Log())
+    with patch.object(iconik, "update_job", side_effect=[KeyError, "STARTED"]) as update:
+        with pytest.raises(KeyError):
+            job.show(1, 2)
+        job.show(2, 2)
+    assert update.call_count == 2
+
+
 @pytest.mark.parametrize(
     ("status", "word"),
-    [
-        ("ABORT_PENDING", "Aborted"),
-        ("ABORTED", "Aborted"),
-        ("DISCARDED", "Aborted"),
-        ("PAUSED", "Paused"),
-    ],
+    [("ABORT_PENDING", "Aborted"), ("DISCARDED", "Aborted"), ("PAUSED", "Paused")],
 )
 def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     """Nothing more begins; the job says what was done, how it ended, and what to do."""
