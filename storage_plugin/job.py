@@ -86,7 +86,8 @@ class Job:
         if self.id:
             with self._attempt():
                 progress = {"progress_processed": done, "progress_total": total}
-                status = self._iconik.update_job(self.id, progress | changes)
+                state = {"title": self._title(total), **progress, **changes}
+                status = self._iconik.update_job(self.id, state)
                 self.halt = HALTS.get(str(status), "" if status else self.halt)
                 return True
         return False
@@ -135,11 +136,12 @@ class Job:
             return self._iconik.create_job(job)
         return ""
 
-    def _title(self) -> str:
-        """Return the title, with the number of selected objects."""
+    def _title(self, total: int = 0) -> str:
+        """Return the title, with the number of all assets if it is known."""
         action = self._round.action
-        objects = (count(n, NOUNS[kind]) for kind, n in action.selection.counts().items())
-        return ACTIONS[action.name].format(" and ".join(objects), self.storage_name)
+        kinds = {"assets": total} if total else action.selection.counts()
+        what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
+        return ACTIONS[action.name].format(what, self.storage_name)
 
     def _with_title(self, note: tuple[str, str]) -> tuple[str, str]:
         """Return a note of a report with the title of the asset, if iconik sends it."""

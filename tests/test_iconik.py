@@ -225,7 +225,7 @@ def test_lists(iconik: Iconik, requests_mock: Mocker) -> None:
     answers = [real("list_with_link"), real("list_without_count")]
     requests_mock.get(path, [{"json": answer} for answer in answers])
     (item,), missing = iconik.collection_contents(collection_id)
-    assert (item.object_type, item.title, missing) == ("collections", None, 0)
+    assert (item.object_type, missing) == ("collections", 0)
 
 
 def test_single_objects(iconik: Iconik, requests_mock: Mocker) -> None:
