@@ -15,34 +15,31 @@ from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.logs import Log
 from storage_plugin.removal.report import Report, count
-from storage_plugin.rounds import Round
+from storage_plugin.rounds import LONGEST_PAUSE, Round
 from storage_plugin.webhook import ACTIONS
 
 # The custom types that distinguish the plugin's jobs from those of others, by action.
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
-# What an editor did to a job, by its status. Either ends the removal.
-HALTS = {"PAUSED": "Paused"} | dict.fromkeys(("ABORT_PENDING", "ABORTED", "DISCARDED"), "Aborted")
+# What an editor did to a job, by its status. Either ends the removal, and begins its last message.
+ABORTED, PAUSED = "Aborted: ", "Paused: "
+HALTS = {"ABORT_PENDING": ABORTED, "ABORTED": ABORTED, "DISCARDED": ABORTED, "PAUSED": PAUSED}
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
 PROGRESS = 2.0  # Seconds between two updates, which are a small part of iconik's rate limit.
-# Seconds without a change, twice the longest pause, after which a running job is interrupted.
-ABANDONED = 2 * 3600.0
+ABANDONED = 2 * LONGEST_PAUSE  # Seconds without a change, after which a job was interrupted.
 
 
 class Job:
     """An action as iconik's Jobs page shows it. The threads of a removal share it.
 
-    If iconik cannot show the job, the action goes on, and the editor is notified at the end.
-
-    Args:
-        iconik: a client whose time ends after that of the work.
-        storage_name: the storage's name as the settings have it, until a round has iconik's.
+    If iconik cannot show the job, the action goes on, and the editor is notified at the end. The
+    client's time ends after that of the work.
     """
 
     def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
         self.id, self.log = round.job_id, log  # The id is empty if it is not known.
-        self.storage_name = round.report.storage_name or storage_name
-        self.halt = ""  # `Aborted` or `Paused` if an editor did that.
+        self.storage_name = round.report.storage_name or storage_name  # iconik's, once it is known.
+        self.halt = ""  # `ABORTED` or `PAUSED` if an editor did that.
         self._iconik, self._round, self._has_warned = iconik, round, False
         self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
 
@@ -68,7 +65,7 @@ class Job:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
-                is_told = str(job.message).startswith(("Aborted: ", "Paused: "))
+                is_told = str(job.message).startswith((ABORTED, PAUSED))
                 return job.status in rows.ENDED and (is_told or not self.halt)
         return False
 
@@ -100,8 +97,8 @@ class Job:
         # The queue may deliver a round twice at the same time.
         if not self._round.is_click and self.has_ended():
             return True
-        halt, total = f"{self.halt}: " if self.halt else "", report.total
-        status = "ABORTED" if halt and report.finished < total else report.status()
+        halt, total = self.halt, report.total
+        status = "ABORTED" if halt else report.status()
         sentence = halt + report.sentence()
         is_shown = self.update(total, total, status=status, message=sentence)
         # The numbers are shown. The titles of assets take more calls.

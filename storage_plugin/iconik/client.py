@@ -267,7 +267,7 @@ class Iconik:
         return outcomes.get(status, Deletion.UNCERTAIN)
 
 
-def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunks(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield ids in pieces that fit into one bulk call."""
     for start in range(0, len(ids), MAX_IDS):
         yield ids[start : start + MAX_IDS]

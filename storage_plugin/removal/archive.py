@@ -4,7 +4,8 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -56,37 +57,31 @@ def request_copies(
 ) -> list[Outcome]:
     """Request the copies that assets need, except those that iconik is already making.
 
-    In the outcomes that are returned, an asset whose copy could not be requested is left or failed.
+    Return the outcomes, in which an asset whose copy cannot be requested is left or has failed.
     """
-    wanted = defaultdict[str, dict[str, str]](dict)
-    for outcome in outcomes:
-        for format in outcome.to_copy:
-            wanted[format.name][outcome.asset_id] = format.id
+    master_id, source_id = storages.masters[0].id, storages.storage.id
+    copy = partial(iconik.copy, master_id, "assets", file_path="", preferred_source=source_id)
     done = {each.asset_id: each for each in outcomes}
-    for format_name, formats in wanted.items():
-        for some in chunks([*formats]):
-            try:
-                _request(iconik, storages, format_name, {id: formats[id] for id in some})
-            except PluginError as error:
-                end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-                for id in some:
-                    done[id] = done[id]._replace(end=end, reasons=(), error=error)
+    for name, some in _batches(outcomes):
+        try:
+            transfers = iconik.transfers([source_id], master_id)
+            under_way = {(each.asset_id, each.format_id) for each in transfers}
+            missing = [id for id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
+            if missing:
+                copy(object_ids=missing, format_name=name)
+        except PluginError as error:
+            end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
+            for id, _ in some:
+                done[id] = done[id]._replace(end=end, reasons=(), error=error)
     return [*done.values()]
 
 
-def _request(
-    iconik: Iconik, storages: Storages, format_name: str, formats: Mapping[str, str]
-) -> None:
-    """Request the copies of a format; `formats` is its id for each asset, by the asset's id."""
-    master_id, source_id = storages.masters[0].id, storages.storage.id
-    transfers = iconik.transfers([source_id], master_id)
-    under_way = {(each.asset_id, each.format_id) for each in transfers}
-    if missing := [id for id in formats if under_way.isdisjoint({(id, formats[id]), (id, None)})]:
-        iconik.copy(
-            master_id,
-            "assets",
-            object_ids=missing,
-            format_name=format_name,
-            file_path="",
-            preferred_source=source_id,
-        )
+def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
+    """Yield what one call can copy: the name of a format, and ids of assets with their formats."""
+    wanted = defaultdict[str, list[tuple[str, str]]](list)
+    for outcome in outcomes:
+        for format in outcome.to_copy:
+            wanted[format.name].append((outcome.asset_id, format.id))
+    for name, copies in wanted.items():
+        for some in chunks(copies):
+            yield name, some

@@ -32,7 +32,6 @@ STEPS = {
 }
 # The log names the assets that end in one of these ways.
 SEVERITIES = {End.STAYED: "WARNING", End.WAITING: "INFO", End.FAILED: "ERROR"}
-KINDS = (AdministratorError, OutOfTime, PluginError)  # Those that most need action come first.
 
 
 class Outcome(NamedTuple):
@@ -91,18 +90,16 @@ class Report:
     ) -> "Report":
         """Return the report on some assets. `reference` leads the administrator to the log."""
         notable = [each for each in outcomes if each.end is End.FAILED or each.reasons]
-        notes = [(each.asset_id, "; ".join(each.reasons) or "it failed") for each in notable]
+        notes = [(each.asset_id, "; ".join(each.reasons)) for each in notable[:NAMED]]
         steps = [f"{each.error.for_editor(reference)}." for each in notable if each.error]
-        errors = [each.error for each in outcomes if each.error]
-        urgent = (each for kind in KINDS for each in errors if isinstance(each, kind))
         file_sets = sum(each.removed for each in outcomes)
         numbers = Counter(notable=len(notable), file_sets=file_sets, missing=missing)
         return cls(
             storage_name,
             numbers + Counter(each.end.value for each in outcomes),
-            notes=notes[:NAMED],
+            notes=notes,
             next_steps=[*dict.fromkeys(steps)],
-            cause=next(urgent, None),
+            cause=max((each.error for each in outcomes), key=_urgency, default=None),
         )
 
     def __add__(self, other: "Report") -> "Report":
@@ -157,7 +154,7 @@ class Report:
 
     def message(self) -> str:
         """Return the numbers, the first reasons and the next steps, for editors."""
-        notes = [f"{visible(name)}: {reason}" for name, reason in self.notes]
+        notes = [f"{visible(name)}: {reason or 'it failed'}" for name, reason in self.notes]
         if others := self.numbers["notable"] - len(notes):
             notes.append(f"and {others:,} more")
         reasons = [f"{'; '.join(notes)}."] if notes else []
@@ -168,11 +165,15 @@ class Report:
         """Return the message and the cause, for the administrator."""
         if self.cause:
             return f"{self.message()} {self.cause}"
-        is_ok = self.status() == "FINISHED" and not self.notes
-        return "OK" if is_ok else f"OK: {self.message()}"
+        return "OK" if self.status() == "FINISHED" else f"OK: {self.message()}"
 
 
 def count(number: int, what: str) -> str:
     """Return a number with its noun, in the singular or plural."""
     ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
     return f"{number:,} {what}{ending}"
+
+
+def _urgency(error: PluginError | None) -> list[bool]:
+    """Return the sort key of an error: the greater, the more it needs action."""
+    return [isinstance(error, kind) for kind in (AdministratorError, OutOfTime, PluginError)]
