@@ -4,7 +4,6 @@ https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 """
 
 import math
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +40,7 @@ class Job:
         self.storage_name = round.report.storage_name or storage_name  # iconik's, once it is known.
         self.halt = ""  # `ABORTED` or `PAUSED` if an editor did that.
         self._iconik, self._round, self._has_warned = iconik, round, False
-        self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
+        self._due = iconik.now() + PROGRESS
 
     def open(self) -> None:
         """Find or create the job of a removal, and close those that were interrupted."""
@@ -70,13 +69,10 @@ class Job:
         return False
 
     def show(self, done: int, total: int) -> None:
-        """Show the progress if that is due, in one thread at a time; see `update`."""
-        if self._iconik.now() >= self._due and self._lock.acquire(blocking=False):
-            try:
-                self.update(done, total)
-                self._due = self._iconik.now() + PROGRESS
-            finally:
-                self._lock.release()
+        """Show the progress if that is due; see `update`. It is harmless if two threads do so."""
+        if self._iconik.now() >= self._due:
+            self._due = self._iconik.now() + PROGRESS
+            self.update(done, total)
 
     def update(self, done: int, total: int, **changes: str) -> bool:
         """Show the progress, learn of a halt, and return whether iconik has changed the job."""
@@ -90,10 +86,7 @@ class Job:
         return False
 
     def close(self, report: Report) -> bool:
-        """Show the result, and return whether the editor can see it.
-
-        The editor is also notified if it is no success, or if iconik cannot show it.
-        """
+        """Show the result, or notify the editor, and return whether the editor can see it."""
         # The queue may deliver a round twice at the same time.
         if not self._round.is_click and self.has_ended():
             return True
@@ -108,7 +101,7 @@ class Job:
             error = {"error_message": message} if status == "FAILED" else {}
             self.update(total, total, message=message, **error)
         if is_shown and status == "FINISHED":
-            return True
+            return True  # Nobody is notified of a success that the job shows.
         return self._notify(sentence, message, is_shown=is_shown) or is_shown
 
     def fail(self, error: PluginError) -> None:

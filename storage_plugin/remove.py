@@ -79,7 +79,7 @@ def remove(
         following = round.following(rest, at_once=isinstance(report.cause, OutOfTime))
         if _hand_over(following, settings=settings, job=job):
             sentence = f"{report.sentence()} The removal continues in the background."
-            job.update(report.finished, report.total, message=sentence)
+            job.update(following.report.total, report.total, message=sentence)
             return f"OK: {sentence}", None
     if not job.close(report):  # A round without a selection tries that again.
         action = round.action._replace(selection=Selection())

@@ -3,9 +3,10 @@
 A finished copy job is no proof of a copy: only the rule decides whether files are removed.
 """
 
-from collections import defaultdict
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 
 from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -66,22 +67,19 @@ def request_copies(
         try:
             transfers = iconik.transfers([source_id], master_id)
             under_way = {(each.asset_id, each.format_id) for each in transfers}
-            missing = [id for id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
+            missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
             if missing:
                 copy(object_ids=missing, format_name=name)
         except PluginError as error:
             end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-            for id, _ in some:
+            for _, id, _ in some:
                 done[id] = done[id]._replace(end=end, reasons=(), error=error)
     return [*done.values()]
 
 
-def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
-    """Yield what one call can copy: the name of a format, and ids of assets with their formats."""
-    wanted = defaultdict[str, list[tuple[str, str]]](list)
-    for outcome in outcomes:
-        for format in outcome.to_copy:
-            wanted[format.name].append((outcome.asset_id, format.id))
-    for name, copies in wanted.items():
-        for some in chunks(copies):
+def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+    """Yield what one call can copy: the name of a format, and names, assets and ids of formats."""
+    copies = sorted((of.name, each.asset_id, of.id) for each in outcomes for of in each.to_copy)
+    for name, same in itertools.groupby(copies, key=itemgetter(0)):
+        for some in chunks([*same]):
             yield name, some

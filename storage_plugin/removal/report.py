@@ -74,28 +74,23 @@ class Report:
     cause: PluginError | None = None  # The error in this round that most needs action.
 
     @classmethod
-    def of_error(cls, cause: PluginError, storage_name: str, *, reference: str) -> "Report":
+    def of_error(cls, cause: PluginError, name: str, *, reference: str) -> "Report":
         """Return the report on a round that an error has prevented; see `of`."""
         steps = [f"{cause.for_editor(reference)}."]
-        return cls(storage_name, Counter(prevented=1), next_steps=steps, cause=cause)
+        return cls(name, Counter(prevented=1), next_steps=steps, cause=cause)
 
     @classmethod
     def of(
-        cls,
-        outcomes: Sequence[Outcome],
-        storage_name: str,
-        *,
-        reference: str = "",
-        missing: int = 0,
+        cls, outcomes: Sequence[Outcome], name: str, *, reference: str = "", missing: int = 0
     ) -> "Report":
-        """Return the report on some assets. `reference` leads the administrator to the log."""
+        """Return the report on some assets; the reference leads from a next step to the log."""
         notable = [each for each in outcomes if each.end is End.FAILED or each.reasons]
         notes = [(each.asset_id, "; ".join(each.reasons)) for each in notable[:NAMED]]
         steps = [f"{each.error.for_editor(reference)}." for each in notable if each.error]
         file_sets = sum(each.removed for each in outcomes)
         numbers = Counter(notable=len(notable), file_sets=file_sets, missing=missing)
         return cls(
-            storage_name,
+            name,
             numbers + Counter(each.end.value for each in outcomes),
             notes=notes,
             next_steps=[*dict.fromkeys(steps)],
@@ -115,11 +110,6 @@ class Report:
     def total(self) -> int:
         """The number of all assets."""
         return sum(self.numbers[end.value] for end in End)
-
-    @property
-    def finished(self) -> int:
-        """The number of assets that are neither left nor waiting."""
-        return self.total - sum(self.numbers[end.value] for end in STEPS)
 
     def status(self) -> str:
         """Return the result as a status of iconik's jobs."""
