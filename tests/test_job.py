@@ -268,17 +268,17 @@ def test_interrupted_jobs_are_closed(stage: Stage, fault: str) -> None:
 # Through the queue
 
 
+@pytest.mark.parametrize(("method", "copies"), [("GET", 5), ("DELETE", 0)])
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
-def test_a_job_that_ended_while_it_waited(status: str) -> None:
-    """What has ended is not begun."""
+def test_a_job_that_another_delivery_has_ended(method: str, copies: int, status: str) -> None:
+    """Nothing begins, and nothing is shown twice."""
     queued = Stage(has_queue=True)
     queued.latency, _ = 1.0, queued.assets(5)
     queued.remove()
-    queued.job["status"] = status
-    queued.calls.clear()
+    queued.on_call = at(method, lambda: queued.job.update(status=status, message="Done."))
     queued.deliver()
-    assert (queued.site.copies(), queued.job["status"]) == (5, status)
-    assert queued.calls == [f"GET /API/jobs/v1/jobs/{queued.job['id']}/"]
+    assert (queued.site.copies(), queued.notes) == (copies, [])
+    assert (queued.job["status"], queued.job["message"]) == (status, "Done.")
 
 
 def test_its_own_job_is_not_interrupted() -> None:
