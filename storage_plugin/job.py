@@ -69,7 +69,7 @@ class Job:
         return False
 
     def show(self, done: int, total: int) -> None:
-        """Show the progress if that is due; see `update`. It is harmless if two threads do so."""
+        """Show the progress if that is due; see `update`. If two threads do so, it is harmless."""
         if self._iconik.now() >= self._due:
             self._due = self._iconik.now() + PROGRESS
             self.update(done, total)

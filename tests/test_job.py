@@ -196,14 +196,6 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     assert stage.notes == [stage.job["message"]]
 
 
-def test_a_halt_after_the_last_asset_is_no_halt(stage: Stage) -> None:
-    """What is done is done."""
-    stage.assets(1)
-    stage.on_call = at("PATCH", lambda: stage.job.update(status="ABORT_PENDING"))
-    stage.remove()
-    assert (stage.job["status"], stage.job["message"]) == ("FINISHED", DONE)
-
-
 # Trouble with jobs
 
 

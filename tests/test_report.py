@@ -100,9 +100,7 @@ def test_the_first_ten_reasons_are_named(capsys: pytest.CaptureFixture[str]) -> 
     ("raised", "cause", "steps"),
     [
         ([], None, "1 of 2 assets removed from LucidLink, 1 had nothing to remove."),
-        ([BUSY], BUSY, "Repeat the action in a few minutes."),
         ([BUSY, LATE], LATE, "Repeat the action in a few minutes. Repeat the action."),
-        ([LATE], LATE, "Repeat the action."),
         ([UNREADABLE], UNREADABLE, "Repeat the action in a few minutes."),
         ([LATE, TOKEN], TOKEN, "Ask your administrator: reference 4f2a9c. Repeat the action."),
     ],

@@ -36,17 +36,13 @@ def with_copy(
 
 
 def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
-    """Whether iconik can make a complete copy of a file set, asked for by the format's name.
-
-    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file
-    may be incomplete.
-    """
+    """Whether iconik can make a complete copy of a file set, asked for by the format's name."""
     names = [each.name for each in evidence.formats.values()]
     rivals = [each for each in evidence.doomed if each.format_id == file_set.format_id]
     return (
         file_set.status == "ACTIVE"
         and names.count(evidence.formats[str(file_set.format_id)].name) == len(rivals) == 1
-        and all(
+        and all(  # Other machines may see a file as empty until LucidLink has its data.
             file.status == "CLOSED" and (file.size or file.checksum in OF_NOTHING)
             for file in needed(evidence.files[file_set.id])
         )
@@ -56,15 +52,13 @@ def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
 def request_copies(
     iconik: Iconik, outcomes: Sequence[Outcome], storages: Storages
 ) -> list[Outcome]:
-    """Request the copies that assets need, except those that iconik is already making.
-
-    Return the outcomes, in which an asset whose copy cannot be requested is left or has failed.
-    """
+    """Request the copies that assets need. If that fails, change their outcomes."""
     master_id, source_id = storages.masters[0].id, storages.storage.id
     copy = partial(iconik.copy, master_id, "assets", file_path="", preferred_source=source_id)
     done = {each.asset_id: each for each in outcomes}
     for name, some in _batches(outcomes):
         try:
+            # What iconik is already copying is not requested again.
             transfers = iconik.transfers([source_id], master_id)
             under_way = {(each.asset_id, each.format_id) for each in transfers}
             missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]

@@ -69,7 +69,7 @@ class Report:
 
     storage_name: str = ""
     numbers: Counter[str] = field(default_factory=Counter)  # None of them is zero.
-    notes: Sequence[tuple[str, str]] = ()  # The names of notable assets, and why they are notable.
+    notes: Sequence[tuple[str, str]] = ()  # Ids or titles of the first notable assets, and why.
     next_steps: Sequence[str] = ()  # What the editor can do about errors, as sentences.
     cause: PluginError | None = None  # The error in this round that most needs action.
 
