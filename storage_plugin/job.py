@@ -17,8 +17,7 @@ from storage_plugin.removal.report import Report, count
 from storage_plugin.rounds import LONGEST_PAUSE, Round
 from storage_plugin.webhook import ACTIONS
 
-# The custom types that distinguish the plugin's jobs from those of others, by action.
-CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
+CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}  # Those of our jobs.
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
 # What an editor did to a job, by its status. Either ends the removal, and begins its last message.
 ABORTED, PAUSED = "Aborted: ", "Paused: "

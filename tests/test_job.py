@@ -42,36 +42,30 @@ def at(method: str, do: Callable[[], object]) -> Call:
 # A removal
 
 
-def test_a_removal_is_a_job(stage: Stage) -> None:
-    """A removal is one job, linked to what was selected; nobody is notified of success."""
-    (asset_id,) = stage.assets(1)
-    assert stage.remove().text == "OK"
-    job = stage.job
-    assert (job["custom_type"], job["status"]) == ("REMOVE_FROM_STORAGE", "FINISHED")
-    assert (job["title"], job["message"]) == ("Remove 1 asset from LucidLink", DONE)
-    assert (job["object_type"], job["object_id"]) == ("assets", asset_id)
-    assert (job["progress_processed"], job["progress_total"]) == (1, 1)
-    assert stage.notes == []
-
-
 @pytest.mark.parametrize(
     ("numbers", "title"),
-    [((2, 1, 0), "2 assets and 1 collection"), ((0, 0, 2), "2 saved searches")],
+    [
+        ((5, 0, 0), "5 assets"),
+        ((2, 1, 0), "2 assets and 1 collection"),
+        ((0, 0, 2), "2 saved searches"),
+    ],
 )
-def test_the_title_says_what_was_selected(
-    stage: Stage, numbers: tuple[int, int, int], title: str
-) -> None:
-    """It does so until the number of assets is known."""
+def test_a_removal_is_a_job(stage: Stage, numbers: tuple[int, int, int], title: str) -> None:
+    """The title counts what was selected, and then the assets; nobody is notified of success."""
     titles: list[str] = []
     stage.on_call = at("GET", lambda: titles.extend(job["title"] for job in stage.jobs))
     assets, collections, searches = (stage.assets(number) for number in numbers)
-    stage.click(
-        asset_ids=assets,
-        collection_ids=[stage.world.add_collection(each) for each in collections],
-        saved_search_ids=[stage.world.add_saved_search(each) for each in searches],
-    )
+    collections = [stage.world.add_collection(each) for each in collections]
+    searches = [stage.world.add_saved_search(each) for each in searches]
+    selection = {"asset_ids": assets, "collection_ids": collections, "saved_search_ids": searches}
+    assert (stage.click(**selection).text, stage.notes) == ("OK", [])
+    total, job = sum(numbers), stage.job
+    assert (job["custom_type"], job["status"]) == ("REMOVE_FROM_STORAGE", "FINISHED")
     assert titles[0] == f"Remove {title} from LucidLink"
-    assert stage.job["title"] == f"Remove {sum(numbers)} assets from LucidLink"
+    assert job["title"] == f"Remove {total} assets from LucidLink"
+    assert job["message"] == f"{total} of {total} assets removed from LucidLink."
+    assert job["object_id"] == [*assets, *collections, *searches][0]
+    assert (job["progress_processed"], job["progress_total"]) == (total, total)
 
 
 @pytest.mark.parametrize("fault", ["", "500"])

@@ -29,22 +29,17 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
     ("made", "sentence", "status"),
     [
         (report(removed=3), "3 of 3 assets removed from LucidLink.", "FINISHED"),
-        (report(removed=1), "1 of 1 asset removed from LucidLink.", "FINISHED"),
         (report(absent=2), "Nothing was on LucidLink.", "FINISHED"),
         (
-            report(removed=1_000, stayed=2, absent=1),
-            "1,000 of 1,003 assets removed from LucidLink, 2 stayed, 1 had nothing to remove.",
+            report(removed=1_000, waiting=2, absent=1),
+            "1,000 of 1,003 assets removed from LucidLink, 2 wait for their copies, "
+            "1 had nothing to remove.",
             "FINISHED_WITH_WARNING",
         ),
         (
             report(waiting=1, failed=1, left=1),
             "0 of 3 assets removed from LucidLink, 1 waits for its copy, 1 failed, 1 not done yet.",
             "FAILED",
-        ),
-        (
-            report(waiting=2),
-            "0 of 2 assets removed from LucidLink, 2 wait for their copies.",
-            "FINISHED_WITH_WARNING",
         ),
         (report(), "The selection contains no assets.", "FINISHED"),
         (report(missing=1), "iconik does not list 1 selected object.", "FINISHED_WITH_WARNING"),
