@@ -79,8 +79,7 @@ class Job:
             with self._attempt():
                 progress = {"progress_processed": done, "progress_total": total}
                 state = {"title": self._title(total), **progress, **changes}
-                status = self._iconik.update_job(self.id, state)
-                self.halt = HALTS.get(str(status), "" if status else self.halt)
+                self.halt = HALTS.get(str(self._iconik.update_job(self.id, state)), "")
                 return True
         return False
 

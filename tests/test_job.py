@@ -68,10 +68,12 @@ def test_a_removal_is_a_job(stage: Stage, numbers: tuple[int, int, int], title: 
     assert (job["progress_processed"], job["progress_total"]) == (total, total)
 
 
-@pytest.mark.parametrize("fault", ["", "500"])
-def test_what_stays_is_named_by_its_title(stage: Stage, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("title", "fault"), [("Night shoot", ""), ("Night shoot", "500"), ("", "")]
+)
+def test_what_stays_is_named_by_its_title(stage: Stage, title: str, fault: str) -> None:
     """The job shows its numbers before the first title is asked for; an id may stand for one."""
-    kept, _ = stage.site.asset([CLIP], [GROWING], title="Night shoot")
+    kept, _ = stage.site.asset([CLIP], [GROWING], title=title)
     stage.assets(1)
     seen = []
 
@@ -86,7 +88,7 @@ def test_what_stays_is_named_by_its_title(stage: Stage, fault: str) -> None:
     job, (note,) = stage.job, stage.world.notifications.values()
     numbers = "1 of 2 assets removed from LucidLink, 1 stayed."
     assert seen[0] == ("FINISHED_WITH_WARNING", numbers)
-    assert job["message"] == f"{numbers} {kept if fault else 'Night shoot'}: {IS_GROWING}."
+    assert job["message"] == f"{numbers} {kept if fault else title or kept}: {IS_GROWING}."
     assert note["event_type"] == "finished"
     assert (note["recipient_id"], note["sender_id"]) == (EDITOR, stage.world.user_id)
     assert (note["object_type"], note["object_id"]) == ("jobs", job["id"])
@@ -252,6 +254,15 @@ def test_interrupted_jobs_are_closed(stage: Stage, fault: str) -> None:
 
 
 # Through the queue
+
+
+def test_a_result_that_the_job_shows_needs_no_other_round() -> None:
+    """Even if the editor cannot be notified."""
+    queued = Stage(has_queue=True)
+    queued.on_call, _ = failing("/notifications/"), queued.site.only_copy()
+    queued.remove()
+    assert (queued.job["status"], queued.notes) == ("FINISHED_WITH_WARNING", [])
+    assert queued.tasks == []
 
 
 @pytest.mark.parametrize(("method", "copies"), [("GET", 5), ("DELETE", 0)])

@@ -30,6 +30,7 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
     [
         (report(removed=3), "3 of 3 assets removed from LucidLink.", "FINISHED"),
         (report(absent=2), "Nothing was on LucidLink.", "FINISHED"),
+        (Report.of([Outcome("a", End.ABSENT)], "A\r"), r"Nothing was on A\r.", "FINISHED"),
         (
             report(removed=1_000, waiting=2, absent=1),
             "1,000 of 1,003 assets removed from LucidLink, 2 wait for their copies, "
