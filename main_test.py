@@ -65,7 +65,7 @@ def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
     asset_id = stage.site.only_copy()
     with stage.run(ARCHIVE_BEFORE_REMOVE="true") as function:
         response = post(function, "/remove", asset_ids=[asset_id])
-        assert response.text.endswith(": ORIGINAL is being copied to B2 first.")
+        assert ": ORIGINAL is being copied to B2 first." in response.text
         assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)
 
@@ -76,7 +76,7 @@ def test_the_administrator_sees_a_line(stage: Stage) -> None:
     stage.post("/remove", asset_ids=[kept, *stage.assets(1)])
     stage.post("/remove", secret="wrong")
     asset, request, refusal = stage.events
-    assert (asset["severity"], asset["kept"]) == ("WARNING", kept)
+    assert (asset["severity"], asset["asset"]) == ("WARNING", kept)
     assert request["message"].startswith("remove 200: OK: 1 of 2 assets removed from LucidLink, ")
     assert (
         request.items()

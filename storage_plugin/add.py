@@ -16,19 +16,10 @@ from storage_plugin.webhook import Action
 def add(
     iconik: Iconik, editors: Iconik, action: Action, *, settings: Settings, log: Log
 ) -> list[str]:
-    """Have the selection copied to the storage.
+    """Have the selection copied to the storage, and return the ids of iconik's copy jobs.
 
-    iconik itself shows the jobs of the copies. If it refuses one, a job of the plugin shows that.
-
-    Args:
-        iconik: a client. It accepts 500 objects of one type, and one format, in a call.
-        editors: a client whose time ends later, to show a failure.
-
-    Returns:
-        The ids of iconik's copy jobs, if iconik sends them.
-
-    Raises:
-        PluginError: iconik has refused a call. It may have accepted others.
+    iconik itself shows these jobs. If it refuses one, although it may have accepted others, a job
+    of the plugin shows that. `editors` is a client for that, whose time ends later.
     """
 
     def copy(request: tuple[tuple[str, Sequence[str]], str]) -> str | None:

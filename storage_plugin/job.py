@@ -4,7 +4,6 @@ https://app.iconik.io/docs/apidocs.html?url=/docs/jobs/spec/
 """
 
 import math
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,50 +13,33 @@ from storage_plugin.errors import PluginError
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.logs import Log
-from storage_plugin.removal.report import Note, Report, count
-from storage_plugin.rounds import Round
+from storage_plugin.removal.report import Report, count
+from storage_plugin.rounds import LONGEST_PAUSE, Round
 from storage_plugin.webhook import ACTIONS
 
-CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}
-"""The custom types that distinguish the plugin's jobs from those of others, by action."""
-
+CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}  # Those of our jobs.
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
-"""The words for one object of each type."""
-
-HALTS = {"PAUSED": "Paused"} | dict.fromkeys(("ABORT_PENDING", "ABORTED", "DISCARDED"), "Aborted")
-"""What an editor did to a job, by its status. Either ends the removal."""
-
+# What an editor did to a job, by its status. Either ends the removal, and begins its last message.
+ABORTED, PAUSED = "Aborted: ", "Paused: "
+HALTS = {"ABORT_PENDING": ABORTED, "ABORTED": ABORTED, "DISCARDED": ABORTED, "PAUSED": PAUSED}
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
-
-PROGRESS = 2.0
-"""Seconds between two updates, so that they are a small part of iconik's rate limit."""
-
-ABANDONED = 2 * 3600.0
-"""Seconds without a change, twice the longest pause, after which a running job is interrupted."""
+PROGRESS = 2.0  # Seconds between two updates, which are a small part of iconik's rate limit.
+ABANDONED = 2 * LONGEST_PAUSE  # Seconds without a change, after which a job was interrupted.
 
 
 class Job:
     """An action as iconik's Jobs page shows it. The threads of a removal share it.
 
-    If iconik cannot show the job, the action goes on, and the editor is notified at the end.
-
-    Args:
-        iconik: a client whose time ends after that of the work.
-        round: the round of the action.
-        storage_name: the name or id of the storage that the action copies to or deletes from.
-
-    Attributes:
-        id: the id of the job; empty: it is not known.
-        storage_name: the storage's name in iconik, as soon as that is known.
-        halt: `Aborted` or `Paused` if an editor did that, else empty.
+    If iconik cannot show the job, the action goes on, and the editor is notified at the end. The
+    client's time ends after that of the work.
     """
 
     def __init__(self, iconik: Iconik, round: Round, *, storage_name: str, log: Log) -> None:
-        self.id, self.log = round.job_id, log
-        self.storage_name = round.report.storage_name or storage_name
-        self._iconik, self._round = iconik, round
-        self._lock, self._due = threading.Lock(), iconik.now() + PROGRESS
-        self.halt, self._has_warned = "", False
+        self.id, self.log = round.job_id, log  # The id is empty if it is not known.
+        self.storage_name = round.report.storage_name or storage_name  # iconik's, once it is known.
+        self.halt = ""  # `ABORTED` or `PAUSED` if an editor did that.
+        self._iconik, self._round, self._has_warned = iconik, round, False
+        self._due = iconik.now() + PROGRESS
 
     def open(self) -> None:
         """Find or create the job of a removal, and close those that were interrupted."""
@@ -81,43 +63,35 @@ class Job:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
-                is_told = str(job.message).startswith(tuple(f"{each}: " for each in HALTS.values()))
+                is_told = str(job.message).startswith((ABORTED, PAUSED))
                 return job.status in rows.ENDED and (is_told or not self.halt)
         return False
 
     def show(self, done: int, total: int) -> None:
-        """Show the progress if that is due; see `update`."""
-        if self._iconik.now() >= self._due and self._lock.acquire(blocking=False):
-            self.update(done, total)
+        """Show the progress if that is due; see `update`. If two threads do so, it is harmless."""
+        if self._iconik.now() >= self._due:
             self._due = self._iconik.now() + PROGRESS
-            self._lock.release()
+            self.update(done, total)
 
     def update(self, done: int, total: int, **changes: str) -> bool:
-        """Show how many of all assets are done, and learn whether an editor has halted the removal.
-
-        Returns:
-            Whether iconik has changed the job.
-        """
-        progress = {"progress_processed": done, "progress_total": total}
-        state = {"title": self._title(total), **progress, **changes}
+        """Show the progress, learn of a halt, and return whether iconik has changed the job."""
         if self.id:
             with self._attempt():
-                status = self._iconik.update_job(self.id, state)
-                self.halt = HALTS.get(str(status), "" if status else self.halt)
+                progress = {"progress_processed": done, "progress_total": total}
+                state = {"title": self._title(total), **progress, **changes}
+                if status := self._iconik.update_job(self.id, state):
+                    self.halt = HALTS.get(status, "")
                 return True
         return False
 
     def close(self, report: Report) -> bool:
-        """Show the result. Notify the editor if it is no success, or if it cannot be shown.
-
-        Returns:
-            Whether the editor can see the result.
-        """
+        """Show the result, or notify the editor, and return whether the editor can see it."""
         # The queue may deliver a round twice at the same time.
         if not self._round.is_click and self.has_ended():
             return True
-        status, halt = report.status(halted=bool(self.halt)), f"{self.halt}: " if self.halt else ""
-        total, sentence = report.total, halt + report.sentence()
+        halt, total = self.halt, report.total
+        status = "ABORTED" if halt else report.status()
+        sentence = halt + report.sentence()
         is_shown = self.update(total, total, status=status, message=sentence)
         # The numbers are shown. The titles of assets take more calls.
         titled = replace(report, notes=side_by_side(self._with_title, report.notes))
@@ -126,9 +100,8 @@ class Job:
             error = {"error_message": message} if status == "FAILED" else {}
             self.update(total, total, message=message, **error)
         if is_shown and status == "FINISHED":
-            return True
-        short = f"{self._title(total)}: {sentence}"
-        return self._notify(short, message, is_shown=is_shown) or is_shown
+            return True  # Nobody is notified of a success that the job shows.
+        return self._notify(sentence, message, is_shown=is_shown) or is_shown
 
     def fail(self, error: PluginError) -> None:
         """Show that an Add failed, and notify the editor."""
@@ -159,12 +132,12 @@ class Job:
         what = " and ".join(count(n, NOUNS[kind]) for kind, n in kinds.items())
         return ACTIONS[action.name].format(what, self.storage_name)
 
-    def _with_title(self, note: Note) -> Note:
-        """Return a note with the title of its asset, if iconik sends it."""
-        asset_id, title, reason = note
+    def _with_title(self, note: tuple[str, str]) -> tuple[str, str]:
+        """Return a note of a report with the title of the asset, if iconik sends it."""
+        asset_id, reason = note
         with suppress(PluginError):
-            title = title or self._iconik.asset_title(asset_id)
-        return asset_id, title, reason
+            return self._iconik.asset_title(asset_id) or asset_id, reason
+        return note
 
     def _notify(self, short: str, message: str, *, is_shown: bool) -> bool:
         """Notify the editor, if iconik has named one, and return whether that worked."""

@@ -7,7 +7,7 @@ round, or ends the job.
 import itertools
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from urllib.parse import urlencode
@@ -79,7 +79,7 @@ def remove(
         following = round.following(rest, at_once=isinstance(report.cause, OutOfTime))
         if _hand_over(following, settings=settings, job=job):
             sentence = f"{report.sentence()} The removal continues in the background."
-            job.update(report.finished, report.total, message=sentence)
+            job.update(following.report.total, report.total, message=sentence)
             return f"OK: {sentence}", None
     if not job.close(report):  # A round without a selection tries that again.
         action = round.action._replace(selection=Selection())
@@ -106,35 +106,34 @@ def _remove_assets(
     job.storage_name = name = removal.storages.storage.name
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
-        found = find_assets(iconik, round.action.selection)
-        outcomes = _remove_each(removal, round, titles=found.assets, job=job)
+        found, missing = find_assets(iconik, round.action.selection)
+        outcomes = _remove_each(removal, round, found=found, job=job)
     for outcome in outcomes:
         outcome.write_log(job.log)
-    numbers = {"unknown": len(found.unknown), "missing": found.missing}
-    report = Report.of(outcomes, name, reference=job.log.reference, **numbers)
+    report = Report.of(outcomes, name, reference=job.log.reference, missing=missing)
     done = [each for each in outcomes if each.is_done]
     is_hopeless = not settings.task_queue or isinstance(report.cause, AdministratorError)
     if is_hopeless or len(done) == len(outcomes):
         return report, None
     rest = rest_of(round, outcomes)
     if rest.after:  # The next round reads the collections and saved searches again.
-        numbers = {}
-    finished = Report.of(done, name, reference=job.log.reference, **numbers)
+        missing = 0
+    finished = Report.of(done, name, reference=job.log.reference, missing=missing)
     storage_id = removal.storages.storage.id
     return report, rest._replace(storage_id=storage_id, report=round.report + finished)
 
 
 def _remove_each(
-    removal: Removal, round: Round, *, titles: Mapping[str, str | None], job: Job
+    removal: Removal, round: Round, *, found: Collection[str], job: Job
 ) -> list[Outcome]:
-    """Remove assets side by side, whose titles are given by their ids."""
+    """Remove the assets that were found side by side."""
     iconik, settings, named = removal.iconik, removal.settings, round.action.selection.assets
-    others = titles.keys() - {*named}
+    others = {*found} - {*named}
     if settings.task_queue:
         order = [*named, *sorted(id for id in others if id > round.after)]
         begin = {*order[: round.places(len(order))]}
     else:  # A repeat must not spend all its time on the assets that are gone.
-        order = random.sample([*named, *others], len(titles))
+        order = random.sample([*named, *others], len(found))
         begin = {*order}
     if settings.task_queue and len(order) > SMALL:
         iconik.rest.share = SHARE_OF_QUEUE
@@ -149,7 +148,7 @@ def _remove_each(
         if end.is_over or asset_id not in begin:
             return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
         try:
-            outcome = remove_asset(removal, asset_id, titles[asset_id])
+            outcome = remove_asset(removal, asset_id)
         except AdministratorError as error:
             is_in_vain.set()  # Every other asset would fail in the same way.
             outcome = Outcome(asset_id, End.FAILED, error=error)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 
 import pytest
 
@@ -44,47 +45,46 @@ def test_the_first_click_copies_and_the_last_one_removes(stage: Stage) -> None:
     """Clicks meanwhile request nothing, because iconik is making the copy."""
     asset_id = stage.site.only_copy()
     for _ in range(2):
-        answer = click(stage)
-        assert answer == f"OK: 1 of 1 asset waits for its copy. {asset_id}: {COPYING}."
-        assert stage.jobs[-1]["message"].endswith("Repeat the action when the copies are complete.")
+        assert click(stage) == (
+            f"OK: 0 of 1 asset removed from LucidLink, 1 waits for its copy. {asset_id}: {COPYING}."
+            " Repeat the action when the copies are complete."
+        )
     assert (stage.site.copies(), requests(stage)) == (1, 1)
     stage.world.finish_copies()
     assert (click(stage), stage.site.copies(), stage.site.masters()) == ("OK", 0, 1)
 
 
-def test_each_format_is_copied(stage: Stage) -> None:
-    """Iconik makes one copy for each format."""
-    asset_id = stage.world.add_asset("Render", ["ORIGINAL", "PROXY"])
-    for name in ("ORIGINAL", "PROXY"):
-        stage.world.add_file_set(asset_id, stage.site.lucidlink, [CLIP], name)
-    for _ in range(2):
-        click(stage, path="/remove?format=ORIGINAL,PROXY")
-    assert (requests(stage), len(stage.world.transfers)) == (2, 2)
-    stage.world.finish_copies()
-    assert click(stage, path="/remove?format=ORIGINAL,PROXY") == "OK"
-    assert (stage.site.copies(), stage.site.masters()) == (0, 2)
-
-
-@pytest.mark.parametrize("format_id", [None, "its own", "another"])
-def test_a_transfer_of_another_format(stage: Stage, format_id: str | None) -> None:
-    """Only a transfer of the same format, or one of a format that is not said, is waited for."""
-    stage.site.only_copy()
-    click(stage)
-    (row,) = stage.world.transfers.values()
-    formats = {None: None, "its own": row["format_id"], "another": new_id()}
-    row["format_id"] = formats[format_id]
-    click(stage)
-    assert requests(stage) == 1 + (format_id == "another")
+def test_each_format_is_copied_from_lucidlink(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call takes one format and so many ids, and what another storage has is not copied."""
+    monkeypatch.setattr(client, "MAX_IDS", 2)
+    stage.site.quirk(copies_take_time=False)
+    for _ in range(3):
+        asset_id = stage.world.add_asset("Render", ["ORIGINAL", "PROXY"])
+        for name in ("ORIGINAL", "PROXY"):
+            stage.world.add_file_set(asset_id, stage.site.other, [CLIP | {"size": 1}], name)
+            stage.world.add_file_set(asset_id, stage.site.lucidlink, [CLIP], name)
+    for answer in ("OK: 0 of 3 assets removed from LucidLink, 3 wait for their copies.", "OK"):
+        assert click(stage, path="/remove?format=ORIGINAL,PROXY").startswith(answer)
+    assert len(stage.world.names_on(stage.site.other)) == 6
+    assert (requests(stage), stage.site.copies(), stage.site.masters()) == (4, 0, 6)
 
 
 @pytest.mark.parametrize("lists_from", [True, False])
-def test_a_copy_that_somebody_else_requested(stage: Stage, lists_from: bool) -> None:
-    """What iconik is already copying is not requested, whichever of its lists says so."""
+@pytest.mark.parametrize("format_id", ["its own", None, "another"])
+def test_what_iconik_is_copying_is_not_requested(
+    stage: Stage, format_id: str | None, lists_from: bool
+) -> None:
+    """Only a transfer of another format is another one, whichever of iconik's lists says so."""
     stage.site.quirk(lists_transfers_from=lists_from)
     renders = [stage.site.only_copy(), stage.site.only_copy()]
     stage.world.copy(stage.site.b2, {"object_type": "assets", "object_ids": renders[:1]})
+    (row,) = stage.world.transfers.values()
+    row["format_id"] = {"its own": row["format_id"], "another": new_id()}.get(str(format_id))
     click(stage)
-    assert sorted(row["asset_id"] for row in stage.world.transfers.values()) == sorted(renders)
+    copied = Counter(each["asset_id"] for each in stage.world.transfers.values())
+    assert [copied[id] for id in renders] == [1 + (format_id == "another"), 1]
 
 
 LOCK = {"original_name": "lock", "size": 0, "checksum": "d41d8cd98f00b204e9800998ecf8427e"}
@@ -125,55 +125,16 @@ def test_what_the_name_of_a_format_does_not_distinguish_is_not_copied(stage: Sta
     for asset_id in (two_formats, two_sets):
         stage.world.add_file_set(asset_id, stage.site.lucidlink, [{"original_name": "clip.wav"}])
     stage.world.formats_of(in_bin)[0]["status"] = "DELETED"
-    assert click(stage).startswith("OK: 3 of 3 assets stayed on LucidLink.")
+    assert click(stage).startswith("OK: 0 of 3 assets removed from LucidLink, 3 stayed.")
     assert requests(stage) == 0
-
-
-@pytest.mark.parametrize(
-    ("master", "changes", "reason"),
-    [
-        ([CLIP | {"size": 1}], {}, "clip.mov has 1,000 bytes and its master 1"),
-        ([CLIP | {"status": "GROWING"}], {}, "clip.mov is still being written on B2 (GROWING)"),
-        ([CLIP | {"status": "FAILED"}], {}, "clip.mov on B2 is FAILED"),
-        ([CLIP], {"status": "DELETED"}, "iconik's record of ORIGINAL on B2 is DELETED"),
-        ([], {}, "iconik lists no files of ORIGINAL on B2: rescan its folder in iconik"),
-    ],
-)
-def test_a_master_is_never_copied_over(
-    stage: Stage, master: list[Row], changes: Row, reason: str
-) -> None:
-    """Whatever the masters' storage has of a format stays as it is."""
-    stage.site.asset([CLIP], master, **changes)
-    assert reason in click(stage)
-    assert (requests(stage), stage.site.copies()) == (0, 1)
-
-
-def test_many_renders_are_copied_from_lucidlink(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A call takes so many ids, and what another storage has is not copied."""
-    monkeypatch.setattr(client, "MAX_IDS", 2)
-    stage.site.quirk(copies_take_time=False)
-    for _ in range(3):
-        asset_id = stage.world.add_asset("Render")
-        stage.world.add_file_set(asset_id, stage.site.other, [CLIP | {"size": 1}])
-        stage.world.add_file_set(asset_id, stage.site.lucidlink, [CLIP])
-    click(stage)
-    assert requests(stage) == 2
-    click(stage)
-    others = stage.world.names_on(stage.site.other)
-    assert (stage.site.copies(), stage.site.masters(), len(others)) == (0, 3, 3)
 
 
 @pytest.mark.parametrize("refused", ["transfers_from", "bulk"])
 def test_a_copy_that_cannot_be_requested(stage: Stage, refused: str) -> None:
     """The assets that need it have failed, and wait for nothing. The others are removed."""
     stage.on_call = failing(f"{refused}/", fault="403")
-    renders = [stage.site.only_copy(), stage.site.only_copy()]
-    stage.site.asset()
-    assert stage.click(asset_ids=[*stage.world.assets]).text.startswith(
-        "1 of 3 assets removed from LucidLink, 2 failed."
-    )
+    renders, _ = [stage.site.only_copy(), stage.site.only_copy()], stage.site.asset()
+    assert click(stage).startswith("1 of 3 assets removed from LucidLink, 2 failed.")
     assert "Render: it failed; Render: it failed." in stage.job["message"]
     assert (stage.job["status"], stage.world.transfers) == ("FAILED", {})
     assert all(stage.world.file_sets_of(id, stage.site.lucidlink) for id in renders)
@@ -183,46 +144,30 @@ def test_a_copy_that_cannot_be_requested(stage: Stage, refused: str) -> None:
 
 
 def test_the_queue_removes_what_waited(queued: Stage) -> None:
-    """The job says how many assets wait; when their copies are complete they are removed."""
-    queued.site.only_copy()
-    queued.site.only_copy()
-    for _ in range(3):
-        queued.site.asset()
-    answer = click(queued)
-    numbers = "3 of 5 assets removed from LucidLink, 2 wait for their copies."
-    assert answer == f"OK: {numbers} The removal continues in the background."
+    """When the copies are complete the assets are removed. The job says what waits, and stayed."""
+    kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}], title="Interview")
+    renders = [queued.site.only_copy(), queued.site.only_copy()]
+    unknown = queued.world.add_collection()
+    del queued.world.collections[unknown]
+    above = queued.world.add_collection(*renders, queued.site.asset()[0])
+    answer = queued.click(asset_ids=[kept], collection_ids=[unknown, above]).text
+    numbers = "1 of 4 assets removed from LucidLink, 1 stayed, 2 wait for their copies."
+    lost = "iconik does not list 1 selected object."
+    assert answer == f"OK: {numbers} {lost} The removal continues in the background."
     job, (task,) = queued.job, queued.tasks
     assert (job["status"], job["message"]) == ("STARTED", answer.removeprefix("OK: "))
-    assert (job["progress_processed"], job["progress_total"]) == (3, 5)
+    assert (job["progress_processed"], job["progress_total"]) == (2, 4)
     assert MINUTE - 5 <= task.due - queued.now <= MINUTE
-    assert len(json.loads(task.body)["asset_ids"]) == 2
+    assert sorted(json.loads(task.body)["asset_ids"]) == sorted(renders)
 
     queued.deliver(2)
-    assert (queued.site.copies(), requests(queued)) == (2, 1)
+    assert (queued.site.copies(), requests(queued)) == (3, 1)
     queued.world.finish_copies()
     queued.deliver()
-    assert (queued.site.copies(), queued.site.masters(), requests(queued)) == (0, 5, 1)
-    assert (job["status"], job["message"]) == (
-        "FINISHED",
-        "5 of 5 assets removed from LucidLink.",
-    )
-    assert (job["progress_processed"], job["progress_total"]) == (5, 5)
-
-
-def test_the_end_names_what_stayed_in_the_first_round(queued: Stage) -> None:
-    """What the click found is in the last message, and what iconik does not know, too."""
-    kept, _ = queued.site.asset([CLIP], [CLIP | {"status": "MISSING"}], title="Interview")
-    lost = queued.world.add_collection()
-    above = queued.world.add_collection(queued.site.only_copy())
-    del queued.world.collections[lost]
-    queued.click(asset_ids=[kept], collection_ids=[lost, above])
-    queued.world.finish_copies()
-    queued.deliver()
-    assert queued.job["status"] == "FINISHED_WITH_WARNING"
-    assert queued.job["message"] == (
-        "1 of 2 assets removed from LucidLink, 1 stayed. iconik does not know 1 of the selected "
-        "collections and saved searches. Interview: clip.mov on B2 is MISSING."
-    )
+    assert (queued.site.copies(), queued.site.masters(), requests(queued)) == (1, 4, 1)
+    numbers = f"3 of 4 assets removed from LucidLink, 1 stayed. {lost}"
+    assert job["message"] == f"{numbers} Interview: clip.mov on B2 is MISSING."
+    assert (job["status"], job["progress_processed"]) == ("FINISHED_WITH_WARNING", 4)
 
 
 def test_pauses_grow_to_an_hour_and_end_after_a_day(queued: Stage) -> None:
@@ -238,7 +183,7 @@ def test_pauses_grow_to_an_hour_and_end_after_a_day(queued: Stage) -> None:
     assert looks[-1] - clicked == pytest.approx(24 * HOUR, abs=MINUTE)
     assert (queued.job["status"], queued.site.copies()) == ("FINISHED_WITH_WARNING", 1)
     assert queued.job["message"] == (
-        f"1 of 1 asset waits for its copy. Final cut: {COPYING}. "
+        f"0 of 1 asset removed from LucidLink, 1 waits for its copy. Final cut: {COPYING}. "
         "Repeat the action when the copies are complete."
     )
 
@@ -252,15 +197,14 @@ def test_without_time_a_copy_is_left_for_the_next_round(queued: Stage) -> None:
         return ""
 
     queued.on_call = delay
-    answer = click(queued)
-    assert answer == "OK: 1 of 1 asset not done yet. The removal continues in the background."
+    assert click(queued).startswith("OK: 0 of 1 asset removed from LucidLink, 1 not done yet.")
     queued.on_call = nothing
     queued.deliver(1)
     assert requests(queued) == 1
 
 
-def test_rounds_that_request_copies_do_not_pause(queued: Stage) -> None:
-    """Those that only look at what waits pause, also if they do not reach all of it."""
+def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
+    """Rounds without time for all do not pause before all are requested, and forget none."""
     queued.latency, queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = 1.0, "60"
     for _ in range(14):
         queued.site.only_copy()
@@ -268,44 +212,34 @@ def test_rounds_that_request_copies_do_not_pause(queued: Stage) -> None:
     while len(queued.world.transfers) < 14:
         assert queued.tasks[0].due <= queued.now
         queued.deliver(1)
-    assert requests(queued) > 1
-    queued.deliver(1)
-    assert queued.tasks[0].due > queued.now
-
-
-def test_a_failed_copy_is_not_requested_again(queued: Stage) -> None:
-    """Also if a round has no time to look at the asset again."""
-    queued.latency, queued.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = 1.0, "60"
-    for _ in range(14):
-        queued.site.only_copy()
-    click(queued)
-    queued.deliver(3)
-    assert requests(queued) > 1
     before = requests(queued)
+    queued.deliver(1)
+    assert (before > 1, queued.tasks[0].due > queued.now) == (True, True)
     queued.world.transfers.clear()  # No gateway made the copies.
     queued.deliver()
-    copied = len(queued.world.bulk_jobs)
-    assert (requests(queued), copied, queued.site.copies()) == (before, before, 14)
+    assert (requests(queued), queued.site.copies()) == (before, 14)
 
 
 @pytest.mark.parametrize(
-    ("copy", "waits"),
+    ("master", "changes", "waits"),
     [
-        ({"file_set_status": "DELETED", "status": "AWAITED"}, True),
-        ({"file_set_status": "DELETED"}, False),
-        ({"status": "AWAITED"}, True),
-        ({"status": "FAILED"}, False),
-        ({"size": 1}, False),
+        ([CLIP | {"size": 1}], {}, False),
+        ([CLIP | {"status": "FAILED"}], {}, False),
+        ([CLIP | {"status": "GROWING"}], {}, True),
+        ([CLIP | {"status": "AWAITED"}], {}, True),
+        ([CLIP | {"file_set_status": "DELETED"}], {}, False),
+        ([CLIP | {"file_set_status": "DELETED", "status": "AWAITED"}], {}, True),
+        ([CLIP], {"status": "DELETED"}, False),
+        ([], {}, True),
     ],
 )
-def test_what_became_of_a_copy(queued: Stage, copy: Row, waits: bool) -> None:
-    """A copy is waited for while it is unfinished, and no longer."""
-    asset_id = queued.site.only_copy()
+def test_a_master_is_never_copied_over(
+    queued: Stage, master: list[Row], changes: Row, waits: bool
+) -> None:
+    """What the masters' storage has of a format stays, and is waited for while it is unfinished."""
+    queued.site.asset([CLIP], master, **changes)
     click(queued)
-    queued.world.transfers.clear()
-    queued.world.add_file_set(asset_id, queued.site.b2, [CLIP | copy])
-    queued.deliver(1)
-    assert (len(queued.tasks), queued.site.copies()) == (waits, 1)
+    assert (requests(queued), queued.site.copies(), len(queued.tasks)) == (0, 1, waits)
 
 
 @pytest.mark.parametrize("fault", ["500", "500, but done"])
@@ -324,12 +258,9 @@ def test_an_uncertain_request_is_made_once(queued: Stage, fault: str) -> None:
 
 def test_a_round_in_a_payload_is_not_believed(queued: Stage) -> None:
     """Only the queue may name a job, and state what was requested or removed."""
-    other = queued.world.add_job({"status": "STARTED", "title": "Other", "type": "CUSTOM"})
     asset_id = queued.site.only_copy()
     click(queued)
-    forged = json.loads(queued.tasks.pop().body)["round"] | {"job_id": other["id"]}
+    forged = json.loads(queued.tasks.pop().body)["round"]
     queued.world.transfers.clear()
     queued.click(asset_ids=[asset_id], round=forged)
-    assert requests(queued) == 2
-    assert other["status"] == "STARTED"
-    assert len(queued.jobs) == 3
+    assert (requests(queued), len(queued.jobs)) == (2, 2)

@@ -186,6 +186,6 @@ def test_answers(iconik: Iconik, requests_mock: Mocker) -> None:
     pages = [{"json": REAL[name]} for name in ("list_with_link", "list_without_count")]
     requests_mock.get(f"/API/assets/v1/collections/{ID}/contents/", pages)
     (item,), missing = iconik.collection_contents(ID)
-    assert (item.object_type, item.title, missing) == ("collections", None, 0)
+    assert (item.object_type, missing) == ("collections", 0)
     requests_mock.get(f"/API/assets/v1/assets/{ID}/", json=REAL["asset"])
     assert iconik.asset_title(ID) == "My New Asset"

@@ -148,8 +148,8 @@ def test_what_has_no_master_waits_for_its_copy(
     archive = Removal(iconik, SETTINGS._replace(archive_before_remove=True), awaited=[id])
     copies = () if is_awaited else (rows.format(row),)
     copying = ("ORIGINAL is being copied to B2 first",)
-    waiting = Outcome(asset_id, End.WAITING, reasons=copying, to_copy=copies, title="Clip")
-    assert remove_asset(archive, asset_id, "Clip") == waiting
+    waiting = Outcome(asset_id, End.WAITING, reasons=copying, to_copy=copies)
+    assert remove_asset(archive, asset_id) == waiting
     assert remove(iconik, asset_id) == Outcome(asset_id, End.STAYED, reasons=(NO_MASTER,))
 
 

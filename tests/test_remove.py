@@ -8,7 +8,7 @@ from storage_plugin.remove import SMALL
 from tests.stage import AWAY, HOUR, MINUTE, Stage, failing, nothing, written
 
 DONE = "5 of 5 assets removed from LucidLink."
-LEFT = "5 of 5 assets not done yet. Repeat the action."
+LEFT = "0 of 5 assets removed from LucidLink, 5 not done yet."
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_an_iconik_that_never_answers(fault: str) -> None:
 def test_a_removal_goes_through_the_queue(queued: Stage) -> None:
     """The answer comes before the work; one job shows all of it."""
     answer = queued.remove().text
-    assert answer == "OK: 5 of 5 assets not done yet. The removal continues in the background."
+    assert answer == f"OK: {LEFT} The removal continues in the background."
     (task,) = queued.tasks
     assert (queued.site.copies(), queued.job["status"]) == (5, "STARTED")
     assert task.due <= queued.now
@@ -99,8 +99,7 @@ def test_what_is_not_named_in_a_task_goes_on_at_once(
     queued.deliver()
     assert queued.site.copies() == 5
     assert queued.job["message"] == (
-        "15 of 15 assets removed from LucidLink. "
-        "iconik does not know 1 of the selected collections and saved searches."
+        "15 of 15 assets removed from LucidLink. iconik does not list 1 selected object."
     )
     assert queued.now < queued.clicked + 10 * MINUTE
 
@@ -196,7 +195,7 @@ def test_a_halt_before_a_delivery(queued: Stage, status: str, word: str) -> None
     assert queued.deliver() == 1
     queued.deliver_one(task)
     assert (queued.job["status"], queued.site.copies(), queued.tasks) == ("ABORTED", 5, [])
-    assert queued.notes == [f"{word}: {LEFT}"]
+    assert queued.notes == [f"{word}: {LEFT} Repeat the action."]
 
 
 # What goes wrong

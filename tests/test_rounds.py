@@ -97,7 +97,7 @@ def test_each_asset_is_done_once(ends: list[Outcome], begun: list[int], named: i
 
 def test_a_task_is_read_as_it_was_written() -> None:
     """Nothing of a round is lost on its way but the cause, which is of that round."""
-    report = Report.of(outcomes_of(DONE), "LucidLink", unknown=1, missing=2, reference="4f2a9c")
+    report = Report.of(outcomes_of(DONE), "LucidLink", missing=2, reference="4f2a9c")
     action = Action("remove", Selection((IDS[1],), (COLLECTION,), (SEARCH,)), {}, EDITOR)
     begin = (action, "click", 1_800_000_000.5, ["assets", IDS[0]], 7, 240.0)
     round = Round(*begin, IDS[3], IDS[4], waiting=1, touched=[IDS[1]], report=report)
@@ -109,11 +109,11 @@ def test_a_task_is_read_as_it_was_written() -> None:
 
 
 def test_a_task_holds_the_largest_selection() -> None:
-    """Whatever became of the assets, and however long their titles are."""
+    """Whatever became of the assets."""
     ends = [LEFT[0]._replace(is_touched=True)] * MAX_IDS
     rest = rest_of(round_of(*IDS[:MAX_IDS]), outcomes_of(ends))
-    title, reasons = "\N{SNOWMAN}" * 100, ("clip.mov has 1,000 bytes and its master 1",) * 4
-    noted = [DONE[2]._replace(asset_id=id, title=title, reasons=reasons) for id in IDS[:NAMED]]
+    reasons = ("\N{SNOWMAN}" * 100 + " has 1,000 bytes and its master 1",) * 4
+    noted = [DONE[2]._replace(asset_id=id, reasons=reasons) for id in IDS[:NAMED]]
     rest = rest._replace(report=Report.of(noted, "LucidLink"))
     assert (len(rest.awaited), len(rest.touched)) == (MAX_IDS, MAX_TOUCHED)
     assert len(write_task(rest)) <= MAX_BODY

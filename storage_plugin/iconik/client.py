@@ -219,9 +219,9 @@ class Iconik:
         return 404
 
 
-def chunks(ids: Sequence[str]) -> list[Sequence[str]]:
-    """Return ids in pieces that fit into one bulk call."""
-    return [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
+def chunks(items: Sequence[T]) -> list[Sequence[T]]:
+    """Return items in pieces that fit into one bulk call."""
+    return [items[start : start + MAX_IDS] for start in range(0, len(items), MAX_IDS)]
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int = PLACES) -> list[R]:

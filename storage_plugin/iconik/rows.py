@@ -117,7 +117,6 @@ class Item(NamedTuple):
 
     id: Id
     object_type: str  # `assets` or `collections`.
-    title: str | None
 
 
 class Transfer(NamedTuple):

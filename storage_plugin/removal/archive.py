@@ -3,9 +3,9 @@
 A finished copy job is no proof of a copy: only the rule decides whether files are removed.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from storage_plugin.errors import OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, chunks
@@ -35,17 +35,13 @@ def with_copy(
 
 
 def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
-    """Whether iconik can make a complete copy of a file set, asked for by the format's name.
-
-    Other machines may see a file on LucidLink as empty until its data is uploaded, so an empty file
-    may be incomplete.
-    """
+    """Whether iconik can make a complete copy of a file set, asked for by the format's name."""
     names = [each.name for each in evidence.formats.values()]
     rivals = [each for each in evidence.doomed if each.format_id == file_set.format_id]
     return (
         file_set.status == "ACTIVE"
         and names.count(evidence.formats[str(file_set.format_id)].name) == len(rivals) == 1
-        and all(
+        and all(  # Other machines may see a file as empty until LucidLink has its data.
             file.status == "CLOSED" and (file.size or file.checksum in OF_NOTHING)
             for file in needed(evidence.files[file_set.id])
         )
@@ -55,33 +51,28 @@ def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
 def request_copies(
     iconik: Iconik, outcomes: Sequence[Outcome], storages: Storages
 ) -> list[Outcome]:
-    """Request the copies that assets need, except those that iconik is already making.
-
-    In the outcomes that are returned, an asset whose copy could not be requested is left or failed.
-    """
-    wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for outcome in outcomes:
-        for format in outcome.to_copy:
-            wanted[format.name][outcome.asset_id] = format.id
-    failed: dict[str, dict[str, Any]] = {}
-    for format_name, formats in wanted.items():
-        for some in chunks([*formats]):
-            try:
-                _request(iconik, storages, format_name, {id: formats[id] for id in some})
-            except PluginError as error:
-                end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-                change = {"end": end, "reasons": (), "error": error}
-                failed |= dict.fromkeys(some, change)
-    return [each._replace(**failed.get(each.asset_id, {})) for each in outcomes]
-
-
-def _request(
-    iconik: Iconik, storages: Storages, format_name: str, formats: Mapping[str, str]
-) -> None:
-    """Request the copies of a format; `formats` is its id for each asset, by the asset's id."""
+    """Request the copies that assets need. If that fails, change their outcomes."""
     master_id, source_id = storages.masters[0].id, storages.storage.id
-    transfers = iconik.transfers([source_id], master_id)
-    under_way = {(each.asset_id, each.format_id) for each in transfers}
-    if missing := [id for id in formats if under_way.isdisjoint({(id, formats[id]), (id, None)})]:
-        order = {"object_type": "assets", "object_ids": missing, "format_name": format_name}
-        iconik.copy(master_id, order | {"preferred_original_storage_id": source_id})
+    done = {each.asset_id: each for each in outcomes}
+    for name, some in _batches(outcomes):
+        try:
+            # What iconik is already copying is not requested again.
+            transfers = iconik.transfers([source_id], master_id)
+            under_way = {(each.asset_id, each.format_id) for each in transfers}
+            missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
+            if missing:
+                order = {"object_type": "assets", "object_ids": missing, "format_name": name}
+                iconik.copy(master_id, order | {"preferred_original_storage_id": source_id})
+        except PluginError as error:
+            end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
+            for _, id, _ in some:
+                done[id] = done[id]._replace(end=end, reasons=(), error=error)
+    return [*done.values()]
+
+
+def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+    """Yield what one call can copy: the name of a format, and names, assets and ids of formats."""
+    copies = sorted((of.name, each.asset_id, of.id) for each in outcomes for of in each.to_copy)
+    for name, same in itertools.groupby(copies, key=itemgetter(0)):
+        for some in chunks([*same]):
+            yield name, some

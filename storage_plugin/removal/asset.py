@@ -28,7 +28,7 @@ ATTEMPTS = 5
 Verdicts = Sequence[tuple[FileSet, Verdict]]
 
 
-def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> Outcome:
+def remove_asset(removal: Removal, asset_id: str) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
     Raises:
@@ -43,7 +43,7 @@ def remove_asset(removal: Removal, asset_id: str, title: str | None = None) -> O
     except PluginError as error:
         end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
         outcome = Outcome(asset_id, end, error=error, is_touched=bool(asset.sent))
-    return outcome._replace(removed=len(asset.gone), title=title)
+    return outcome._replace(removed=len(asset.gone))
 
 
 class _Asset:
@@ -110,7 +110,7 @@ class _Asset:
             self.sent.add(file_set.id)
             try:
                 is_gone = self._send(file_set, evidence)
-            except Stale:  # iconik's limit may make a call wait for 12 s, and thousands of rows, too.
+            except Stale:  # iconik's limit made the deletion wait. Thousands of rows would, too.
                 evidence = renew(self._removal, self._id, evidence)
                 is_gone = self._send(file_set, evidence)
             if is_gone:

@@ -1,53 +1,38 @@
 """The assets of a selection, including those in collections and saved searches."""
 
 import functools
-from typing import NamedTuple
+import itertools
 
 from storage_plugin.errors import NotFound
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.rows import Item
 from storage_plugin.webhook import Selection
 
+# The calls that list the contents of containers, by the `object_type` of iconik's bulk calls.
 READ = {"collections": Iconik.collection_contents, "saved_searches": Iconik.saved_search_results}
-"""The calls that list the contents of containers, by the `object_type` of iconik's bulk calls."""
-
-Container = tuple[str, str]
+Object = tuple[str, str]  # The `object_type` and the id.
 
 
-class Found(NamedTuple):
-    """What a selection contains.
+def find_assets(iconik: Iconik, selection: Selection) -> tuple[list[str], int]:
+    """Find the assets level by level. A collection that contains itself is read once.
 
-    Attributes:
-        assets: the titles of the assets, by id; None: iconik did not send the title.
-        unknown: the collections and saved searches that iconik does not know.
-        missing: the number of objects that iconik counts in them and does not send.
+    Returns:
+        The ids of the assets, and the number of selected objects that iconik does not list.
     """
-
-    assets: dict[str, str | None]
-    unknown: list[Container]
-    missing: int
-
-
-def find_assets(iconik: Iconik, selection: Selection) -> Found:
-    """Find the assets level by level. A collection that contains itself is read once."""
-    found = Found(dict.fromkeys(selection.assets), [], 0)
-    read, level = set[Container](), selection.objects()
-    while level := [each for each in level if each[0] in READ and each not in read]:
-        read.update(level)
-        items = []
-        for some, missing, unknown in side_by_side(functools.partial(_contents, iconik), level):
-            items += some
-            found.unknown.extend(unknown)
-            found = found._replace(missing=found.missing + missing)
-        found.assets.update((item.id, item.title) for item in items if item.object_type == "assets")
-        level = list(dict.fromkeys((item.object_type, item.id) for item in items))
-    return found
+    found, level, missing = dict.fromkeys(selection.objects()), selection.objects(), 0
+    while containers := [each for each in level if each[0] in READ]:
+        contents = side_by_side(functools.partial(_contents, iconik), containers)
+        missing += sum(number for _, number in contents)
+        items = dict.fromkeys(itertools.chain.from_iterable(some for some, _ in contents))
+        level = [each for each in items if each not in found]
+        found |= items
+    return [id for object_type, id in found if object_type == "assets"], missing
 
 
-def _contents(iconik: Iconik, container: Container) -> tuple[list[Item], int, list[Container]]:
-    """Return what a container has, and the container itself if iconik does not know it."""
+def _contents(iconik: Iconik, container: Object) -> tuple[list[Object], int]:
+    """Return the objects in a container, and how many more there are, or that it is unknown."""
     object_type, id = container
     try:
-        return *READ[object_type](iconik, id), []
+        items, missing = READ[object_type](iconik, id)
     except NotFound:
-        return [], 0, [container]
+        return [], 1
+    return [(each.object_type, each.id) for each in items], missing
