@@ -13,9 +13,8 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.rows import Row
 from storage_plugin.webhook import ACTIONS, ROUTE, SECRET_HEADER
 
+# The contexts of iconik whose selections the plugin understands.
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
-"""The contexts of iconik whose selections the plugin understands."""
-
 VISIBILITY = (
     "iconik may show new actions only to administrators: give editors access to them in iconik, "
     "under Access Control, or create them with make actions OPTIONS=--everyone."

@@ -17,10 +17,7 @@ from storage_plugin.storages import check_removal, find_storage, find_storages
 from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
 OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
-
-Findings = Iterator[tuple[str, str]]
-"""States, each with a sentence. A check that cannot go on raises PluginError."""
-
+Findings = Iterator[tuple[str, str]]  # States, each with a sentence.
 USES = {
     "Both": "storages",
     "Add": "copy",
@@ -31,11 +28,11 @@ USES = {
     f"Remove, with {ARCHIVE}": "transfers copy job",
     "Custom actions by command": "custom_actions create_custom_action delete_custom_action",
 }
+# The methods of the client, and so the roles of the token's user, that each purpose needs.
 ROLES = {
     purpose: tuple(dict.fromkeys(role for name in uses.split() for role in client.ROLES[name]))
     for purpose, uses in USES.items()
 }
-"""The methods of the client, and so the roles of the token's user, that each purpose needs."""
 
 
 def examine(installation: Installation) -> Iterator[tuple[str, str, str]]:
@@ -182,7 +179,7 @@ def find_fault(action: Row, installation: Installation) -> tuple[str, str] | Non
         return WARNING, f"{name} is disabled: enable it in iconik if you need it."
     if action.get("status") == "FAILING":
         # iconik may quote the headers.
-        reason = str(action.get("last_error")).replace(installation.secret, "***")
+        reason = action["last_error"].replace(installation.secret, "***")
         return WARNING, f"{name} failed last time: {reason} See the function's log."
     return None
 

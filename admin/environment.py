@@ -12,15 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Succeeds in a virtual environment that has pip and a Python that is new enough.
 IS_GOOD = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 10))"
-"""Succeeds in a virtual environment that has pip and a Python that is new enough."""
-
+# Options that keep pip from installing anything elsewhere.
 ONLY_HERE = {"PIP_REQUIRE_VIRTUALENV": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": ""}
-"""Options that keep pip from installing anything elsewhere."""
-
 TOO_OLD = """The plugin needs Python 3.10 or newer, and {} is {}: name a newer one, for example \
 make PYTHON=python3.13 demo."""
-
 NO_VENV = """{} cannot make an environment with pip. On Debian and Ubuntu, run sudo apt install \
 python3-venv. Then run the same command again."""
 

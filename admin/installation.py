@@ -24,26 +24,20 @@ from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import NAMES, Settings, is_valid
 
+# The files with the settings, and with the last deployment, which deploy.sh writes.
 SETTINGS, DEPLOYMENT = Path(".env.yaml"), Path(".deployment.json")
-"""The files with the settings, and with the last deployment, which deploy.sh writes."""
-
-AUTO = "auto"
-"""The value of TASK_QUEUE that makes `make deploy` create the queue."""
-
+AUTO = "auto"  # The value of TASK_QUEUE that makes `make deploy` create the queue.
+# Variables that the plugin's log or its server reads, in addition to its settings.
 OTHERS = {"GOOGLE_CLOUD_PROJECT", "THREADS"}
-"""Variables that the plugin's log or its server reads, in addition to its settings."""
-
 MISSING = f"There are no settings here: copy {SETTINGS}.example to {SETTINGS}, and fill it in."
-
+# How to store a new version of a secret.
 STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
-"""How to store a new version of a secret."""
-
+# What to say instead of gcloud's message, by words in it.
 GCLOUD = {
     "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
     "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
     "NOT_FOUND": "Google does not know it: run make deploy.",
 }
-"""What to say instead of gcloud's message, by words in it."""
 
 
 class Installation:

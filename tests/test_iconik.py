@@ -75,6 +75,14 @@ def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch, created: str) -> None
     tzset()
 
 
+def test_custom_actions_may_be_odd(iconik: Iconik, requests_mock: Mocker) -> None:
+    """The context of a custom action enters URLs, and iconik may leave out its other texts."""
+    rows = [{"id": ID, "context": context} for context in ("ASSET", "../ASSET", None)]
+    requests_mock.get("/API/assets/v1/custom_actions/", json={"objects": rows})
+    (action,) = iconik.custom_actions()
+    assert (action["context"], action["url"], action["title"]) == ("ASSET", "", "")
+
+
 def test_transfers_may_name_their_destination(iconik: Iconik, requests_mock: Mocker) -> None:
     """A transfer to another storage does not count, whatever the case; one that names none does."""
     names = [{"destination_storage_id": id} for id in (ID, ID.upper(), OTHER, None)]

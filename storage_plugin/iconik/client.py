@@ -3,6 +3,7 @@
 https://app.iconik.io/docs/reference.html
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -179,7 +180,10 @@ class Iconik:
     @needs("can_read_custom_actions")
     def custom_actions(self) -> list[Row]:
         """List the custom actions of all contexts; iconik sends them on one page."""
-        return pages.rows_of(self.rest.get(f"{ASSETS}/custom_actions/"))
+        found = pages.rows_of(self.rest.get(f"{ASSETS}/custom_actions/"))
+        texts = ("context", "title", "url", "last_error")  # The context enters URLs.
+        found = [{**row, **{name: as_text(row.get(name)) or "" for name in texts}} for row in found]
+        return [row for row in found if re.fullmatch("[A-Z_]+", row["context"])]
 
     @needs("can_write_custom_actions")
     def create_custom_action(self, action: Row) -> None:
