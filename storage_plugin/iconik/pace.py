@@ -86,7 +86,7 @@ class Pace:
 
     def is_idle(self) -> bool:
         """Whether no request was sent for so long that open connections may be dead."""
-        return self._slots[-1] < self.now() - IDLE
+        return -math.inf < self._slots[-1] < self.now() - IDLE
 
     @contextmanager
     def asset(self, deadline: Deadline) -> Iterator[None]:

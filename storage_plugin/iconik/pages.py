@@ -46,9 +46,7 @@ def read(
         received += len(rows)
         total = max(total, as_number(answer.get("total")) or 0)
         if max(received, total) >= most:  # A total may stop at that number, too.
-            text = (
-                f"A search finds {most:,} or more objects: narrow the search, or use a collection."
-            )
+            text = f"A search finds {most:,} or more objects: narrow it, or use a collection."
             raise CallerError(text, status=413)
         for row in rows:
             if found.setdefault(row["id"], item := parse(row)) != item:
