@@ -1,14 +1,15 @@
-"""The pace of requests, places for assets, and the deadline."""
+"""The pace of requests, and places for assets."""
 
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import sub
 
 import pytest
 
 from storage_plugin.errors import OutOfTime
-from storage_plugin.iconik.pace import PLACES, Deadline, Pace, backoff
+from storage_plugin.iconik.pace import PLACES, Deadline, Pace
 from tests.conftest import Time
 
 
@@ -56,14 +57,14 @@ def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time
 
 
 def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
-    """After a refusal, requests wait for the time that iconik asks for, then go one by one."""
+    """Requests wait for as long as iconik asks, and then its limit counts as just used up."""
     send(pace, time, 10)
     pace.refused(3)
-    sent = send(pace, time, 10)
+    sent = send(pace, time, 2000)
     assert 3 <= sent[0] <= 3.3
-    assert sent[-1] - sent[0] == pytest.approx(9 * 0.02)
-    time.sleep(15)
-    assert send(pace, time, 10)[-1] == pytest.approx(9 * 0.02)
+    assert all(gap == pytest.approx(0.0202) for gap in map(sub, sent[1:], sent))
+    time.sleep(21)
+    assert send(pace, time, 1000)[-1] == 0
 
 
 def test_a_pause_holds_those_who_already_wait(time: Time) -> None:
@@ -80,41 +81,20 @@ def test_a_pause_holds_those_who_already_wait(time: Time) -> None:
     assert 24.9 <= send(pace, time, 1001)[-1] <= 25
 
 
-def test_refusals_of_one_moment_count_once(pace: Pace, time: Time) -> None:
-    """The pause does not grow with the number of threads that are refused together."""
-    for _ in range(16):
-        pace.refused(None)
-    assert send(pace, time)[0] <= 0.5
-
-
 def test_pauses_grow_until_a_request_is_served(pace: Pace, time: Time) -> None:
-    """The pauses grow with each refusal, up to a limit."""
+    """Each refusal makes a longer pause, up to a limit; those of one moment count once."""
 
     def pause() -> float:
-        pace.refused(None)
+        for _ in range(16):
+            pace.refused(0)
         return send(pace, time)[0]
 
-    first, *_, last = [pause() for _ in range(8)]
+    first, *_, seventh, last = [pause() for _ in range(8)]
     assert first <= 0.5
     assert 5 <= last <= 10
+    assert last != seventh  # Instances that were refused together do not come back together.
     pace.accepted()
     assert pause() <= 0.5
-
-
-def test_backoff_is_never_alike() -> None:
-    """Threads that failed together do not come back together."""
-    assert len({backoff(3) for _ in range(20)}) > 1
-
-
-def test_a_deadline_ends(time: Time) -> None:
-    """Time passes until none is left."""
-    deadline = Deadline(10, time)
-    time.sleep(9)
-    assert (deadline.remaining(), deadline.remaining(0.5), deadline.is_over) == (1, 0.5, False)
-    with pytest.raises(OutOfTime):
-        deadline.remaining(1)
-    time.sleep(1)
-    assert deadline.is_over
 
 
 def test_threads_share_the_limit() -> None:

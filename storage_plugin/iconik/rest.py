@@ -70,7 +70,7 @@ class Rest:
 
     def for_editor(self, deadline: Deadline) -> "Rest":
         """Return this client with less patience, and another deadline, for notifying the editor."""
-        return replace(self, deadline=deadline, share=1.0, attempts=2, patience=3.0)
+        return replace(self, deadline=deadline, attempts=2, patience=3.0)
 
     def get(self, path: str, query: Row | None = None) -> Row:
         """Return the JSON object at a path."""
