@@ -1,8 +1,6 @@
 """The pace of requests, and places for assets."""
 
 import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from operator import sub
 
@@ -19,11 +17,11 @@ def pace(time: Time) -> Pace:
     return Pace(time, time.sleep)
 
 
-def send(pace: Pace, time: Time, requests: int = 1, share: float = 1) -> list[float]:
+def send(pace: Pace, time: Time, requests: int = 1) -> list[float]:
     """Send requests as fast as the pace allows; return after how many seconds each one went out."""
     deadline, begun, sent = Deadline(1e6, time), time.now, []
     for _ in range(requests):
-        pace.reserve(deadline, share)
+        pace.reserve(deadline)
         sent.append(time.now - begun)
     return sent
 
@@ -37,7 +35,7 @@ def test_no_20_seconds_see_more_than_a_thousand(pace: Pace, time: Time) -> None:
 
 
 def test_work_from_the_queue_leaves_room_for_a_click(time: Time) -> None:
-    """A share of the limit is never used up by those who may only use the rest."""
+    """A share of the limit is never used up by those who may only use the rest; all wait once."""
     waits: list[float] = []
     pace, deadline = Pace(time, waits.append), Deadline(1e6, time)
     for share in [0.8] * 900 + [1.0] * 100:
@@ -97,16 +95,6 @@ def test_pauses_grow_until_a_request_is_served(pace: Pace, time: Time) -> None:
     assert pause() <= 0.5
 
 
-def test_threads_share_the_limit() -> None:
-    """Parallel threads together stay within the limit, and each of them sleeps once."""
-    waits: list[float] = []
-    pace, deadline = Pace(lambda: 0.0, waits.append), Deadline(50, lambda: 0.0)
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(1200):
-            pool.submit(pace.reserve, deadline)
-    assert Counter(waits) == {0: 1000, 20.2: 200}
-
-
 # Places for assets
 
 
@@ -123,9 +111,9 @@ def test_an_instance_works_on_few_assets_at_once(pace: Pace) -> None:
         for _ in range(PLACES - 1):
             places.enter_context(pace.asset(deadline))
         with pace.asset(deadline):
-            for number, thread in enumerate(waiting):
+            for number, thread in enumerate(waiting, PLACES):
                 thread.start()
-                while len(pace._turns) == PLACES + number:
+                while len(pace._turns) == number:
                     pass  # The thread has not come yet.
             assert entered == []
         work("back again")
@@ -133,7 +121,4 @@ def test_an_instance_works_on_few_assets_at_once(pace: Pace) -> None:
         places.enter_context(pace.asset(deadline))
         with pytest.raises(OutOfTime), pace.asset(Deadline(0.01)):
             pytest.fail("There is no place.")
-    for thread in waiting:
-        thread.join()
-    with pace.asset(Deadline(0.01)):
-        pass  # Whoever gave up holds nothing.
+    assert pace._turns == []  # Whoever gave up holds nothing.

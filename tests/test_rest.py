@@ -29,14 +29,9 @@ GOOD = {"json": FOUND}
 NO_OBJECTS = ["", "null", "[]", '"x"', '{"objects": [', "[" * 99999]
 
 
-def answer(status: int) -> dict[str, Any]:
+def answer(status: int, **headers: str) -> dict[str, Any]:
     """Return one of iconik's errors, as requests_mock takes it."""
-    return {"status_code": status, "json": {"errors": [SECRET_TEXT]}}
-
-
-def redirect(location: str) -> dict[str, Any]:
-    """Return an answer that points elsewhere."""
-    return {"status_code": 302, "headers": {"Location": location}}
+    return {"status_code": status, "json": {"errors": [SECRET_TEXT]}, "headers": headers}
 
 
 @pytest.fixture
@@ -45,9 +40,7 @@ def rest(time: Time) -> Rest:
     return mocked_rest(time)
 
 
-def test_every_request_is_authenticated_and_limited(
-    rest: Rest, requests_mock: Mocker, time: Time
-) -> None:
+def test_requests_have_a_token_and_an_end(rest: Rest, requests_mock: Mocker, time: Time) -> None:
     """The time limit shrinks with the remaining time; the editor's calls have an own, later end."""
     requests_mock.get(PATH, [GOOD, answer(500)])
     editor = rest.for_editor(Deadline(64, time))
@@ -64,9 +57,7 @@ def test_every_request_is_authenticated_and_limited(
     assert len(rest.sent) == len(editor.sent) == requests_mock.call_count
 
 
-def test_connections_that_were_idle_are_not_used(
-    time: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_connections_are_not_used(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     """An action starts with new connections only if the old ones were idle."""
     closed: list[float] = []
     monkeypatch.setattr(requests.Session, "close", lambda _: closed.append(time.now))
@@ -88,8 +79,8 @@ def test_connections_that_were_idle_are_not_used(
         (answer(403), errors.AccessDenied, 500, 1),
         (answer(404), errors.NotFound, 502, 1),
         (answer(405), errors.IconikError, 502, 1),
-        (redirect("https://elsewhere.example/"), errors.IconikError, 502, 1),
-        (redirect("http://["), errors.IconikUnavailable, 502, 5),
+        (answer(302, Location="https://elsewhere.example/"), errors.IconikError, 502, 1),
+        (answer(302, Location="http://["), errors.IconikUnavailable, 502, 5),
         *(({"status_code": n, "text": PAGE}, errors.IconikError, 502, 1) for n in (400, 403, 404)),
         *(({"status_code": n, "text": PAGE}, errors.IconikUnavailable, 502, 5) for n in (500, 503)),
         ({"exc": requests.ConnectTimeout(PAGE)}, errors.IconikUnavailable, 502, 5),
@@ -102,10 +93,7 @@ def test_connections_that_were_idle_are_not_used(
 def test_errors_are_by_who_must_act(
     rest: Rest, requests_mock: Mocker, fault: Any, error: type[Exception], status: int, calls: int
 ) -> None:
-    """A refusal is final, a failure is not; no error quotes an answer or a library's message.
-
-    The client follows no redirect: another host would be unknown, and asked five times.
-    """
+    """A refusal is final, a failure is not; no error quotes anything; no redirect is followed."""
     requests_mock.get(PATH, [fault] * calls + [GOOD] + [fault] * (calls - 1) + [GOOD])
     with pytest.raises(error) as raised:
         rest.get(PATH)
@@ -130,13 +118,13 @@ def test_an_unreachable_host_is_named() -> None:
 @pytest.mark.parametrize(
     ("fault", "is_repeated"),
     [
-        ({"status_code": 500}, False),
+        (answer(500), False),
         ({"text": PAGE}, False),
         ({"exc": requests.ConnectionError}, False),
         ({"exc": requests.ReadTimeout}, False),
         ({"exc": requests.ConnectTimeout}, True),
         (answer(401), True),
-        ({"status_code": 429}, True),
+        (answer(429), True),
     ],
 )
 def test_what_may_have_been_served_is_not_repeated(
@@ -167,11 +155,8 @@ def test_only_a_get_needs_an_object(rest: Rest, requests_mock: Mocker) -> None:
 def test_too_many_requests_are_sent_again(
     rest: Rest, requests_mock: Mocker, time: Time, retry_after: str, least: float, most: float
 ) -> None:
-    """After the pause that iconik requests, the client repeats any request that was refused.
-
-    The next pause starts small again.
-    """
-    refusal = {"status_code": 429, "headers": {"Retry-After": retry_after}}
+    """After the pause that iconik asks for, any request is repeated; the next pause is short."""
+    refusal = answer(429, **{"Retry-After": retry_after})
     for method in ("GET", "POST", "DELETE"):
         requests_mock.request(method, PATH, [refusal, GOOD])
         before = time.now
@@ -189,7 +174,8 @@ def test_a_rotated_token_is_read_again(rest: Rest, requests_mock: Mocker) -> Non
     tokens = ["old"]
 
     def read(max_age: float = 300) -> str:
-        tokens.extend(["new"] if max_age == 0 else [])
+        if max_age == 0:
+            tokens.append("new")
         return tokens[-1]
 
     rest.read_token = read
@@ -199,9 +185,7 @@ def test_a_rotated_token_is_read_again(rest: Rest, requests_mock: Mocker) -> Non
     assert len(rest.sent) == 3
 
 
-def test_the_token_is_at_fault_only_if_it_was_never_accepted(
-    rest: Rest, requests_mock: Mocker
-) -> None:
+def test_a_token_is_at_fault_if_never_accepted(rest: Rest, requests_mock: Mocker) -> None:
     """One refusal is nothing, and two of one call say nothing about other calls."""
     requests_mock.get(PATH, [*[answer(401)] * 3, GOOD, answer(401)])
     with pytest.raises(errors.AdministratorError, match="iconik-token"):
