@@ -38,9 +38,9 @@ def test_work_from_the_queue_leaves_room_for_a_click(time: Time) -> None:
     """A share of the limit is never used up by those who may only use the rest; all wait once."""
     waits: list[float] = []
     pace, deadline = Pace(time, waits.append), Deadline(1e6, time)
-    for share in [0.8] * 900 + [1.0] * 100:
+    for share in [0.8] * 813 + [1.0] * 187 + [0.8] * 700:
         pace.reserve(deadline, share)
-    assert [wait > 0 for wait in waits] == [False] * 800 + [True] * 100 + [False] * 100
+    assert [round(wait) for wait in waits] == [0] * 800 + [20] * 13 + [0] * 187 + [20] * 700
 
 
 def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time) -> None:
@@ -48,7 +48,7 @@ def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time
     send(pace, time, 1000)
     for _ in range(100):
         with pytest.raises(OutOfTime):
-            pace.reserve(Deadline(5, time))
+            pace.reserve(Deadline(20.2, time))
     assert time.now == 1000  # They have failed at once.
     time.sleep(21)
     assert send(pace, time, 1000)[-1] == 0
@@ -89,13 +89,10 @@ def test_pauses_grow_until_a_request_is_served(pace: Pace, time: Time) -> None:
 
     first, *_, seventh, last = [pause() for _ in range(8)]
     assert first <= 0.5
-    assert 5 <= last <= 10
+    assert 4 <= last <= 8
     assert last != seventh  # Instances that were refused together do not come back together.
     pace.accepted()
     assert pause() <= 0.5
-
-
-# Places for assets
 
 
 def test_an_instance_works_on_few_assets_at_once(pace: Pace) -> None:

@@ -55,7 +55,6 @@ def test_rows_count_once(read: Read) -> None:
 LAST = [
     page(),
     page(total=0, pages=0),
-    page(1, 2, next_url=None),
     page(*range(9)),
     page(*range(24), per_page=100),
     page(*TEN, total=10),

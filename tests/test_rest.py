@@ -42,18 +42,20 @@ def rest(time: Time) -> Rest:
 
 def test_requests_have_a_token_and_an_end(rest: Rest, requests_mock: Mocker, time: Time) -> None:
     """The time limit shrinks with the remaining time; the editor's calls have an own, later end."""
-    requests_mock.get(PATH, [GOOD, answer(500)])
+    requests_mock.get(PATH, [GOOD, GOOD, answer(500)])
     editor = rest.for_editor(Deadline(64, time))
-    rest.get(PATH)
+    assert rest.get(PATH) == editor.get(PATH) == FOUND
     time.sleep(59)
     with pytest.raises(errors.OutOfTime):
         rest.get(PATH)
+    assert time.now < 1060
     time.now = 1060
     with pytest.raises(errors.IconikUnavailable):
         editor.get(PATH)
-    usual, last, *_, for_editor, _ = requests_mock.request_history
-    assert (usual.timeout, last.timeout, for_editor.timeout) == ((3.05, 10), (0.5, 0.5), (2, 2))
-    assert usual.headers.items() >= {"App-ID": World.app_id, "Auth-Token": World.token}.items()
+    sent = requests_mock.request_history
+    ends = [(3.05, 10), (3.05, 3), (0.5, 0.5), (2, 2)]
+    assert [sent[number].timeout for number in (0, 1, 2, -2)] == ends
+    assert sent[0].headers.items() >= {"App-ID": World.app_id, "Auth-Token": World.token}.items()
     assert len(rest.sent) == len(editor.sent) == requests_mock.call_count
 
 
@@ -62,6 +64,7 @@ def test_idle_connections_are_not_used(time: Time, monkeypatch: pytest.MonkeyPat
     closed: list[float] = []
     monkeypatch.setattr(requests.Session, "close", lambda _: closed.append(time.now))
     pace = Pace(time, time.sleep)
+    new_rest(URL, World(), pace=pace)
     pace.reserve(Deadline(600, time))
     for seconds in (30, 1):
         time.sleep(seconds)
@@ -190,6 +193,7 @@ def test_a_token_is_at_fault_if_never_accepted(rest: Rest, requests_mock: Mocker
     requests_mock.get(PATH, [*[answer(401)] * 3, GOOD, answer(401)])
     with pytest.raises(errors.AdministratorError, match="iconik-token"):
         rest.get(PATH)
+    assert rest.pace.now() > 1000  # A pause, in which iconik may change its mind.
     assert rest.get(PATH) == FOUND
     with pytest.raises(errors.IconikUnavailable, match="token"):
         rest.get(PATH)

@@ -13,7 +13,7 @@ from storage_plugin.errors import OutOfTime
 LIMIT = 1000  # Requests that iconik allows each token in any 20 s, whoever sends them.
 WINDOW = 20.2  # Seconds, a little over 20, because requests take different times to arrive.
 IDLE = 30.0  # Seconds for which an unused connection certainly stays open.
-MAX_PAUSE = 10.0  # Seconds of the longest pause, even if iconik asks for more.
+MAX_PAUSE = 10.0  # Seconds of the longest pause that iconik may ask for.
 # Assets in progress at once. At 0.1 s a call they send 160 requests a second, above the limit. With
 # more, each would wait so long between its requests that the evidence for a deletion is too old.
 PLACES = 16
@@ -109,4 +109,4 @@ class Pace:
 
 def backoff(attempts: int) -> float:
     """Return the seconds to wait after some failed attempts: longer each time, and random."""
-    return min(MAX_PAUSE, 2.0 ** (attempts - 2)) * random.uniform(0.5, 1.0)  # noqa: S311
+    return 2.0 ** min(attempts - 2, 3) * random.uniform(0.5, 1.0)  # noqa: S311
