@@ -17,11 +17,11 @@ def pace(time: Time) -> Pace:
     return Pace(time, time.sleep)
 
 
-def send(pace: Pace, time: Time, requests: int = 1) -> list[float]:
+def send(pace: Pace, time: Time, requests: int = 1, share: float = 1) -> list[float]:
     """Send requests as fast as the pace allows; return after how many seconds each one went out."""
     deadline, begun, sent = Deadline(1e6, time), time.now, []
     for _ in range(requests):
-        pace.reserve(deadline)
+        pace.reserve(deadline, share)
         sent.append(time.now - begun)
     return sent
 
@@ -54,11 +54,12 @@ def test_a_request_that_cannot_go_in_time_uses_up_nothing(pace: Pace, time: Time
     assert send(pace, time, 1000)[-1] == 0
 
 
-def test_a_refusal_lets_all_pause(pace: Pace, time: Time) -> None:
-    """Requests wait for as long as iconik asks, and then its limit counts as just used up."""
+@pytest.mark.parametrize("share", [0.8, 1])
+def test_a_refusal_lets_all_pause(pace: Pace, time: Time, share: float) -> None:
+    """Requests wait for as long as iconik asks, and then they go one by one for a while."""
     send(pace, time, 10)
     pace.refused(3)
-    sent = send(pace, time, 2000)
+    sent = send(pace, time, 700, share)
     assert 3 <= sent[0] <= 3.3
     assert all(gap == pytest.approx(0.0202) for gap in map(sub, sent[1:], sent))
     time.sleep(21)

@@ -44,7 +44,7 @@ class Pace:
         self.now, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._slots = [-math.inf] * LIMIT  # The times of the latest requests; some lie ahead.
-        self._pause_ends = -math.inf
+        self._next = self._pause_ends = -math.inf
         self._refusals = 0  # Since iconik last served a request.
         self._turns: list[threading.Event] = []  # The first of them have a place.
 
@@ -53,13 +53,16 @@ class Pace:
         allowed = round(LIMIT * share)
         while True:
             with self._lock:
-                now, pause_ends = self.now(), self._pause_ends
-                slot = max(now, self._slots[-allowed] + WINDOW)
+                now = self.now()
+                turn = max(now, self._next)
+                slot = max(turn, self._slots[-allowed] + WINDOW)
                 deadline.remaining(slot - now)
+                if turn < self._pause_ends + WINDOW:  # After a pause, requests go one by one.
+                    self._next = turn + WINDOW / LIMIT
                 bisect.insort(self._slots, slot)
                 del self._slots[0]
             self._sleep(slot - now)
-            if pause_ends == self._pause_ends:
+            if self.now() >= self._pause_ends:
                 return  # Otherwise, a pause has begun meanwhile.
 
     def back_off(self, attempts: int, deadline: Deadline) -> None:
@@ -80,9 +83,7 @@ class Pace:
                 return  # The request was sent before the refusal that caused this pause.
             pause = max(backoff(self._refusals), asked * random.uniform(1.0, 1.1))  # noqa: S311
             self._refusals += 1
-            self._pause_ends = now + min(pause, MAX_PAUSE)
-            # Go on as if these requests had used up the limit; whoever waits reserves another time.
-            self._slots = [self._pause_ends - WINDOW * back / LIMIT for back in range(LIMIT, 0, -1)]
+            self._next = self._pause_ends = now + min(pause, MAX_PAUSE)
 
     def is_idle(self) -> bool:
         """Whether no request was sent for so long that open connections may be dead."""

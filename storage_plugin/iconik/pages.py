@@ -81,9 +81,10 @@ def rows_of(answer: Row) -> list[Row]:
 
 
 def _goes_on(answer: Row, path: str, page: int, *, rows: int, new: int, missing: int) -> bool:
-    """Whether more rows may follow a page with so many rows, of which so many are new."""
+    """Whether more rows may follow a page of so many rows, of which so many are new."""
     size = as_number(answer.get("per_page")) or USUAL_PAGE
     if not new and rows in (size, PAGE):  # There may be more rows, which iconik never sends.
         raise IconikError(f"iconik sends the same page of {path} again and again.")
     is_promised = answer.get("next_url") or (as_number(answer.get("pages")) or 0) > page
+    # If `missing` is negative, iconik counts no rows, so only a page that is not full is the last.
     return bool(new) and bool(is_promised or missing > 0 or (missing < 0 and rows >= size))

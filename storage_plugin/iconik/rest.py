@@ -115,8 +115,8 @@ class Rest:
     ) -> tuple[int, Row]:
         """Send a request once; if iconik serves it, return the status and the JSON object.
 
-        From the moment `not_after`, by the clock of the pace, it is not sent. Then it raises
-        IconikUnavailable, as if the outcome is uncertain; IconikBusy says that iconik did nothing.
+        From the moment `not_after`, by the clock of the pace, it is not sent. Raise
+        IconikUnavailable then, and if the outcome is uncertain; IconikBusy if iconik refuses it.
         """
         self.pace.reserve(self.deadline, self.share)
         call, headers, now = f"{method} {path}", self._headers(), self.pace.now()
@@ -170,8 +170,8 @@ class Rest:
         return found if isinstance(found, dict) else {}
 
     def _failure(self, error: Exception, call: str) -> errors.IconikUnavailable:
-        """Return the error for a request without a whole answer; it hides the cause's message."""
-        cause = getattr(next(iter(error.args), None), "reason", error)  # urllib3 hides it there.
+        """Return the error for a request without a whole answer; the cause may quote a header."""
+        cause = getattr(next(iter(error.args), None), "reason", error)  # Of urllib3.
         where, name = self.settings.iconik_url, type(cause).__name__
         if isinstance(cause, (requests.ConnectTimeout, ConnectTimeoutError)):
             return _NotSent(f"{where} cannot be reached ({name}): check ICONIK_URL, or try again.")
@@ -193,8 +193,7 @@ class Rest:
         if status >= 500:
             raise errors.IconikUnavailable(f"iconik {answered}: try again later.")
         if status >= 300 and not is_iconiks:
-            text = f"A firewall or the like {answered}: it must let the function's requests pass."
-            raise errors.IconikError(text)
+            raise errors.IconikError(f"A firewall {answered}: let the function's requests pass.")
         if status == 403:
             why = "a role or the access to the object is missing; `make doctor` names missing roles"
             raise errors.AccessDenied(f"iconik refuses {call}: {why}.")
