@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from storage_plugin.errors import AdministratorError, OutOfTime, PluginError, QueueUnavailable
 from storage_plugin.iconik.client import Iconik, side_by_side
-from storage_plugin.iconik.pace import PLACES, TIME_IS_UP, Deadline
+from storage_plugin.iconik.pace import PLACES, TIME_IS_UP
 from storage_plugin.job import Job
 from storage_plugin.logs import Log
 from storage_plugin.removal.archive import request_copies
@@ -138,14 +138,14 @@ def _remove_each(
     if settings.task_queue and len(order) > SMALL:
         iconik.rest.share = SHARE_OF_QUEUE
     seconds = SHARE_OF_TIME * iconik.deadline.remaining()
-    end = Deadline(seconds if round.is_click else min(TURN, seconds), iconik.now)
+    end = iconik.now() + (seconds if round.is_click else min(TURN, seconds))
     is_in_vain = Event()
     total, finished = round.report.total + len(order), itertools.count(round.report.total + 1)
 
     def remove_one(asset_id: str) -> Outcome:
         if job.halt or is_in_vain.is_set():
             return Outcome(asset_id, End.LEFT)
-        if end.is_over or asset_id not in begin:
+        if iconik.now() >= end or asset_id not in begin:
             return Outcome(asset_id, End.LEFT, error=OutOfTime(TIME_IS_UP))
         try:
             outcome = remove_asset(removal, asset_id)

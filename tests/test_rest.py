@@ -1,12 +1,12 @@
 """Single requests to iconik: their limits, their errors, their repeats, and the token."""
 
 import gzip
-import itertools
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, product, repeat
 from typing import Any
 
 import pytest
@@ -15,17 +15,7 @@ from requests_mock import Mocker
 
 from sandbox.function import reserved_port
 from sandbox.world import World
-from storage_plugin.errors import (
-    AccessDenied,
-    AdministratorError,
-    BadRequest,
-    IconikBusy,
-    IconikError,
-    IconikUnavailable,
-    NotFound,
-    OutOfTime,
-    PluginError,
-)
+from storage_plugin import errors
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import MAX_ANSWER, Rest
 from tests.conftest import Time, mocked_rest, new_rest
@@ -33,10 +23,15 @@ from tests.conftest import Time, mocked_rest, new_rest
 URL = "https://app.iconik.io"
 PATH = "/API/files/v1/storages/"
 SECRET_TEXT = "words that nobody shall see"
-ERRORS, PAGE = {"errors": [SECRET_TEXT]}, f"<html>{SECRET_TEXT}</html>"
+PAGE = f"<html>{SECRET_TEXT}</html>"
 FOUND: dict[str, Any] = {"objects": []}
 GOOD = {"json": FOUND}
 NO_OBJECTS = ["", "null", "[]", '"x"', '{"objects": [', "[" * 99999]
+
+
+def answer(status: int, **headers: str) -> dict[str, Any]:
+    """Return one of iconik's errors, as requests_mock takes it."""
+    return {"status_code": status, "json": {"errors": [SECRET_TEXT]}, "headers": headers}
 
 
 @pytest.fixture
@@ -45,62 +40,32 @@ def rest(time: Time) -> Rest:
     return mocked_rest(time)
 
 
-def test_every_request_is_authenticated_and_limited(rest: Rest, requests_mock: Mocker) -> None:
-    """Headers contain the App ID and the token, and the time is limited."""
-    requests_mock.get(PATH, **GOOD)
-    assert rest.get(PATH) == FOUND
-    request = requests_mock.last_request
-    assert request.headers.items() >= {"App-ID": World.app_id, "Auth-Token": World.token}.items()
-    assert request.timeout == (3.05, 10.0)
-
-
-def test_no_request_outlasts_its_deadline(rest: Rest, requests_mock: Mocker, time: Time) -> None:
+def test_requests_have_a_token_and_an_end(rest: Rest, requests_mock: Mocker, time: Time) -> None:
     """The time limit shrinks with the remaining time; the editor's calls have an own, later end."""
-    requests_mock.get(PATH, status_code=500)
+    requests_mock.get(PATH, [GOOD, GOOD, answer(500)])
     editor = rest.for_editor(Deadline(64, time))
+    assert rest.get(PATH) == editor.get(PATH) == FOUND
     time.sleep(59)
-    with pytest.raises(OutOfTime):
+    with pytest.raises(errors.OutOfTime):
         rest.get(PATH)
+    assert time.now < 1060
     time.now = 1060
-    with pytest.raises(IconikUnavailable):
+    with pytest.raises(errors.IconikUnavailable):
         editor.get(PATH)
-    first, *_, editors, _ = requests_mock.request_history
-    assert (first.timeout, editors.timeout) == ((0.5, 0.5), (2, 2))
+    sent = requests_mock.request_history
+    ends = [(3.05, 10), (3.05, 3), (0.5, 0.5), (2, 2)]
+    assert [sent[number].timeout for number in (0, 1, 2, -2)] == ends
+    assert sent[0].headers.items() >= {"App-ID": World.app_id, "Auth-Token": World.token}.items()
     assert len(rest.sent) == len(editor.sent) == requests_mock.call_count
 
 
-def test_requests_use_up_only_their_share(time: Time, requests_mock: Mocker) -> None:
-    """Work that may use half of iconik's limit waits for more, but calls for the editor do not."""
-    requests_mock.get(PATH, **GOOD)
-    pace, deadline = Pace(time, time.sleep), Deadline(60, time)
-    rest = new_rest(URL, World(), pace=pace, deadline=deadline, share=0.5)
-    for _ in range(500):
-        pace.reserve(deadline)
-    rest.for_editor(deadline).get(PATH)
-    assert time.now == 1000
-    rest.get(PATH)
-    assert time.now > 1020
-
-
-@pytest.mark.parametrize("elsewhere", ["https://elsewhere.example/", "http://["])
-def test_redirects_are_not_followed(rest: Rest, requests_mock: Mocker, elsewhere: str) -> None:
-    """The token does not go to another host, even if iconik's answer points there."""
-    requests_mock.get(PATH, status_code=302, headers={"Location": elsewhere})
-    requests_mock.get("https://elsewhere.example/", **GOOD)
-    with pytest.raises(IconikError):
-        rest.get(PATH)
-    assert {request.url for request in requests_mock.request_history} == {URL + PATH}
-
-
-def test_connections_that_were_idle_are_not_used(
-    time: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_connections_are_not_used(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     """An action starts with new connections only if the old ones were idle."""
     closed: list[float] = []
     monkeypatch.setattr(requests.Session, "close", lambda _: closed.append(time.now))
-    pace, deadline = Pace(time, time.sleep), Deadline(600, time)
+    pace = Pace(time, time.sleep)
     new_rest(URL, World(), pace=pace)
-    pace.reserve(deadline)
+    pace.reserve(Deadline(600, time))
     for seconds in (30, 1):
         time.sleep(seconds)
         new_rest(URL, World(), pace=pace)
@@ -111,160 +76,126 @@ def test_connections_that_were_idle_are_not_used(
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "status", "calls"),
+    ("fault", "error", "status", "calls"),
     [
-        ({"status_code": 400, "json": ERRORS}, BadRequest, 502, 1),
-        ({"status_code": 403, "json": ERRORS}, AccessDenied, 500, 1),
-        ({"status_code": 404, "json": ERRORS}, NotFound, 502, 1),
-        ({"status_code": 405, "json": ERRORS}, IconikError, 502, 1),
-        ({"status_code": 400, "text": PAGE}, IconikError, 502, 1),
-        ({"status_code": 403, "text": PAGE}, IconikError, 502, 1),
-        ({"status_code": 404, "text": PAGE}, IconikError, 502, 1),
-        ({"status_code": 500, "text": PAGE}, IconikUnavailable, 502, 5),
-        ({"status_code": 503, "text": PAGE}, IconikUnavailable, 502, 5),
-        ({"exc": requests.ConnectTimeout(PAGE)}, IconikUnavailable, 502, 5),
-        ({"exc": requests.ReadTimeout(PAGE)}, IconikUnavailable, 504, 5),
-        ({"exc": requests.ConnectionError(PAGE)}, IconikUnavailable, 502, 5),
-        ({"exc": requests.exceptions.ChunkedEncodingError(PAGE)}, IconikUnavailable, 502, 5),
-        ({"exc": requests.exceptions.InvalidHeader(PAGE)}, IconikUnavailable, 502, 5),
-        *(({"text": text}, IconikUnavailable, 502, 5) for text in NO_OBJECTS),
+        (answer(400), errors.BadRequest, 502, 1),
+        (answer(403), errors.AccessDenied, 500, 1),
+        (answer(404), errors.NotFound, 502, 1),
+        (answer(405), errors.IconikError, 502, 1),
+        (answer(302, Location="https://elsewhere.example/"), errors.IconikError, 502, 1),
+        (answer(302, Location="http://["), errors.IconikUnavailable, 502, 5),
+        *(({"status_code": n, "text": PAGE}, errors.IconikError, 502, 1) for n in (400, 403, 404)),
+        *(({"status_code": n, "text": PAGE}, errors.IconikUnavailable, 502, 5) for n in (500, 503)),
+        ({"exc": requests.ConnectTimeout(PAGE)}, errors.IconikUnavailable, 502, 5),
+        ({"exc": requests.ReadTimeout(PAGE)}, errors.IconikUnavailable, 504, 5),
+        ({"exc": requests.ConnectionError(PAGE)}, errors.IconikUnavailable, 502, 5),
+        ({"exc": requests.exceptions.InvalidHeader(PAGE)}, errors.IconikUnavailable, 502, 5),
+        *(({"text": text}, errors.IconikUnavailable, 502, 5) for text in NO_OBJECTS),
     ],
 )
 def test_errors_are_by_who_must_act(
-    rest: Rest,
-    requests_mock: Mocker,
-    time: Time,
-    answer: dict[str, Any],
-    error: type[PluginError],
-    status: int,
-    calls: int,
+    rest: Rest, requests_mock: Mocker, fault: Any, error: type[Exception], status: int, calls: int
 ) -> None:
-    """A refusal is final, a failure is not; no error quotes an answer or a library's message."""
-    requests_mock.get(PATH, [answer] * calls + [GOOD] + [answer] * (calls - 1) + [GOOD])
+    """A refusal is final, a failure is not; no error quotes anything; no redirect is followed."""
+    requests_mock.get(PATH, [fault] * calls + [GOOD] + [fault] * (calls - 1) + [GOOD])
     with pytest.raises(error) as raised:
         rest.get(PATH)
     assert (raised.value.status, len(rest.sent)) == (status, calls)
+    finals = (errors.BadRequest, errors.NotFound)
+    assert isinstance(raised.value, finals) == (error in finals)
     assert SECRET_TEXT not in "".join(traceback.format_exception(raised.value))
-    assert ("roles" in str(raised.value)) == (error is AccessDenied)
-    assert isinstance(raised.value, BadRequest | NotFound) == (error in (BadRequest, NotFound))
+    assert ("roles" in str(raised.value)) == (error is errors.AccessDenied)
     assert rest.get(PATH) == FOUND  # The error is that of one call.
-    begun = time.now
+    begun = rest.pace.now()
     assert rest.get(PATH) == FOUND  # One failure less is none, after some pauses.
-    assert 3 < time.now - begun < 8 or calls == 1
+    assert 3 < rest.pace.now() - begun < 8 or calls == 1
 
 
 def test_an_unreachable_host_is_named() -> None:
     """If nothing answers at all, the error names the host and the cause."""
-    with reserved_port() as port, pytest.raises(IconikUnavailable) as raised:
+    with reserved_port() as port, pytest.raises(errors.IconikUnavailable) as raised:
         new_rest(f"http://127.0.0.1:{port}", World(), pace=Pace(sleep=lambda _: None)).get(PATH)
     assert f"http://127.0.0.1:{port} cannot be reached (NewConnectionError)" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("fault", "methods"),
+    ("fault", "is_repeated"),
     [
-        ({"status_code": 500}, "POST DELETE"),
-        ({"text": PAGE}, "POST DELETE"),
-        ({"exc": requests.ConnectionError}, "POST DELETE"),
-        ({"exc": requests.ReadTimeout}, "POST DELETE"),
-        ({"exc": requests.ConnectTimeout}, "DELETE"),
-        ({"status_code": 401, "json": ERRORS}, "DELETE"),
-        ({"status_code": 429}, "DELETE"),
+        (answer(500), False),
+        ({"text": PAGE}, False),
+        ({"exc": requests.ConnectionError}, False),
+        ({"exc": requests.ReadTimeout}, False),
+        ({"exc": requests.ConnectTimeout}, True),
+        (answer(401), True),
+        (answer(429), True),
     ],
 )
 def test_what_may_have_been_served_is_not_repeated(
-    rest: Rest, requests_mock: Mocker, fault: dict[str, Any], methods: str
+    rest: Rest, requests_mock: Mocker, fault: dict[str, Any], is_repeated: bool
 ) -> None:
-    """A POST has failed, and a DELETE needs fresh evidence."""
-    for method in methods.split():
-        requests_mock.register_uri(method, PATH, [fault, GOOD])
-        send = rest.send if method == "POST" else rest.send_once
-        with pytest.raises((IconikUnavailable, IconikBusy)):
-            send(method, PATH)
-    assert len(rest.sent) == len(methods.split())
+    """A POST is repeated only if iconik did nothing, and a DELETE needs fresh evidence."""
+    requests_mock.post(PATH, [fault, GOOD])
+    with suppress(errors.IconikUnavailable):
+        assert rest.send("POST", PATH, json={}) == FOUND
+    assert len(rest.sent) == 1 + is_repeated
+    requests_mock.delete(PATH, **fault)
+    with pytest.raises((errors.IconikUnavailable, errors.IconikBusy)):
+        rest.send_once("DELETE", PATH)
+    assert len(rest.sent) == 2 + is_repeated
 
 
-def test_what_was_never_sent_is_sent_again(rest: Rest, requests_mock: Mocker) -> None:
-    """Without a connection, not even a POST can have been served."""
-    requests_mock.post(PATH, [{"exc": requests.ConnectTimeout}] * 4 + [GOOD])
-    assert rest.send("POST", PATH, json={}) == FOUND
-
-
-@pytest.mark.parametrize("text", ["", "null", "{}"])
-def test_only_a_get_needs_an_object(rest: Rest, requests_mock: Mocker, text: str) -> None:
+def test_only_a_get_needs_an_object(rest: Rest, requests_mock: Mocker) -> None:
     """Answers to other methods may have no body, or no object in it."""
-    for method in ("POST", "PATCH", "DELETE"):
-        requests_mock.register_uri(method, PATH, text=text)
+    for method, text in product(("POST", "PATCH", "DELETE"), ("", "null", "{}")):
+        requests_mock.request(method, PATH, text=text)
         assert rest.send(method, PATH) == {}
-
-
-OURS = (0.125, 0.25)
-"""The shortest and the longest pause that the plugin makes by itself."""
 
 
 @pytest.mark.parametrize(
     ("retry_after", "least", "most"),
-    [
-        ("3", 3, 3.3),
-        ("0", *OURS),
-        ("-5", *OURS),
-        ("1000000000", 10, 10),
-        ("Wed, 21 Oct 2099 07:28:00 GMT", 10, 10),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", *OURS),
-        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", *OURS),
-        ("soon", *OURS),
-    ],
+    [("3", 3, 3.3), ("1000000000", 10, 10), *((each, 0.125, 0.25) for each in ("0", "-5", "soon"))],
 )
 def test_too_many_requests_are_sent_again(
     rest: Rest, requests_mock: Mocker, time: Time, retry_after: str, least: float, most: float
 ) -> None:
-    """After the pause that iconik requests, the client repeats any request that was refused."""
-    refusal = {"status_code": 429, "headers": {"Retry-After": retry_after}}
+    """After the pause that iconik asks for, any request is repeated; the next pause is short."""
+    refusal = answer(429, **{"Retry-After": retry_after})
     for method in ("GET", "POST", "DELETE"):
         requests_mock.request(method, PATH, [refusal, GOOD])
         before = time.now
         assert rest.send(method, PATH) == FOUND
-        assert least <= round(time.now - before, 6) <= most + 0.02
-
-
-def test_refusals_are_no_failures(rest: Rest, requests_mock: Mocker, time: Time) -> None:
-    """Refusals do not count as attempts, and the pauses start small again after a success."""
-    refusal = {"status_code": 429}
-    requests_mock.get(PATH, [refusal] * 6 + [GOOD, refusal, GOOD])
-    rest.get(PATH)
-    before = time.now
-    rest.get(PATH)
-    assert time.now - before < 1
+        assert least <= round(time.now - before, 6) <= most + 0.03
+    requests_mock.get(PATH, [answer(429)] * 6 + [GOOD])
+    assert rest.get(PATH) == FOUND  # Refusals do not count as attempts.
 
 
 # The token
 
 
-def test_a_rotated_token_is_read_again(world: World, iconik_url: str) -> None:
+def test_a_rotated_token_is_read_again(rest: Rest, requests_mock: Mocker) -> None:
     """After the refusal of the old one, all requests use the new one."""
-    known = ["old"]
+    tokens = ["old"]
 
     def read(max_age: float = 300) -> str:
         if max_age == 0:
-            known.append(world.token)
-        return known[-1]
+            tokens.append("new")
+        return tokens[-1]
 
-    rest = new_rest(iconik_url, world, read, pace=Pace(sleep=lambda _: None))
-    for _ in range(2):
-        assert rest.get(PATH) == FOUND
+    rest.read_token = read
+    requests_mock.get(PATH, **answer(401))
+    requests_mock.get(PATH, request_headers={"Auth-Token": "new"}, **GOOD)
+    assert rest.get(PATH) == rest.get(PATH) == FOUND
     assert len(rest.sent) == 3
 
 
-def test_the_token_is_at_fault_only_if_it_was_never_accepted(
-    rest: Rest, requests_mock: Mocker
-) -> None:
+def test_a_token_is_at_fault_if_never_accepted(rest: Rest, requests_mock: Mocker) -> None:
     """One refusal is nothing, and two of one call say nothing about other calls."""
-    refusal = {"status_code": 401, "json": ERRORS}
-    requests_mock.get(PATH, [refusal, refusal, refusal, GOOD, refusal])
-    with pytest.raises(AdministratorError, match="iconik-token"):
+    requests_mock.get(PATH, [*[answer(401)] * 3, GOOD, answer(401)])
+    with pytest.raises(errors.AdministratorError, match="iconik-token"):
         rest.get(PATH)
+    assert rest.pace.now() > 1000  # A pause, in which iconik may change its mind.
     assert rest.get(PATH) == FOUND
-    with pytest.raises(IconikUnavailable, match="token"):
+    with pytest.raises(errors.IconikUnavailable, match="token"):
         rest.get(PATH)
     assert len(rest.sent) == 6
 
@@ -272,7 +203,7 @@ def test_the_token_is_at_fault_only_if_it_was_never_accepted(
 @pytest.mark.parametrize("token", ["line\nbreak", "ümlaut", "tab\t", " space"])
 def test_an_impossible_token_is_not_sent(token: str) -> None:
     """A token that is invalid in a header is an error that does not quote it."""
-    with pytest.raises(AdministratorError) as raised:
+    with pytest.raises(errors.AdministratorError) as raised:
         new_rest(URL, World(), lambda **_: token)
     assert token not in str(raised.value)
 
@@ -283,102 +214,84 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 GZIP, CHUNKED = b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n"
 LONG = {"objects": ["x" * 99_999]}
 BODY = b'{"objects": ["' + b"x" * 99_999 + b'"]}'
+PACKED = gzip.compress(BODY)
 
 
 @contextmanager
 def answering(
-    send: Callable[[socket.socket], None], pace: Pace | None = None, seconds: float = 60
-) -> Iterator[Rest]:
-    """Serve one connection, and yield a REST client of it."""
+    *answers: Iterable[bytes | None], seconds: float = 60
+) -> Iterator[tuple[Rest, list[bytes]]]:
+    """Answer the requests of one connection; yield a REST client, and the requests.
+
+    An answer consists of parts. After None, nothing comes until the client is done.
+    """
+    received, is_over = list[bytes](), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def serve_one() -> None:
+        def serve() -> None:
             connection, _ = server.accept()
             with connection, suppress(OSError):  # The client may hang up.
-                connection.recv(1 << 16)
-                send(connection)
+                for parts in answers:
+                    received.append(connection.recv(1 << 16))
+                    for part in parts:
+                        is_over.wait() if part is None else connection.sendall(part)
 
-        thread = threading.Thread(target=serve_one, daemon=True)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        yield new_rest(url, World(), pace=pace, deadline=Deadline(seconds))
+        yield new_rest(url, World(), deadline=Deadline(seconds)), received
+        is_over.set()
         thread.join()
 
 
 def in_chunks(body: bytes) -> bytes:
-    """Return a body in chunks of odd sizes."""
-    parts = [body[start : start + 7_777] for start in range(0, len(body), 7_777)]
-    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+    """Return a body in two chunks of odd sizes, and the end."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:77], body[77:], b""))
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
+    ("more", "found"),
     [
         (b"\r\n" + BODY, LONG),
-        (GZIP + b"\r\n" + gzip.compress(BODY), LONG),
+        (GZIP + b"\r\n" + PACKED, LONG),
         (CHUNKED + b"\r\n" + in_chunks(BODY), LONG),
-        (GZIP + CHUNKED + b"\r\n" + in_chunks(gzip.compress(BODY)), LONG),
+        (GZIP + CHUNKED + b"\r\n" + in_chunks(PACKED), LONG),
         (b"Content-Length: 99\r\n\r\n{}", None),
         (CHUNKED + b"\r\n2\r\n{}\r\n", None),
         (GZIP + b"\r\nnot gzip", None),
-        (GZIP + b"\r\n" + gzip.compress(BODY)[:-50], None),
+        (GZIP + b"\r\n" + PACKED[:-50], None),
     ],
     ids=["no end", "gzip", "chunks", "both", "short", "half chunks", "no gzip", "half gzip"],
 )
-def test_only_a_whole_answer_counts(answer: bytes, found: object) -> None:
+def test_only_a_whole_answer_counts(more: bytes, found: object) -> None:
     """A server may pack a body, or send it in chunks; one that breaks off may look whole."""
-    received = None
+    answer = None
+    with answering([HEAD + more]) as (rest, _), suppress(errors.IconikUnavailable):
+        _, answer = rest.send_once("GET", "/")
+    assert answer == found
+
+
+@pytest.mark.parametrize(
+    ("parts", "seconds", "reason"),
+    [
+        ([None], 0.2, "in time"),
+        ([HEAD, None], 0.2, "in time"),
+        ([HEAD + b"Content-Length: 99\r\n\r\n", None], 0.2, "in time"),
+        (chain([HEAD + CHUNKED + b"\r\n"], repeat(b"1\r\n \r\n")), 0.2, "in time"),
+        ([HEAD + GZIP + b"\r\n", gzip.compress(b" " * (MAX_ANSWER + 1))], 60, "32 MiB"),
+        (chain([HEAD + b"\r\n"], repeat(BODY)), 60, "32 MiB"),
+    ],
+    ids=["silent", "head", "no body", "drip", "packed", "plain"],
+)
+def test_an_answer_without_end_is_given_up(
+    parts: Iterable[bytes | None], seconds: float, reason: str
+) -> None:
+    """It takes no more than the remaining time, and no more memory, even after decompression."""
     with (
-        answering(lambda connection: connection.sendall(HEAD + answer)) as rest,
-        suppress(IconikUnavailable),
+        answering(parts, seconds=seconds) as (rest, _),
+        pytest.raises(errors.IconikError, match=reason),
     ):
-        _, received = rest.send_once("GET", "/")
-    assert received == found
-
-
-@pytest.mark.parametrize("head", [b"", HEAD, HEAD + b"Content-Length: 99\r\n\r\n"])
-def test_an_answer_that_stops_is_given_up(head: bytes) -> None:
-    """Nothing is waited for beyond the remaining time."""
-    is_over = threading.Event()
-
-    def stop(connection: socket.socket) -> None:
-        connection.sendall(head)
-        is_over.wait()
-
-    with answering(stop, seconds=0.2) as rest:
-        with pytest.raises(OutOfTime):
-            rest.get("/")
-        is_over.set()
-        assert len(rest.sent) == 1
-
-
-def test_an_answer_that_drips_is_given_up() -> None:
-    """A body that comes byte by byte takes no longer than an answer may."""
-    seconds = itertools.count()
-
-    def drip(connection: socket.socket) -> None:
-        connection.sendall(HEAD + CHUNKED + b"\r\n")
-        for _ in seconds:
-            connection.sendall(b"1\r\n \r\n")
-
-    pace = Pace(seconds.__next__)
-    with answering(drip, pace) as rest, pytest.raises(IconikUnavailable, match="in time"):
         rest.send_once("GET", "/")
-
-
-@pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "plain"])
-def test_an_answer_that_is_too_large_is_not_read(is_packed: bool) -> None:
-    """The size counts after decompression."""
-    part = b" " * (1 << 20)
-
-    def send(connection: socket.socket) -> None:
-        packed = HEAD + GZIP + b"\r\n" + gzip.compress(part * ((MAX_ANSWER >> 20) + 9))
-        connection.sendall(packed if is_packed else HEAD + b"\r\n")
-        while not is_packed:
-            connection.sendall(part)
-
-    with answering(send) as rest, pytest.raises(IconikError, match="32 MiB"):
-        rest.get("/")
 
 
 def test_a_connection_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,15 +299,8 @@ def test_a_connection_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    answer = HEAD + b"Set-Cookie: a=b\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
-    requests = []
-
-    def send(connection: socket.socket) -> None:
-        connection.sendall(answer)
-        requests.append(connection.recv(1 << 16))
-        connection.sendall(answer)
-
-    with answering(send) as rest:
-        assert [rest.get("/") for _ in range(2)] == [LONG] * 2
-    assert b"Auth-Token" in requests[0]
-    assert b"Cookie" not in requests[0]
+    parts = [HEAD, b"Set-Cookie: a=b\r\nContent-Length: %d\r\n\r\n" % len(BODY), BODY]
+    with answering(parts, parts) as (rest, requests):
+        assert rest.get("/") == rest.get("/") == LONG
+    assert b"Auth-Token" in requests[1]
+    assert b"Cookie" not in requests[1]
