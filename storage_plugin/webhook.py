@@ -20,6 +20,9 @@ MAX_BODY = 800_000
 MAX_IDS = 19_000
 """The most ids in a body, in which they take 741 kB."""
 
+ID_FIELDS = ("asset_ids", "collection_ids", "saved_search_ids")
+"""The fields of a body with the ids of the selection, in the order of `Selection`."""
+
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
 """The actions and their titles in iconik, with places for the objects and the storage."""
 
@@ -72,15 +75,18 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
 
     Raises:
         CallerError: the body is not a JSON object, the path names no action, an id is not a UUID,
-            or there are too many.
+            or there are none or too many.
     """
     payload = read_object(body)
     if not (route := _PATH.fullmatch(path)):
         text = "Unknown action: the path of the URL must end in /add or /remove."
         raise CallerError(text, status=404)
-    fields = ("asset_ids", "collection_ids", "saved_search_ids")
-    selection = Selection(*(_ids(payload, field) for field in fields))
-    if sum(selection.counts().values()) > MAX_IDS:
+    selection = Selection(*(_ids(payload, field) for field in ID_FIELDS))
+    if not selection.objects():
+        raise CallerError(
+            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
+        )
+    if len(selection.objects()) > MAX_IDS:
         text = f"Select fewer objects: the plugin accepts up to {MAX_IDS:,} at once."
         raise CallerError(text, status=413)
     user_id = payload.get("user_id")

@@ -127,7 +127,7 @@ def remove_beside_clicks(soak: Soak) -> None:
     numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
     assert jobs.pop(f"FINISHED_WITH_WARNING, {numbers}") == 1, jobs
     assert jobs.pop(f"FAILED, {INTERRUPTED.split('. ')[0]}", 0) == len(interrupted), jobs
-    single = ("1 of 1 asset removed from LucidLink.", "Nothing was on LucidLink.")
+    single = ("1 of 1 asset removed from LucidLink.", "Nothing is on LucidLink.")
     assert jobs.keys() <= {f"FINISHED, {message}" for message in single}
     assert beside <= alone + MOST_DELAY
     assert soak.copies() == STAYING + 3 * CLICKS // 2

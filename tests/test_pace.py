@@ -110,11 +110,12 @@ def test_a_deadline_ends(time: Time) -> None:
     """Time passes until none is left."""
     deadline = Deadline(10, time)
     time.sleep(9)
-    assert (deadline.remaining(), deadline.remaining(0.5), deadline.is_over) == (1, 0.5, False)
+    assert (deadline.remaining(), deadline.remaining(0.5)) == (1, 0.5)
     with pytest.raises(OutOfTime):
         deadline.remaining(1)
     time.sleep(1)
-    assert deadline.is_over
+    with pytest.raises(OutOfTime):
+        deadline.remaining()
 
 
 def test_threads_share_the_limit() -> None:

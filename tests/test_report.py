@@ -36,10 +36,10 @@ def report(*more: Outcome, **numbers: int) -> Report:
     [
         ({"removed": 3}, "3 of 3 assets removed from LucidLink.", "FINISHED"),
         ({"removed": 1}, "1 of 1 asset removed from LucidLink.", "FINISHED"),
-        ({"absent": 2}, "Nothing was on LucidLink.", "FINISHED"),
+        ({"absent": 2}, "Nothing is on LucidLink.", "FINISHED"),
         (
             {"removed": 1_000, "stayed": 2, "absent": 1},
-            "1,000 of 1,003 assets removed from LucidLink, 2 stayed, 1 had nothing to remove.",
+            "1,000 of 1,003 assets removed from LucidLink, 2 stayed, 1 had nothing left to remove.",
             "FINISHED_WITH_WARNING",
         ),
         (
@@ -79,7 +79,7 @@ def test_numbers_are_a_sentence(of: dict[str, int], sentence: str, status: str) 
 def test_other_formats_are_not_nothing() -> None:
     """A mistyped format must not say that nothing is there, and the editor is warned."""
     made = report(Outcome("a", End.ABSENT, reasons=(ONLY,), title="Cut\r"), absent=1)
-    message = rf"Nothing to remove was on LucidLink. Cut\r: {ONLY}."
+    message = rf"Nothing to remove is on LucidLink. Cut\r: {ONLY}."
     assert (made.message(), made.status()) == (message, "FINISHED_WITH_WARNING")
     assert (made + report(removed=1)).status() == "FINISHED"
 

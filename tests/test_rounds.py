@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from storage_plugin import rounds
 from storage_plugin.errors import CallerError, IconikError, IconikUnavailable, OutOfTime
 from storage_plugin.removal.report import NAMED, End, Outcome, Report
-from storage_plugin.rounds import MAX_TOUCHED, Round, read_task, rest_of, write_task
+from storage_plugin.rounds import Round, read_task, rest_of, write_task
 from storage_plugin.webhook import MAX_BODY, MAX_IDS, Action, Selection, read_action
 
 IDS = [str(UUID(int=number)) for number in range(MAX_IDS + 1)]
@@ -28,7 +28,7 @@ DONE = (
 LEFT = (
     Outcome("", End.WAITING, reasons=("it is being copied",)),
     Outcome("", End.LEFT, error=OutOfTime("The time is up.")),
-    Outcome("", End.FAILED, error=IconikUnavailable("Later."), is_touched=True),
+    Outcome("", End.FAILED, error=IconikUnavailable("Later.")),
 )
 
 
@@ -47,7 +47,7 @@ def test_what_is_left_is_named_and_what_waits_comes_last() -> None:
     """Assets in collections are named, too, so that no collection is read again."""
     rest = rest_of(round_of(IDS[0], collections=[COLLECTION]), outcomes_of(DONE + LEFT))
     assert rest.action.selection == Selection((IDS[5], IDS[6], IDS[4]))
-    assert (rest.after, rest.awaited, rest.touched) == ("", {IDS[4]}, [IDS[6]])
+    assert (rest.after, rest.awaited) == ("", {IDS[4]})
     # A round that does not reach an asset forgets nothing about it.
     again = rest_of(rest, [LEFT[1]._replace(asset_id=id) for id in rest.action.selection.assets])
     assert again == rest
@@ -69,7 +69,7 @@ def play(ends: Sequence[Outcome], begun: Sequence[int], named: int) -> list[Outc
         found = ids[named:] if selection.collections else []
         others = [id for id in found if id not in selection.assets and id > round.after]
         order = [*selection.assets, *others]
-        begin = order[: round.places(len(order))][:number]
+        begin = order[:number]
         first = dict(zip(ids, ends, strict=True)) if number < len(ends) else {}
         outcomes = [
             (first.get(id, DONE[0]) if id in begin else LEFT[1])._replace(asset_id=id)
@@ -100,7 +100,7 @@ def test_a_task_is_read_as_it_was_written() -> None:
     report = Report.of(outcomes_of(DONE), "LucidLink", unknown=1, missing=2, reference="4f2a9c")
     action = Action("remove", Selection((IDS[1],), (COLLECTION,), (SEARCH,)), {}, EDITOR)
     begin = (action, "click", 1_800_000_000.5, ["assets", IDS[0]], 7, 240.0)
-    round = Round(*begin, IDS[3], IDS[4], waiting=1, touched=[IDS[1]], report=report)
+    round = Round(*begin, IDS[3], IDS[4], waiting=1, report=report)
     body = write_task(round)
     read = read_task(read_action("/remove", {}, body), body, retries="2")
     notes = [list(note) for note in report.notes]
@@ -110,16 +110,15 @@ def test_a_task_is_read_as_it_was_written() -> None:
 
 def test_a_task_holds_the_largest_selection() -> None:
     """Whatever became of the assets, and however long their titles are."""
-    ends = [LEFT[0]._replace(is_touched=True)] * MAX_IDS
-    rest = rest_of(round_of(*IDS[:MAX_IDS]), outcomes_of(ends))
+    rest = rest_of(round_of(*IDS[:MAX_IDS]), outcomes_of([LEFT[0]] * MAX_IDS))
     title, reasons = "\N{SNOWMAN}" * 100, ("clip.mov has 1,000 bytes and its master 1",) * 4
     noted = [DONE[2]._replace(asset_id=id, title=title, reasons=reasons) for id in IDS[:NAMED]]
     rest = rest._replace(report=Report.of(noted, "LucidLink"))
-    assert (len(rest.awaited), len(rest.touched)) == (MAX_IDS, MAX_TOUCHED)
+    assert len(rest.awaited) == MAX_IDS
     assert len(write_task(rest)) <= MAX_BODY
 
 
-@pytest.mark.parametrize("version", [None, 3, "4"])
+@pytest.mark.parametrize("version", [None, 4, "5"])
 def test_a_task_of_another_version_is_refused(version: object) -> None:
     """What this version did not write is not guessed, and the queue does not deliver it again."""
     payload = json.loads(write_task(round_of(IDS[0]))) | {"version": version}

@@ -39,11 +39,6 @@ class Deadline:
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
         self._clock, self._ends = clock, clock() + seconds
 
-    @property
-    def is_over(self) -> bool:
-        """Whether no time is left."""
-        return self._clock() >= self._ends
-
     def remaining(self, wait: float = 0) -> float:
         """Return the seconds that remain after a wait of some seconds.
 

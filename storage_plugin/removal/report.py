@@ -38,14 +38,13 @@ class Outcome(NamedTuple):
 
     Attributes:
         asset_id: its id.
-        end: ABSENT: there was nothing to remove. WAITING: it stays only until its copy on the
+        end: ABSENT: there is nothing to remove. WAITING: it stays only until its copy on the
             masters' storage is complete. LEFT: it was not begun or not finished.
         removed: the number of deleted file sets.
-        reasons: why file sets stay, or why there was nothing to remove, for editors.
+        reasons: why file sets stay, or why there is nothing to remove, for editors.
         error: the error, if it failed or is left.
         title: its name in iconik; None: unknown.
         to_copy: the formats of which it needs a copy on the masters' storage.
-        is_touched: whether it has lost files, or may have, although it is not finished.
     """
 
     asset_id: str
@@ -55,7 +54,6 @@ class Outcome(NamedTuple):
     error: PluginError | None = None
     title: str | None = None
     to_copy: tuple[Format, ...] = ()
-    is_touched: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -194,14 +192,14 @@ class Report:
         """Return what became of the assets, in a sentence."""
         numbers, total = self.numbers, self.total
         if numbers["absent"] == total:
-            return f"{'Nothing to remove' if numbers['notable'] else 'Nothing'} was on {name}."
+            return f"{'Nothing to remove' if numbers['notable'] else 'Nothing'} is on {name}."
         words = {
             "removed": f"removed from {name}",
             "stayed": "stayed" if numbers["removed"] else f"stayed on {name}",
             "waiting": "waits for its copy" if numbers["waiting"] == 1 else "wait for their copies",
             "failed": "failed",
             "left": "not done yet",
-            "absent": "had nothing to remove",
+            "absent": "had nothing left to remove",
         }
         parts = [f"{numbers[end]:,} {words[end]}" for end in words if numbers[end]]
         first, _, rest = ", ".join(parts).partition(" ")
