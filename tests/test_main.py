@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sandbox.site import SECRET
 from storage_plugin import secret_manager, webhook
 from storage_plugin.errors import SecretUnavailable
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
@@ -33,7 +34,7 @@ def stage() -> Stage:
 def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
     """Return the vault of the function."""
     monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=lambda: stage.now))
-    vault = Vault({SHARED_SECRET[0]: "secret", ICONIK_TOKEN[0]: stage.world.token})
+    vault = Vault({SHARED_SECRET[0]: SECRET, ICONIK_TOKEN[0]: stage.world.token})
     for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
         monkeypatch.setattr(main, name, Secret(*secret, access=vault.__getitem__))
     return vault
@@ -47,10 +48,10 @@ def test_a_rotated_secret_works_at_once(stage: Stage, vault: Vault) -> None:
         headers = [{"x-bz-secret": secret} for secret in secrets]
         return [stage.post("/add", b"{}", each).status_code for each in headers]
 
-    assert statuses(0, "secret") == [400]
+    assert statuses(0, SECRET) == [400]
     vault[SHARED_SECRET[0]] = "second"
     assert statuses(1, "second") == [400]
-    assert statuses(1, "secret") == [401]
+    assert statuses(1, SECRET) == [401]
     vault[SHARED_SECRET[0]] = "third"
     assert statuses(8.5, "third", "second") == [401, 400]
     assert statuses(1, "third", "second") == [400, 401]
