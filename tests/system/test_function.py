@@ -1,4 +1,4 @@
-"""The function as gunicorn runs it: threads, broken requests, time, and its lines."""
+"""The function as gunicorn runs it: threads, broken requests, and its lines."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ import requests
 
 from sandbox.function import ROOT, Function, run_function
 from storage_plugin.logs import greeting
-from tests.system.stage import SECRET, Stage, post, send
+from tests.system.stage import SECRET, Stage, send
 
 TRACE = "0123456789abcdef0123456789abcdef"
 PLAIN = "text/plain; charset=utf-8"
@@ -86,21 +86,7 @@ def test_after_an_unread_body_no_request_is_lost(
     client.close()
 
 
-def test_out_of_time(stage: Stage) -> None:
-    """A removal ends before the platform ends it, and a repeat goes on with the rest."""
-    selection = {"collection_ids": [stage.world.add_collection(*stage.assets(40))]}
-    stage.faults.latency = 0.4
-    with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="3") as function:
-        response = post(function, "/remove", **selection)
-        assert response.status_code == 504
-        assert " not done yet. The time is up: repeat the action" in response.text
-        stage.faults.latency = 0
-        for _ in range(3):  # A busy machine may need more than one.
-            if response.status_code == 504:
-                response = post(function, "/remove", **selection)
-        assert (response.text, stage.site.copies()) == ("OK", 0)
-
-
+# The function, with something in an Add that nobody has thought of.
 FAULTY = """
 import importlib.util, sys
 
@@ -115,7 +101,6 @@ def add(*_, **__):
 deployed.add = add
 iconik_handler = deployed.iconik_handler
 """
-"""The function, with something in an Add that nobody has thought of."""
 
 
 @pytest.mark.parametrize("execution_id", ["true", "false"])
