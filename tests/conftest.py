@@ -1,7 +1,7 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -102,23 +102,12 @@ def virtual_time() -> Time:
 
 
 def new_rest(
-    url: str,
-    world: World,
-    token: Callable[..., str] | None = None,
-    *,
-    pace: Pace | None = None,
-    deadline: Deadline | None = None,
-    share: float = 1.0,
+    url: str, world: World, token: Callable[..., str] | None = None, **changes: Any
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
-    return Rest(
-        new_session(),
-        Settings(world.app_id, "LucidLink", iconik_url=url),
-        read_token=token or (lambda **_: world.token),
-        pace=pace or Pace(),
-        deadline=deadline or Deadline(60),
-        share=share,
-    )
+    settings = Settings(world.app_id, "LucidLink", iconik_url=url)
+    usual = {"pace": Pace(), "deadline": Deadline(60), **changes}
+    return Rest(new_session(), settings, read_token=token or (lambda **_: world.token), **usual)
 
 
 def mocked_rest(time: Time) -> Rest:
