@@ -81,7 +81,7 @@ class Time:
 
 
 def as_if_parallel(time: Time) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
-    """Return what does some work as if all of it began at once, on one thread, in any order."""
+    """Return what does some work as if all of it began at once, on one thread."""
 
     def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         begun, ends, results = time.now, list[float](), list[R]()

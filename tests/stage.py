@@ -6,8 +6,8 @@ One thread does the work of all, so the calls to iconik come in one order.
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
 from io import BytesIO
@@ -17,7 +17,6 @@ from unittest.mock import patch
 
 import functions_framework
 import requests
-from flask.testing import FlaskClient
 from urllib3 import HTTPResponse
 from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
@@ -31,6 +30,7 @@ from storage_plugin.errors import QueueUnavailable
 from storage_plugin.iconik import client, pace
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.settings import Settings
+from tests.conftest import Time
 from tests.system.stage import EDITOR, Scene
 
 FUNCTION = functions_framework.create_app(
@@ -40,7 +40,6 @@ main = sys.modules["main"]
 
 ICONIK_URL = "https://iconik.test"
 MINUTE, HOUR = 60.0, 3600.0
-
 # What can go wrong with a call to iconik, after it is done or before, and with a hand-over.
 DONE = ("500, but done", "no answer", "time-out", "half an answer", "kill, but done")
 FAULTS = (*DONE, "429", "500", "404", "403", "401", "HTML", "kill")
@@ -79,7 +78,7 @@ def nothing(*_: str) -> str:
     return ""
 
 
-class Stage(Scene):
+class Stage(Scene, Time):
     """The function, an iconik, and a queue that delivers when it is told to."""
 
     def __init__(self, *, has_queue: bool = False, **settings: str) -> None:
@@ -179,49 +178,33 @@ class Stage(Scene):
 
     def deliver(self, most: int = 1000) -> int:
         """Deliver tasks, also those that come meanwhile, and return how many there were."""
-        number = 0
-        while self.tasks and number < most:
-            number += 1
+        before = self.deliveries
+        while self.tasks and self.deliveries < before + most:
             self.tasks.sort()
             task = self.tasks.pop(0)
             self.now = max(self.now, task.due)
             self.deliver_one(task)
-        return number
+        return self.deliveries - before
 
     def deliver_one(self, task: Task) -> None:
         """Deliver a task, and put it into the queue again if the answer is no success."""
         self.deliveries += 1
         headers = {"Authorization": "queue", "X-CloudTasks-TaskRetryCount": str(task.retries)}
-        try:
-            is_done = self.post(task.path, task.body, headers).status_code == 200
-        except Killed:
-            is_done = False
-        if not is_done:
-            self.tasks.append(task._replace(due=self.now + 30.0, retries=task.retries + 1))
+        with suppress(Killed):
+            if self.post(task.path, task.body, headers).status_code == 200:
+                return
+        self.tasks.append(task._replace(due=self.now + 30.0, retries=task.retries + 1))
 
     # The function
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> TestResponse:
-        """Post to a new instance of the function."""
-        with self._instance() as function:
-            return function.post(path, data=body, headers=headers)
-
-    @contextmanager
-    def _instance(self) -> Iterator[FlaskClient]:
-        """Start an instance of the function on this stage's clock."""
-
-        def clock() -> float:
-            return self.now
-
-        def sleep(seconds: float) -> None:
-            self.now += seconds
-
+        """Post to a new instance of the function, on this stage's clock."""
         with ExitStack() as stack:
             for target, name, value in [
                 (main, "session", self),
-                (main, "pace", Pace(clock, sleep)),
-                (main, "Deadline", partial(Deadline, clock=clock)),
-                (main.time, "time", clock),
+                (main, "pace", Pace(self, self.sleep)),
+                (main, "Deadline", partial(Deadline, clock=self)),
+                (main.time, "time", self),
                 (main.os, "environ", self.environ),
                 (client, "ThreadPoolExecutor", Serial),
                 (remove, "ThreadPoolExecutor", Serial),
@@ -231,7 +214,7 @@ class Stage(Scene):
                 (task_queue, "is_delivery", lambda header, _: header == "queue"),
             ]:
                 stack.enter_context(patch.object(target, name, value))
-            yield FUNCTION.test_client()
+            return FUNCTION.test_client().post(path, data=body, headers=headers)
 
 
 def failing(*parts: str, fault: str = "500") -> Callable[[str, str], str]:
