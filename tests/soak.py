@@ -130,8 +130,7 @@ def remove_many(soak: Soak) -> None:
     assert (soak.job["status"], soak.copies(), soak.masters()) == ("FINISHED", 0, MANY)
 
 
-def main() -> None:
-    """Run a soak, and print figures."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--many", action="store_true", help="remove 50,000 assets")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -144,7 +143,3 @@ def main() -> None:
     )
     with ExitStack() as stack:
         remove(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
-
-
-if __name__ == "__main__":
-    main()

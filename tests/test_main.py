@@ -1,76 +1,9 @@
-"""The entry point in process: its secrets, and what the queue may deliver."""
-
-from types import SimpleNamespace
+"""The entry point in process: what a click may do, and what the queue may deliver."""
 
 import pytest
 
-from sandbox.site import SECRET
-from storage_plugin import secret_manager, webhook
-from storage_plugin.errors import SecretUnavailable
-from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
-from tests.stage import Stage, main
-
-
-class Vault(dict[str, str]):
-    """A Secret Manager in memory."""
-
-    def __missing__(self, name: str) -> str:
-        """Fail where there is no secret."""
-        raise SecretUnavailable(name, "It is gone.")
-
-
-@pytest.fixture
-def stage() -> Stage:
-    """Return a function without a queue, and with its secrets in a vault."""
-    stage = Stage()
-    del stage.environ["BZ_SHARED_SECRET"], stage.environ["ICONIK_TOKEN"]
-    return stage
-
-
-@pytest.fixture
-def vault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Vault:
-    """Return the vault of the function."""
-    monkeypatch.setattr(secret_manager, "time", SimpleNamespace(monotonic=lambda: stage.now))
-    vault = Vault({SHARED_SECRET[0]: SECRET, ICONIK_TOKEN[0]: stage.world.token})
-    for name, secret in {"shared_secret": SHARED_SECRET, "iconik_token": ICONIK_TOKEN}.items():
-        monkeypatch.setattr(main, name, Secret(*secret, access=vault.__getitem__))
-    return vault
-
-
-def test_a_rotated_secret_works_at_once(stage: Stage, vault: Vault) -> None:
-    """A new secret is valid at its first use, except just after another unknown one."""
-
-    def statuses(seconds: float, *secrets: str) -> list[int]:
-        stage.now += seconds
-        headers = [{"x-bz-secret": secret} for secret in secrets]
-        return [stage.post("/add", b"{}", each).status_code for each in headers]
-
-    assert statuses(0, SECRET) == [400]
-    vault[SHARED_SECRET[0]] = "second"
-    assert statuses(1, "second") == [400]
-    assert statuses(1, SECRET) == [401]
-    vault[SHARED_SECRET[0]] = "third"
-    assert statuses(8.5, "third", "second") == [401, 400]
-    assert statuses(1, "third", "second") == [400, 401]
-
-
-def test_a_rotated_token_works_at_once(stage: Stage, vault: Vault) -> None:
-    """A token that iconik refuses is read again within the same request."""
-
-    def add(seconds: float) -> int:
-        stage.now += seconds
-        return stage.click("/add", asset_ids=[stage.site.master()]).status_code
-
-    assert add(0) == 200
-    vault[ICONIK_TOKEN[0]] = stage.world.token = "second"
-    assert add(1) == 200
-    stage.world.token = "third"
-    assert add(11) == 500
-    del vault[ICONIK_TOKEN[0]]
-    assert add(11) == 503
-
-
-# Actions
+from storage_plugin import webhook
+from tests.stage import Stage
 
 
 @pytest.mark.parametrize("name", [*webhook.ACTIONS, "check"])
