@@ -1,9 +1,8 @@
 """A soak, run by hand with `make soak`: large removals through the queue.
 
-Without an option, 10,000 assets are removed, and editors click fifty times each before that, beside
-it, and beside it while instances of the function are killed. With --many, 50,000 assets in one
-collection are removed. In the end, what may go is gone, nothing else is, and all jobs are closed
-with the right numbers.
+Editors click fifty times before a removal of 10,000 assets, beside it, and beside it while the
+function is killed. With --many, 50,000 assets in one collection are removed instead. In the end,
+what may go is gone, nothing else is, and all jobs are closed with the right numbers.
 """
 
 import argparse
@@ -58,8 +57,7 @@ class Soak(Site, Scene):
     def clicks(self, title: str, pause: float, kills: float = 0.0) -> float:
         """Add and remove assets, print a row, and return the longest seconds of a click.
 
-        There are `pause` seconds between two clicks on average. Before one, all instances are
-        killed with the probability `kills`.
+        `pause` is the mean of seconds before a click, and `kills` the probability of a kill then.
         """
         removed = self.assets(CLICKS // 2)
         selected = removed + [self.master() for _ in removed]
@@ -82,12 +80,12 @@ class Soak(Site, Scene):
         while self.tasks.waiting:
             assert time.monotonic() < started + LONGEST, "The queue does not become empty."
             time.sleep(0.1)
-        calls, statuses = self.faults.requests, dict(Counter(self.tasks.statuses))
+        calls, seconds = self.faults.requests, time.monotonic() - started
         print(
-            f"\n{assets:,} assets: {time.monotonic() - started:.0f} s, {self.kills} kills,"
-            f" {len(self.tasks.created)} tasks with these statuses of deliveries:"
-            f" {statuses}; {calls['files'] / assets:.3g} calls an asset, {calls['assets']:,} for"
-            f" collections, {calls['jobs']} for jobs; {self.faults.refused} refused."
+            f"\n{assets:,} assets: {seconds:.0f} s, {self.kills} kills; deliveries by status:"
+            f" {dict(Counter(self.tasks.statuses))}; {calls['files'] / assets:.3g} calls an asset,"
+            f" {calls['assets']:,} for collections, {calls['jobs']} for jobs, {self.faults.refused}"
+            " refused."
         )
 
 

@@ -1,7 +1,4 @@
-"""The function in process, for tests: an iconik and a queue in memory, and a clock of its own.
-
-One thread does the work of all, so the calls to iconik come in one order.
-"""
+"""The function in process, on one thread, with a clock, and an iconik and a queue in memory."""
 
 import json
 import random
@@ -95,9 +92,9 @@ class Stage(Scene, Time):
         self._names: set[str] = set()
         self.environ = self.site.settings(ICONIK_URL) | self.site.secrets() | settings
         if has_queue:
-            names = ("TASK_QUEUE", "TASK_SERVICE_ACCOUNT", "CLOUD_RUN_TIMEOUT_SECONDS")
-            self.environ |= dict(zip(names, (QUEUE, ACCOUNT, TIMEOUT), strict=True))
+            self.environ |= {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
             self.environ["FUNCTION_URL"] = "https://function.test"
+            self.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = TIMEOUT
         self._iconik = create_app(self.world)
         self._random = random.Random(0)  # noqa: S311 - Equal stages play equally.
 
@@ -165,9 +162,7 @@ class Stage(Scene, Time):
 
     # The queue
 
-    def hand_over(
-        self, _: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0
-    ) -> None:
+    def hand_over(self, _: Settings, *, path: str, name: str, body: bytes, delay: float) -> None:
         """Take a task, once by its name."""
         fault = self.on_task()
         if fault != AWAY and name not in self._names:

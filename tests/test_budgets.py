@@ -50,10 +50,7 @@ ABSENT = {"GET transfers_to": 1, "GET transfers_from": 1}  # Are copies of asset
 
 
 def count(stage: Stage, path: str, **selection: object) -> dict[str, int]:
-    """Post a custom action, and count its calls, whatever their ids.
-
-    Those for the job that the editor sees are left out, because their number depends on the time.
-    """
+    """Post a custom action, and count its calls, but for the job, whatever their ids."""
     stage.calls.clear()
     response = stage.click(path, **selection)
     assert response.status_code == 200, response.text

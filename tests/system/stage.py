@@ -63,7 +63,7 @@ class Stage(Scene):
 
     @contextmanager
     def test(self) -> Iterator[None]:
-        """Begin a test; at its end all requests and answers must have been as iconik describes."""
+        """Begin a test. At its end, all requests and answers must have been as described."""
         self.faults.reset()
         self._set_up()
         self._logged = len(self.function.output)
