@@ -100,12 +100,12 @@ def virtual_time() -> Time:
 
 
 def new_rest(
-    url: str, world: World, token: Callable[..., str] | None = None, **changes: Any
+    url: str, world: World, token: Any = None, *, pace: Pace | None = None, **changes: Any
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     settings = Settings(world.app_id, "LucidLink", iconik_url=url)
-    usual = {"pace": Pace(), "deadline": Deadline(60), **changes}
-    return Rest(new_session(), settings, read_token=token or (lambda **_: world.token), **usual)
+    usual = {"read_token": token or (lambda **_: world.token), "deadline": Deadline(60)}
+    return Rest(new_session(), settings, pace=pace or Pace(), **usual | changes)
 
 
 def mocked_rest(time: Time) -> Rest:
