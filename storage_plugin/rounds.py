@@ -62,7 +62,7 @@ def first_round(action: Action) -> Round:
 
 
 def rest_of(round: Round, outcomes: Sequence[Outcome]) -> Round:
-    """Return a round with what is left of it. The outcomes are in the order of the beginnings."""
+    """Return a round with what is left. The outcomes are in the order in which assets begin."""
     left, selection, after = [each for each in outcomes if not each.is_done], Selection(), ""
     if len(left) > MAX_IDS:  # The next round finds the others again.
         selection = round.action.selection._replace(assets=())

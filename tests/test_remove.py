@@ -1,11 +1,12 @@
 """REMOVE: the rounds of a removal, from the click to the end of its job."""
 
 import itertools
+from unittest.mock import patch
 
 import pytest
 
-from storage_plugin import rounds
-from storage_plugin.iconik.pace import Deadline, Pace
+from storage_plugin import remove, rounds
+from storage_plugin.iconik.pace import Pace
 from storage_plugin.remove import SMALL
 from tests.stage import AWAY, HOUR, MINUTE, Stage, failing, nothing, written
 
@@ -32,11 +33,15 @@ def test_a_click_is_answered_in_time(has_queue: bool, most: float) -> None:
     stage.latency, _ = 0.4, stage.assets(60)
     status = stage.remove().status_code
     assert (status, stage.now - stage.clicked < most) == (200 if has_queue else 504, True)
-    left = stage.site.copies()
+    left, world = stage.site.copies(), stage.world
     assert 0 < left < 60
+    gone = [not world.file_sets_of(id, stage.site.lucidlink) for id in world.assets]
+    assert (gone == sorted(gone, reverse=True)) == has_queue  # Otherwise in any order.
     numbers = f"{60 - left} of 60 assets removed from LucidLink, {left} not done yet."
     step = "The removal continues in the background." if has_queue else "Repeat the action."
     assert stage.job["message"] == f"{numbers} {step}"
+    stage.deliver(1)
+    assert stage.site.copies() > 0  # Removals take turns of a minute.
     stage.latency = 0.1
     assert has_queue or stage.remove().text == "OK"
     stage.deliver()
@@ -66,26 +71,20 @@ def test_a_removal_goes_through_the_queue(queued: Stage) -> None:
     assert (queued.job["message"], queued.notes) == (DONE, [])
 
 
-@pytest.mark.parametrize(("number", "shares"), [(SMALL // 2, {1.0}), (SMALL + 1, {0.8, 1.0})])
-def test_other_clicks_find_room(
-    monkeypatch: pytest.MonkeyPatch, number: int, shares: set[float]
-) -> None:
-    """Large removals, by a click or from the queue, take 80 % of iconik's limit."""
-    found, reserve = set[float](), Pace.reserve
-
-    def note(pace: Pace, deadline: Deadline, share: float) -> None:
-        found.add(share)
-        reserve(pace, deadline, share)
-
-    monkeypatch.setattr(Pace, "reserve", note)
+@pytest.mark.parametrize("latency", [0.01, 1.0])
+@pytest.mark.parametrize(("number", "shares"), [(SMALL, {1, 16}), (SMALL + 1, {0.8, 1, 12})])
+def test_other_clicks_find_room(number: int, shares: set[float], latency: float) -> None:
+    """Large removals, by a click or from the queue, take 80 % of iconik's limit and the places."""
     stage = Stage(has_queue=True)
-    stage.latency, _ = 0.01, stage.assets(number)
-    assert (stage.remove().text, found) == ("OK", shares)
-    stage.latency, _ = 1.0, stage.assets(number)
-    stage.remove()
-    found.clear()
-    stage.deliver()
-    assert found == shares
+    stage.latency, _ = latency, stage.assets(number)
+    with (
+        patch.object(Pace, "reserve", autospec=True, side_effect=Pace.reserve) as reserve,
+        patch.object(remove, "side_by_side", side_effect=remove.side_by_side) as side_by_side,
+    ):
+        stage.remove()
+        stage.deliver(1)
+    calls = [*reserve.call_args_list, *side_by_side.call_args_list]
+    assert ({call.args[2] for call in calls}, stage.deliveries) == (shares, latency == 1.0)
 
 
 def test_what_is_not_named_in_a_task_goes_on_at_once(

@@ -60,14 +60,11 @@ def test_what_is_left_is_named_and_what_waits_comes_last() -> None:
     named=st.integers(0, 12),
 )
 def test_each_asset_is_done_once(ends: list[Outcome], begun: list[int], named: int) -> None:
-    """Nothing is lost and nothing counts twice, even if more is left than a task can name.
-
-    So many assets begin in each round, and the last round ends the rest.
-    """
+    """Nothing is lost and nothing counts twice, even if more is left than a task can name."""
     ids, done = IDS[: len(ends)], list[str]()
     first, contained = dict(zip(ids, ends, strict=True)), ids[: -named or None]
     round = round_of(*ids[len(contained) :], has_containers=True)
-    for number in [*begun, None]:
+    for number in [*begun, None]:  # So many assets begin, and at last all of them.
         selection = round.action.selection
         found = [id for id in contained if selection.collections and id > round.after]
         order = list(dict.fromkeys([*selection.assets, *found]))
