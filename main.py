@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import flask
@@ -20,8 +21,7 @@ from storage_plugin.rounds import Round, first_round, read_task
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET, Secret
 from storage_plugin.settings import Settings, read_query
 
-CLICK = 10.0
-"""Seconds for which iconik waits for the answer to a click, approximately."""
+CLICK = 10.0  # Seconds for which iconik waits for the answer to a click, approximately.
 
 # An instance's requests run in parallel, and share these objects.
 shared_secret, iconik_token = Secret(*SHARED_SECRET), Secret(*ICONIK_TOKEN)
@@ -33,27 +33,19 @@ Log().write("INFO", greeting())
 
 @functions_framework.http
 def iconik_handler(request: flask.Request) -> flask.Response:
-    """Serve one custom action.
-
-    Returns:
-        200 and `OK` if everything is done, or `OK: ` and a sentence if something stayed; otherwise,
-        another status and one line that says what went wrong and what to do.
-    """
+    """Serve one custom action: answer `OK` and what stayed, or what went wrong and what to do."""
     started, body = time.monotonic(), None
     log = Log(request.headers.get("X-Cloud-Trace-Context", ""))
     try:
         is_delivery = let_in(request)
         body = read_body(request)
         action = webhook.read_action(request.path, request.args.to_dict(flat=False), body)
-        round = None
+        round = first_round(action)
         if is_delivery:
-            retries = request.headers.get("X-CloudTasks-TaskRetryCount", "0")
-            round = read_task(action, body, retries=retries)
-        answer, error = act(action, round, log, started=started)
-    except PluginError as raised:
-        answer, error = str(raised), raised
+            round = read_task(action, body, request.headers.get("X-CloudTasks-TaskRetryCount"))
+        answer, error = act(round, log, started=started)
     except Exception as raised:  # noqa: BLE001 - The framework would log it as many entries.
-        error = Fault(raised)
+        error = raised if isinstance(raised, PluginError) else Fault(raised)
         answer = str(error)
 
     # One line that can be encoded, whatever characters iconik's names contain.
@@ -73,20 +65,16 @@ class LastResponse(flask.Response):
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve the response. gunicorn replaces the header Connection, but has a method for it."""
-        server: Any = getattr(start_response, "__self__", None)
-        if hasattr(server, "force_close"):
-            server.force_close()
+        with suppress(AttributeError):  # Another server.
+            start_response.__self__.force_close()
         return super().__call__(environ, start_response)
 
 
 def let_in(request: flask.Request) -> bool:
-    """Verify the shared secret or the queue's token, before reading anything else.
-
-    Returns:
-        Whether the plugin's own queue sent the request.
+    """Verify the sender before anything else, and return whether the plugin's own queue sent it.
 
     Raises:
-        CallerError: the request has neither.
+        CallerError: the request has neither the shared secret nor the queue's token.
         SecretUnavailable, QueueUnavailable: the request cannot be verified.
     """
     header = webhook.SECRET_HEADER
@@ -116,38 +104,25 @@ def read_body(request: flask.Request) -> bytes:
     return body
 
 
-def act(
-    action: webhook.Action, round: Round | None, log: Log, *, started: float
-) -> tuple[str, PluginError | None]:
-    """Carry out a click, or, if the queue has delivered one, another round of a removal.
-
-    Args:
-        started: the moment when the request arrived, by the monotonic clock.
-
-    Returns:
-        The answer, and the error behind it, if any.
-    """
-    selected = action.selection.counts()
-    if not (selected or round):
-        raise CallerError(
-            "Nothing is selected: asset_ids, collection_ids and saved_search_ids are all empty."
-        )
+def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | None]:
+    """Carry out a round of an action; return the answer, and the error behind it, if any."""
+    action, selected = round.action, round.action.selection.counts()
     settings = Settings.from_environment(os.environ, read_query(action.overrides))
     log.figures.update(action=action.name, storage=settings.storage_name, selected=selected)
     seconds = settings.timeout
-    if settings.task_queue and not round:  # The queue delivers what a click leaves.
+    if settings.task_queue and round.is_click:  # The queue delivers what a click leaves.
         seconds = min(seconds, CLICK)
-    ends = started + seconds - time.monotonic()
     # The last seconds are for showing the result to the editor, and for the answer.
-    work, shown = Deadline(ends - min(9.0, seconds / 4)), Deadline(ends - min(3.0, seconds / 20))
+    margin, ends = min(3.0, seconds / 12), started + seconds - time.monotonic()
+    work, shown = Deadline(ends - 3 * margin), Deadline(ends - margin)
     rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
     iconik, editors = Iconik(rest), Iconik(rest.for_editor(shown))
     try:
-        if action.name == "add" and not round:
+        if action.name == "add" and round.is_click:
             log.figures["jobs"] = add(iconik, editors, action, settings=settings, log=log)
             return "OK", None
         if action.name == "remove":
-            return remove(iconik, editors, round or first_round(action), settings=settings, log=log)
+            return remove(iconik, editors, round, settings=settings, log=log)
     finally:
         log.figures["iconik_calls"] = len(rest.sent)
     raise CallerError("Unknown action.", status=404)

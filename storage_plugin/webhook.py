@@ -14,6 +14,7 @@ from storage_plugin.errors import CallerError
 SECRET_HEADER = "x-bz-secret"  # noqa: S105 - Custom actions send the shared secret in it.
 MAX_BODY = 800_000  # The most bytes of a body that are read. Cloud Tasks accepts tasks of 1 MB.
 MAX_IDS = 19_000  # The most ids in a body, in which they take 741 kB.
+ID_FIELDS = ("asset_ids", "collection_ids", "saved_search_ids")  # In the order of `Selection`.
 # The actions and their titles in iconik, with places for the objects and the storage.
 ACTIONS = {"add": "Add {} to {}", "remove": "Remove {} from {}"}
 ROUTE = rf"/({'|'.join(ACTIONS)})/?"  # A regular expression for the end of a URL's path.
@@ -59,12 +60,14 @@ def read_action(path: str, query: Mapping[str, Sequence[str]], body: bytes) -> A
     if not (route := _PATH.fullmatch(path)):
         raise CallerError("Unknown action: the URL's path must end in /add or /remove.", status=404)
     selected = []
-    for field in ("asset_ids", "collection_ids", "saved_search_ids"):
+    for field in ID_FIELDS:
         ids = [] if payload.get(field) is None else payload[field]
         if not isinstance(ids, list) or not all(map(is_uuid, ids)):
             raise CallerError(f"{field} must be a list of UUIDs.")
         selected.append(tuple(dict.fromkeys(id.lower() for id in ids)))
     selection = Selection(*selected)
+    if not selection.objects():
+        raise CallerError(f"Nothing is selected: no ids in {', '.join(ID_FIELDS)}.")
     if len(selection.objects()) > MAX_IDS:
         raise CallerError(f"Select fewer objects, at most {MAX_IDS:,}.", status=413)
     user_id = payload.get("user_id")

@@ -1,7 +1,7 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any
 
 import pytest
 
@@ -17,8 +17,6 @@ from tests import contract
 from tests.real_gcloud import cloud, session_cloud
 
 __all__ = ["cloud", "session_cloud"]
-
-T, R = TypeVar("T"), TypeVar("R")
 
 
 @pytest.fixture
@@ -80,11 +78,11 @@ class Time:
         self.now += seconds
 
 
-def as_if_parallel(time: Time) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
-    """Return what does some work as if all of it began at once, on one thread, in any order."""
+def as_if_parallel(time: Time) -> Callable[..., list[Any]]:
+    """Return what does some work as if all of it began at once, on one thread."""
 
-    def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        begun, ends, results = time.now, list[float](), list[R]()
+    def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        begun, ends, results = time.now, [], []
         for item in items:
             time.now = begun
             results.append(work(item))
@@ -102,23 +100,12 @@ def virtual_time() -> Time:
 
 
 def new_rest(
-    url: str,
-    world: World,
-    token: Callable[..., str] | None = None,
-    *,
-    pace: Pace | None = None,
-    deadline: Deadline | None = None,
-    share: float = 1.0,
+    url: str, world: World, token: Any = None, *, pace: Pace | None = None, **changes: Any
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
-    return Rest(
-        new_session(),
-        Settings(world.app_id, "LucidLink", iconik_url=url),
-        read_token=token or (lambda **_: world.token),
-        pace=pace or Pace(),
-        deadline=deadline or Deadline(60),
-        share=share,
-    )
+    settings = Settings(world.app_id, "LucidLink", iconik_url=url)
+    usual = {"read_token": token or (lambda **_: world.token), "deadline": Deadline(60)}
+    return Rest(new_session(), settings, pace=pace or Pace(), **usual | changes)
 
 
 def mocked_rest(time: Time) -> Rest:

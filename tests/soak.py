@@ -1,9 +1,8 @@
 """A soak, run by hand with `make soak`: large removals through the queue.
 
-Without an option, 10,000 assets are removed, and editors click fifty times each before that, beside
-it, and beside it while instances of the function are killed. With --many, 50,000 assets in one
-collection are removed. In the end, what may go is gone, nothing else is, and all jobs are closed
-with the right numbers.
+Editors click fifty times before a removal of 10,000 assets, beside it, and beside it while the
+function is killed. With --many, 50,000 assets in one collection are removed instead. In the end,
+what may go is gone, nothing else is, and all jobs are closed with the right numbers.
 """
 
 import argparse
@@ -22,19 +21,16 @@ from sandbox.function import ROOT
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, LONG_AGO, Site
 from sandbox.tasks import Tasks
-from sandbox.world import Row
 from storage_plugin.job import INTERRUPTED
+from tests.system.stage import Scene
 
-ASSETS, STAYING, MANY = 10_000, 200, 50_000
-CLICKS = 50
-LATENCY = 0.1
-"""Seconds that the real iconik is taken to need for an answer."""
-
-MOST_DELAY, LONGEST = 3.0, 3600.0
-"""Seconds by which a removal may delay the longest click, and after which it must be over."""
+ASSETS, STAYING, MANY, CLICKS = 10_000, 200, 50_000, 50
+LATENCY = 0.1  # Seconds that the real iconik is taken to need for an answer.
+MOST_DELAY = 3.0  # Seconds by which a removal may delay the longest click.
+LONGEST = 3600.0  # Seconds after which a removal must be over.
 
 
-class Soak(Site):
+class Soak(Site, Scene):
     """The function with a queue, as it is deployed, and a faster iconik."""
 
     def __init__(self, stack: ExitStack, speed: float, chance: random.Random) -> None:
@@ -42,13 +38,8 @@ class Soak(Site):
         self.tasks, self.chance, self.kills = Tasks(speed), chance, 0
         self.faults = Faults(LATENCY / speed, is_limited=True, window=WINDOW / speed)
         url = stack.enter_context(serve(create_app(self.world), self.faults))
-        settings = {
-            **self.settings(url),
-            **self.secrets(),
-            "FUNCTION_SOURCE": "tests/fast_function.py",
-            "PYTHONPATH": str(ROOT),
-            "SPEED": str(speed),
-        }
+        source = {"FUNCTION_SOURCE": "tests/fast_function.py", "PYTHONPATH": str(ROOT)}
+        settings = self.settings(url) | self.secrets() | source | {"SPEED": str(speed)}
         self.function = stack.enter_context(self.tasks.run_function(settings))
         stack.enter_context(self.tasks.run())
 
@@ -64,11 +55,9 @@ class Soak(Site):
         raise AssertionError("The function takes no click.")
 
     def clicks(self, title: str, pause: float, kills: float = 0.0) -> float:
-        """Add and remove assets at random moments, print a row, and return the longest seconds.
+        """Add and remove assets, print a row, and return the longest seconds of a click.
 
-        Args:
-            pause: the mean seconds between two clicks.
-            kills: the probability that all instances are killed just before a click.
+        `pause` is the mean of seconds before a click, and `kills` the probability of a kill then.
         """
         removed = self.assets(CLICKS // 2)
         selected = removed + [self.master() for _ in removed]
@@ -91,17 +80,13 @@ class Soak(Site):
         while self.tasks.waiting:
             assert time.monotonic() < started + LONGEST, "The queue does not become empty."
             time.sleep(0.1)
-        calls, statuses = self.faults.requests, dict(Counter(self.tasks.statuses))
+        calls, seconds = self.faults.requests, time.monotonic() - started
         print(
-            f"\n{assets:,} assets: {time.monotonic() - started:.0f} s, {self.kills} kills,"
-            f" {len(self.tasks.created)} tasks with these statuses of deliveries:"
-            f" {statuses}; {calls['files'] / assets:.3g} calls an asset, {calls['assets']:,} for"
-            f" collections, {calls['jobs']} for jobs; {self.faults.refused} refused."
+            f"\n{assets:,} assets: {seconds:.0f} s, {self.kills} kills; deliveries by status:"
+            f" {dict(Counter(self.tasks.statuses))}; {calls['files'] / assets:.3g} calls an asset,"
+            f" {calls['assets']:,} for collections, {calls['jobs']} for jobs, {self.faults.refused}"
+            " refused."
         )
-
-    def jobs(self) -> list[Row]:
-        """Return the jobs that the plugin has made."""
-        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
 
 
 def remove_beside_clicks(soak: Soak) -> None:
@@ -119,15 +104,15 @@ def remove_beside_clicks(soak: Soak) -> None:
         assert soak.tasks.waiting, "The removal was over too soon."
         removal.result()
     soak.end(ASSETS, started)
-    interrupted = [job for job in soak.jobs() if job["status"] == "STARTED"]
+    interrupted = [job for job in soak.jobs if job["status"] == "STARTED"]
     for job in interrupted:
         job["date_modified"] = LONG_AGO
     soak.click("remove", asset_ids=soak.assets(1))  # It closes them.
-    jobs = Counter(f"{job['status']}, {job['message'].split('. ')[0]}" for job in soak.jobs())
+    jobs = Counter(f"{job['status']}, {job['message'].split('. ')[0]}" for job in soak.jobs)
     numbers = f"{ASSETS - STAYING:,} of {ASSETS:,} assets removed from LucidLink, {STAYING} stayed"
     assert jobs.pop(f"FINISHED_WITH_WARNING, {numbers}") == 1, jobs
     assert jobs.pop(f"FAILED, {INTERRUPTED.split('. ')[0]}", 0) == len(interrupted), jobs
-    single = ("1 of 1 asset removed from LucidLink.", "Nothing was on LucidLink.")
+    single = ("1 of 1 asset removed from LucidLink.", "Nothing is on LucidLink.")
     assert jobs.keys() <= {f"FINISHED, {message}" for message in single}
     assert beside <= alone + MOST_DELAY
     assert soak.copies() == STAYING + 3 * CLICKS // 2
@@ -139,13 +124,11 @@ def remove_many(soak: Soak) -> None:
     collection, started = soak.world.add_collection(*soak.assets(MANY)), time.monotonic()
     soak.click("remove", collection_ids=[collection])
     soak.end(MANY, started)
-    (job,) = soak.jobs()
-    assert job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
-    assert (job["status"], soak.copies(), soak.masters()) == ("FINISHED", 0, MANY)
+    assert soak.job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
+    assert (soak.job["status"], soak.copies(), soak.masters()) == ("FINISHED", 0, MANY)
 
 
-def main() -> None:
-    """Run a soak, and print figures."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--many", action="store_true", help="remove 50,000 assets")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -158,7 +141,3 @@ def main() -> None:
     )
     with ExitStack() as stack:
         remove(Soak(stack, speed, random.Random(options.seed)))  # noqa: S311
-
-
-if __name__ == "__main__":
-    main()

@@ -1,36 +1,33 @@
-"""The function in process, for tests: an iconik and a queue in memory, and a clock of its own.
-
-One thread does the work of all, so the calls to iconik come in one order.
-"""
+"""The function in process, on one thread, with a clock, and an iconik and a queue in memory."""
 
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
-from urllib.parse import urlencode
 
 import functions_framework
 import requests
-from flask.testing import FlaskClient
 from urllib3 import HTTPResponse
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
+from sandbox.quirks import Quirks
 from sandbox.server import create_app
-from sandbox.site import Site, payload
-from sandbox.tasks import ACCOUNT, QUEUE
+from sandbox.site import SECRET, Site, payload
+from sandbox.tasks import ACCOUNT, QUEUE, TIMEOUT
 from sandbox.world import Row, World
 from storage_plugin import remove, task_queue
 from storage_plugin.errors import QueueUnavailable
 from storage_plugin.iconik import client, pace
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.settings import Settings
+from tests.conftest import Time
 from tests.system.stage import EDITOR, Scene
 
 FUNCTION = functions_framework.create_app(
@@ -40,13 +37,10 @@ main = sys.modules["main"]
 
 ICONIK_URL = "https://iconik.test"
 MINUTE, HOUR = 60.0, 3600.0
-
+# What can go wrong with a call to iconik, after it is done or before, and with a hand-over.
 DONE = ("500, but done", "no answer", "time-out", "half an answer", "kill, but done")
 FAULTS = (*DONE, "429", "500", "404", "403", "401", "HTML", "kill")
-"""What can go wrong with a call to iconik: after it is done, or before."""
-
 AWAY, LOST = "the queue is away", "the queue's answer is lost"
-"""What can go wrong when a task is handed over."""
 
 
 class Killed(BaseException):
@@ -81,45 +75,26 @@ def nothing(*_: str) -> str:
     return ""
 
 
-class Stage(Scene):
-    """The function, an iconik, and a queue that delivers when it is told to.
-
-    Args:
-        has_queue: whether the function has a queue.
-        settings: the function's settings that are not as usual.
-
-    Attributes:
-        now: the time, in seconds since 1970.
-        clicked: the time of the last click.
-        latency: the seconds that each call to iconik takes.
-        on_call: returns what happens to a call to iconik, by its method and path.
-        on_task: returns what happens when a task is handed over.
-        calls: the calls to iconik.
-        tasks: the tasks that the queue has not delivered.
-        deliveries: the number of deliveries.
-    """
+class Stage(Scene, Time):
+    """The function, an iconik, and a queue that delivers when it is told to."""
 
     def __init__(self, *, has_queue: bool = False, **settings: str) -> None:
-        self.now, self.clicked, self.latency = 1_800_000_000.0, 0.0, 0.1
-        self.world = World()
+        self.now, self.clicked = 1_800_000_000.0, 0.0  # Seconds since 1970; the last click.
+        self.latency = 0.1  # The seconds that each call to iconik takes.
+        self.world = World(quirks=Quirks(copies_take_time=True))
         self.world.now = lambda: written(self.now)  # type: ignore[method-assign]
         self.site = Site(self.world)
-        self.world.quirks.copies_take_time = True
-        self.on_call: Callable[[str, str], str] = nothing
-        self.on_task: Callable[[], str] = nothing
+        self.on_call: Callable[[str, str], str] = nothing  # Returns the fault of a call to iconik,
+        self.on_task: Callable[[], str] = nothing  # and of a hand-over.
         self.calls: list[str] = []
-        self.tasks: list[Task] = []
+        self.tasks: list[Task] = []  # Those that the queue has not delivered.
         self.deliveries = 0
         self._names: set[str] = set()
-        secrets = {"ICONIK_TOKEN": self.world.token, "BZ_SHARED_SECRET": "secret"}
-        queue = {
-            "TASK_QUEUE": QUEUE,
-            "TASK_SERVICE_ACCOUNT": ACCOUNT,
-            "FUNCTION_URL": "https://function.test",
-            "CLOUD_RUN_TIMEOUT_SECONDS": "1800",
-        }
-        self.environ = self.site.settings(ICONIK_URL) | secrets | (queue if has_queue else {})
-        self.environ |= settings
+        self.environ = self.site.settings(ICONIK_URL) | self.site.secrets() | settings
+        if has_queue:
+            self.environ |= {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
+            self.environ["FUNCTION_URL"] = "https://function.test"
+            self.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = TIMEOUT
         self._iconik = create_app(self.world)
         self._random = random.Random(0)  # noqa: S311 - Equal stages play equally.
 
@@ -130,7 +105,7 @@ class Stage(Scene):
         self.now += 0.0 if self.calls else HOUR
         self.clicked = self.now
         body = json.dumps(payload(**{"user_id": EDITOR, **selection})).encode()
-        return self.post(path, body, {"x-bz-secret": "secret"})
+        return self.post(path, body, {"x-bz-secret": SECRET})
 
     def remove(self, path: str = "/remove") -> TestResponse:
         """Click a removal of all assets."""
@@ -179,29 +154,15 @@ class Stage(Scene):
         """Close all connections to iconik, of which there are none."""
 
     def _serve(self, method: str, path: str, call: Row) -> tuple[int, bytes]:
-        """Have the sandbox answer a call; flask's own test client takes three times as long."""
-        body, headers = json.dumps(call["json"]).encode(), call["headers"]
-        environ = {
-            "REQUEST_METHOD": method,
-            "SERVER_NAME": "iconik.test",
-            "SERVER_PORT": "443",
-            "PATH_INFO": path,
-            "QUERY_STRING": urlencode(call["params"] or {}),
-            "CONTENT_TYPE": "application/json",
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.url_scheme": "https",
-            "wsgi.input": BytesIO(body),
-            **{f"HTTP_{name.upper().replace('-', '_')}": headers[name] for name in headers},
-        }
-        statuses: list[str] = []
-        chunks = self._iconik(environ, lambda status, *_: statuses.append(status))
-        return int(statuses[0][:3]), b"".join(chunks)
+        """Have the sandbox answer a call."""
+        given = {name: call[name] for name in ("headers", "json")}
+        environ = create_environ(path, method=method, query_string=call["params"], **given)
+        chunks, status, _ = run_wsgi_app(self._iconik, environ)
+        return int(status[:3]), b"".join(chunks)
 
     # The queue
 
-    def hand_over(
-        self, _: Settings, *, path: str, name: str, body: bytes, delay: float = 0.0
-    ) -> None:
+    def hand_over(self, _: Settings, *, path: str, name: str, body: bytes, delay: float) -> None:
         """Take a task, once by its name."""
         fault = self.on_task()
         if fault != AWAY and name not in self._names:
@@ -212,49 +173,33 @@ class Stage(Scene):
 
     def deliver(self, most: int = 1000) -> int:
         """Deliver tasks, also those that come meanwhile, and return how many there were."""
-        number = 0
-        while self.tasks and number < most:
-            number += 1
+        before = self.deliveries
+        while self.tasks and self.deliveries < before + most:
             self.tasks.sort()
             task = self.tasks.pop(0)
             self.now = max(self.now, task.due)
             self.deliver_one(task)
-        return number
+        return self.deliveries - before
 
     def deliver_one(self, task: Task) -> None:
         """Deliver a task, and put it into the queue again if the answer is no success."""
         self.deliveries += 1
         headers = {"Authorization": "queue", "X-CloudTasks-TaskRetryCount": str(task.retries)}
-        try:
-            is_done = self.post(task.path, task.body, headers).status_code == 200
-        except Killed:
-            is_done = False
-        if not is_done:
-            self.tasks.append(task._replace(due=self.now + 30.0, retries=task.retries + 1))
+        with suppress(Killed):
+            if self.post(task.path, task.body, headers).status_code == 200:
+                return
+        self.tasks.append(task._replace(due=self.now + 30.0, retries=task.retries + 1))
 
     # The function
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> TestResponse:
-        """Post to a new instance of the function."""
-        with self._instance() as function:
-            return function.post(path, data=body, headers=headers)
-
-    @contextmanager
-    def _instance(self) -> Iterator[FlaskClient]:
-        """Start an instance of the function on this stage's clock."""
-
-        def clock() -> float:
-            return self.now
-
-        def sleep(seconds: float) -> None:
-            self.now += seconds
-
+        """Post to a new instance of the function, on this stage's clock."""
         with ExitStack() as stack:
             for target, name, value in [
                 (main, "session", self),
-                (main, "pace", Pace(clock, sleep)),
-                (main, "Deadline", partial(Deadline, clock=clock)),
-                (main.time, "time", clock),
+                (main, "pace", Pace(self, self.sleep)),
+                (main, "Deadline", partial(Deadline, clock=self)),
+                (main.time, "time", self),
                 (main.os, "environ", self.environ),
                 (client, "ThreadPoolExecutor", Serial),
                 (remove, "ThreadPoolExecutor", Serial),
@@ -264,7 +209,7 @@ class Stage(Scene):
                 (task_queue, "is_delivery", lambda header, _: header == "queue"),
             ]:
                 stack.enter_context(patch.object(target, name, value))
-            yield FUNCTION.test_client()
+            return FUNCTION.test_client().post(path, data=body, headers=headers)
 
 
 def failing(*parts: str, fault: str = "500") -> Callable[[str, str], str]:

@@ -162,7 +162,6 @@ def test_copy_returns_the_job_that_iconik_names(
         ("payload_asset", {"assets": 1}),
         ("payload_bulk", {"assets": 1, "collections": 1}),
         ("payload_asset_with_metadata", {"assets": 1}),
-        ("webhook_collection_contents", {}),  # It is no custom action, and nothing is selected.
     ],
 )
 def test_payloads(name: str, objects: dict[str, int]) -> None:

@@ -29,12 +29,12 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
     ("made", "sentence", "status"),
     [
         (report(removed=3), "3 of 3 assets removed from LucidLink.", "FINISHED"),
-        (report(absent=2), "Nothing was on LucidLink.", "FINISHED"),
-        (Report.of([Outcome("a", End.ABSENT)], "A\r"), r"Nothing was on A\r.", "FINISHED"),
+        (report(absent=2), "Nothing is on LucidLink.", "FINISHED"),
+        (Report.of([Outcome("a", End.ABSENT)], "A\r"), r"Nothing is on A\r.", "FINISHED"),
         (
             report(removed=1_000, waiting=2, absent=1),
             "1,000 of 1,003 assets removed from LucidLink, 2 wait for their copies, "
-            "1 had nothing to remove.",
+            "1 had nothing left to remove.",
             "FINISHED_WITH_WARNING",
         ),
         (
@@ -69,7 +69,7 @@ def test_other_formats_are_not_nothing() -> None:
     """A mistyped format must not say that nothing is there, and the editor is warned."""
     only = "only PPRO_PROXY is on LucidLink, which this action does not remove"
     made = report(Outcome("Cut\r", End.ABSENT, reasons=(only,)), absent=1)
-    numbers = "0 of 2 assets removed from LucidLink, 2 had nothing to remove."
+    numbers = "0 of 2 assets removed from LucidLink, 2 had nothing left to remove."
     assert made.message() == rf"{numbers} Cut\r: {only}."
     assert made.status() == "FINISHED_WITH_WARNING"
     assert (made + report(removed=1)).status() == "FINISHED"
@@ -95,7 +95,7 @@ def test_the_first_ten_reasons_are_named(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("raised", "cause", "steps"),
     [
-        ([], None, "1 of 2 assets removed from LucidLink, 1 had nothing to remove."),
+        ([], None, "1 of 2 assets removed from LucidLink, 1 had nothing left to remove."),
         ([BUSY, LATE], LATE, "Repeat the action in a few minutes. Repeat the action."),
         ([UNREADABLE], UNREADABLE, "Repeat the action in a few minutes."),
         ([LATE, TOKEN], TOKEN, "Ask your administrator: reference 4f2a9c. Repeat the action."),

@@ -6,15 +6,9 @@ another look.
 
 from collections.abc import Sequence
 
-from storage_plugin.errors import (
-    AdministratorError,
-    IconikBusy,
-    IconikUnavailable,
-    OutOfTime,
-    PluginError,
-    Stale,
-)
+from storage_plugin.errors import IconikBusy, IconikUnavailable, OutOfTime, PluginError, Stale
 from storage_plugin.iconik.client import BINNED, GONE
+from storage_plugin.iconik.pace import Deadline
 from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.archive import with_copy
 from storage_plugin.removal.evidence import FRESH, Evidence, look, renew
@@ -28,21 +22,18 @@ ATTEMPTS = 5
 Verdicts = Sequence[tuple[FileSet, Verdict]]
 
 
-def remove_asset(removal: Removal, asset_id: str) -> Outcome:
+def remove_asset(removal: Removal, asset_id: str, begins: Deadline | None = None) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
-    Raises:
-        AdministratorError: no asset can be removed.
+    It begins before the end of `begins`, or not at all.
     """
     asset = _Asset(removal, asset_id)
     try:
-        with removal.iconik.pace.asset(removal.iconik.deadline):
+        with removal.iconik.pace.asset(begins or removal.iconik.deadline):
             outcome = asset.remove()
-    except AdministratorError:
-        raise
     except PluginError as error:
         end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
-        outcome = Outcome(asset_id, end, error=error, is_touched=bool(asset.sent))
+        outcome = Outcome(asset_id, end, error=error)
     return outcome._replace(removed=len(asset.gone))
 
 

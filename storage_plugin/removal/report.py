@@ -18,7 +18,7 @@ class End(str, Enum):
     """What became of an asset."""
 
     REMOVED = "removed"
-    ABSENT = "absent"  # There was nothing to remove.
+    ABSENT = "absent"  # There is nothing to remove.
     STAYED = "stayed"
     WAITING = "waiting"  # It stays only until its copy on the masters' storage is complete.
     FAILED = "failed"
@@ -40,10 +40,9 @@ class Outcome(NamedTuple):
     asset_id: str
     end: End
     removed: int = 0  # The number of deleted file sets.
-    reasons: tuple[str, ...] = ()  # Why file sets stay, or why there was nothing to remove.
+    reasons: tuple[str, ...] = ()  # Why file sets stay, or why there is nothing to remove.
     error: PluginError | None = None  # Why it failed or is left.
     to_copy: tuple[Format, ...] = ()  # The formats that need a copy on the masters' storage.
-    is_touched: bool = False  # Whether it may have lost files, although it is not finished.
 
     @property
     def is_done(self) -> bool:
@@ -128,14 +127,14 @@ class Report:
             "waiting": "waits for its copy" if numbers["waiting"] == 1 else "wait for their copies",
             "failed": "failed",
             "left": "not done yet",
-            "absent": "had nothing to remove",
+            "absent": "had nothing left to remove",
         }
         ends = [f"{numbers['removed']:,} of {count(total, 'asset')} removed from {name}"]
         ends += [f"{numbers[end]:,} {words[end]}" for end in words if numbers[end]]
         is_empty = total == numbers["absent"] and not numbers["notable"]
         objects = count(numbers["missing"], "selected object")
         sentences = {
-            f"Nothing was on {name}." if is_empty else f"{', '.join(ends)}.": total,
+            f"Nothing is on {name}." if is_empty else f"{', '.join(ends)}.": total,
             f"Nothing {'more ' if total else ''}was removed from {name}.": numbers["prevented"],
             f"iconik does not list {objects}.": numbers["missing"],
         }

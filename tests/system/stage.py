@@ -1,7 +1,7 @@
 """A running function, on an iconik that holds nothing at the start of each test."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ SECRET = "schlüssel-for-tests"
 TOKEN = "token-for-tests"
 EDITOR = "11f0aaaa-0000-4000-8000-00000000000e"
 ID = "11f0aaaa-0000-4000-8000-00000000000a"
+Start = Callable[[Mapping[str, str]], AbstractContextManager[Function]]
 
 
 class Scene:
@@ -44,27 +45,17 @@ class Scene:
 
 
 class Stage(Scene):
-    """A function that many tests share, because its start takes half a second.
+    """A function that many tests share, because its start takes half a second."""
 
-    Args:
-        stack: takes what has to be stopped.
-        changes: settings that are not as usual.
-
-    Attributes:
-        faults: what goes wrong with requests to iconik.
-        settings: of the function.
-        function: the function.
-    """
-
-    def __init__(self, stack: ExitStack, **changes: str) -> None:
-        self.faults = Faults()
+    def __init__(self, stack: ExitStack, start: Start = run_function, **changes: str) -> None:
+        self.faults = Faults()  # What goes wrong with requests to iconik.
         self._mistakes: list[str] = []
+        self._logged = 0
         self._set_up()
         url = stack.enter_context(serve(self, self.faults))
         secrets = {"ICONIK_TOKEN": TOKEN, "BZ_SHARED_SECRET": SECRET}
         self.settings = self.site.settings(url) | secrets
-        self.function = stack.enter_context(self._start(self.settings | changes))
-        self._logged = 0
+        self.function = stack.enter_context(start(self.settings | changes))
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve the iconik of this test, as WSGI has it."""
@@ -72,7 +63,7 @@ class Stage(Scene):
 
     @contextmanager
     def test(self) -> Iterator[None]:
-        """Begin a test; at its end all requests and answers must have been as iconik describes."""
+        """Begin a test. At its end, all requests and answers must have been as described."""
         self.faults.reset()
         self._set_up()
         self._logged = len(self.function.output)
@@ -86,9 +77,6 @@ class Stage(Scene):
         if contract.DESCRIPTION.is_file():
             self._mistakes = contract.enforce(self._app)
 
-    def _start(self, settings: Mapping[str, str]) -> AbstractContextManager[Function]:
-        return run_function(settings)
-
     def run(self, **changes: str | None) -> AbstractContextManager[Function]:
         """Run another function on the same iconik, with other settings; None takes one away."""
         changed = {**self.settings, **changes}
@@ -101,14 +89,9 @@ class Stage(Scene):
         return post(self.function, path, secret, **selection)
 
     @property
-    def output(self) -> str:
-        """What the function has logged in this test."""
-        return self.function.output[self._logged :]
-
-    @property
     def events(self) -> list[dict[str, Any]]:
-        """The lines of it."""
-        return [json.loads(line) for line in self.output.splitlines()]
+        """The lines that the function has logged in this test."""
+        return [json.loads(line) for line in self.function.output[self._logged :].splitlines()]
 
 
 class QueuedStage(Stage):
@@ -116,14 +99,11 @@ class QueuedStage(Stage):
 
     def __init__(self, stack: ExitStack) -> None:
         self.tasks = Tasks()
-        super().__init__(stack, ARCHIVE_BEFORE_REMOVE="true")
+        super().__init__(stack, self.tasks.run_function, ARCHIVE_BEFORE_REMOVE="true")
 
     def _set_up(self) -> None:
         self.tasks.reset()
         super()._set_up()
-
-    def _start(self, settings: Mapping[str, str]) -> AbstractContextManager[Function]:
-        return self.tasks.run_function(settings)
 
 
 def post(
