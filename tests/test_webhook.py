@@ -93,7 +93,7 @@ def test_a_body_holds_so_many_ids() -> None:
     """A task with so many ids must fit into the queue; without an id there is nothing to do."""
     ids = [str(UUID(int=number)) for number in range(MAX_IDS)]
     assert read(asset_ids=ids).selection.counts() == {"assets": MAX_IDS}
-    with pytest.raises(CallerError, match="Nothing is selected: asset_ids, "):
+    with pytest.raises(CallerError, match="Nothing is selected: no ids in asset_ids, "):
         read(asset_ids=[], collection_ids=None)
     with pytest.raises(CallerError, match="Select fewer objects") as raised:
         read(asset_ids=ids, collection_ids=[ID])
