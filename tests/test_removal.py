@@ -23,9 +23,8 @@ from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import as_time
 from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import FRESH, Evidence
+from storage_plugin.removal.evidence import FRESH, Evidence, Removal
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.shared import Removal, once
 from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import (
@@ -465,21 +464,23 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
     assert copy in site.world.file_sets
 
 
-def test_threads_share_an_answer() -> None:
+def test_threads_share_an_answer(iconik: Iconik, site: Site) -> None:
     """One of them asks, and the others wait; after an error the next one asks again."""
     go, asks = Event(), list[int]()
 
-    def ask() -> float:
+    def ask(*_: object) -> list[rows.Transfer]:
         go.wait()
         asks.append(len(asks))
-        return 1 / asks[-1]
+        assert asks[-1], "The first one fails."
+        return []
 
-    read = once(ask)
+    removal = Removal(iconik, SETTINGS)
+    iconik.transfers = ask
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(read) for _ in range(8)]
+        futures = [pool.submit(removal.arriving) for _ in range(8)]
         go.set()
     assert sum(future.exception() is not None for future in futures) == 1
-    assert (asks, read()) == ([0, 1], 1.0)
+    assert (asks, removal.arriving()) == ([0, 1], set())
 
 
 @pytest.mark.parametrize("is_listed", [True, False])

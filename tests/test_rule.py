@@ -11,10 +11,9 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.names import place, visible
 from storage_plugin.removal import comparison
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import look
+from storage_plugin.removal.evidence import Removal, look
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, judge
-from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 
 SETTINGS = Settings("app-id", "LucidLink", master_storage_name="B2")

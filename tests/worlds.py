@@ -26,8 +26,8 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.removal.asset import remove_asset
+from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import Outcome
-from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 from tests.conftest import Time
 from tests.oracle import Call
