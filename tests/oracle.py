@@ -14,35 +14,26 @@ from typing import Any, NamedTuple
 from sandbox.world import Row, World
 from storage_plugin.settings import Settings
 
-FRESH = 5.0
-"""Seconds: evidence of this age is too old for a deletion."""
-
+FRESH = 5.0  # Seconds: evidence of this age is too old for a deletion.
 STORAGES = "/API/files/v1/storages/"
 ASSET = "/API/files/v1/assets/"
 
 UNWRITTEN = {"OPEN", "GROWING", "AWAITED"}
 OF_SYSTEMS = {".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini"}
+# The checksums that do not contradict a size of 0.
 EMPTY = {None, *(hashlib.new(kind, b"").hexdigest() for kind in ("md5", "sha1"))}
-"""The checksums that do not contradict a size of 0."""
-
-_DELETION = re.compile(rf"{ASSET}([^/]+)/file_sets/([^/]+)/(?:purge/)?")
+DELETION = re.compile(rf"{ASSET}([^/]+)/file_sets/([^/]+)/(?:purge/)?")
 
 
 class Call(NamedTuple):
-    """A request of the plugin.
-
-    Attributes:
-        sent: when the plugin sent it.
-        status: of the answer; None: the answer was lost.
-        body: the answer; empty where it holds no JSON object.
-    """
+    """A request of the plugin."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    sent: float
-    status: int | None
-    body: Mapping[str, Any]
+    sent: float  # When the plugin sent it.
+    status: int | None  # Of the answer; None: the answer was lost.
+    body: Mapping[str, Any]  # The answer; empty where it holds no JSON object.
 
     @property
     def is_first_page(self) -> bool:
@@ -51,19 +42,12 @@ class Call(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A list, as its pages have said.
+    """A list, as its pages have said."""
 
-    Attributes:
-        rows: the rows by their ids.
-        begun: the number of the request for the first page.
-        asked: when that was sent.
-        is_whole: whether no row is missing.
-    """
-
-    rows: Mapping[str, Row]
-    begun: int
-    asked: float
-    is_whole: bool
+    rows: Mapping[str, Row]  # By their ids.
+    begun: int  # The number of the request for the first page.
+    asked: float  # When that was sent.
+    is_whole: bool  # Whether no row is missing.
 
 
 class State(NamedTuple):
@@ -103,7 +87,7 @@ def must_go(world: World, settings: Settings) -> set[str]:
 def _wrongs(
     log: Sequence[Call], call: Call, settings: Settings, selected: Set[str]
 ) -> Iterator[str]:
-    asset_id, file_set_id = _DELETION.fullmatch(call.path).groups()
+    asset_id, file_set_id = DELETION.fullmatch(call.path).groups()
     if asset_id not in selected:
         yield "nobody selected the asset"
     if settings.use_recycle_bin and (call.path.endswith("/purge/") or call.query):

@@ -38,8 +38,8 @@ SECRET = "schlüssel-for-properties"
 LOG = logging.getLogger(__name__)
 CONFIGURED = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
 
+# The number of examples of each test; without it some hundred, the same in each run.
 EXAMPLES = os.environ.get("PROPERTY_EXAMPLES")
-"""The number of examples of each test; without it some hundred, the same in each run."""
 
 
 def examples(usual: int) -> settings:

@@ -16,45 +16,31 @@ import pytest
 from storage_plugin.iconik.rows import ENDED
 from tests.stage import AWAY, DONE, FAULTS, HOUR, LOST, Killed, Stage, Task, written
 
+# Of how many stories in which something happens at a call one is played.
 EVERY = int(os.environ.get("STORIES_EVERY", "41"))
-"""Of how many stories in which something happens at a call one is played."""
-
 LOG = logging.getLogger(__name__)
 
 ADD, ABORT, PAUSE, DELETE = "add again", "abort", "pause", "delete the job"
 CLICK, REDEPLOY, FINISH = "the same click", "redeploy", "the copies finish"
 FAIL = "the masters' storage fails"
+# What editors, administrators and iconik may do before a call.
 ACTS = (ADD, ABORT, PAUSE, DELETE, CLICK, REDEPLOY, FINISH, FAIL)
-"""What editors, administrators and iconik may do before a call."""
-
 SIDE_BY_SIDE, TWICE, LATE = "at the same time", "twice", "25 hours late"
 FAULTS_OF_THE_QUEUE = (AWAY, LOST, GONE := "the queue stays away")
 MOST_DELIVERIES = 40
 
 
 class Story(NamedTuple):
-    """A removal, and what happens in it.
-
-    Attributes:
-        has_queue: whether the function has a queue.
-        archives: whether files without a master are copied first.
-        event: what happens; empty: nothing.
-        number: the number of the call, the hand-over or the delivery that it happens at.
-    """
+    """A removal, and what happens in it."""
 
     has_queue: bool
-    archives: bool
-    event: str = ""
-    number: int = -1
+    archives: bool  # Files without a master are copied first.
+    event: str = ""  # What happens; empty: nothing.
+    number: int = -1  # That of the call, the hand-over or the delivery that it happens at.
 
 
 class Play:
-    """Plays a story.
-
-    Attributes:
-        removed: the assets that have lost a file set on LucidLink, once for each file set.
-        flaws: what must not be in any story.
-    """
+    """Plays a story."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
@@ -69,8 +55,8 @@ class Play:
         stage.add(self.arriving)
         self.masters = stage.site.masters()
         self.hand_overs = self.clicks = self.archived = 0
-        self.removed: list[str] = []
-        self.flaws: list[str] = []
+        self.removed: list[str] = []  # The asset of each file set on LucidLink that is gone.
+        self.flaws: list[str] = []  # What must not be in any story.
         self._task: Task | None = None
 
     def perform(self) -> None:

@@ -39,57 +39,36 @@ NAMES = ("clip.mov", "clip.wav", "Übung.mov")
 MD5, OTHER_MD5, SHA1 = "d0" * 16, "e1" * 16, "f2" * 20
 OF_PARTS, OF_OTHER_PARTS = f"{MD5}-25", f"{OTHER_MD5}-50"
 OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
-STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"
-"""An id that belongs to nothing."""
-
-FAILS_AFTER = "500, but done"
-"""A fault: the work is done, and the answer says that it is not."""
+STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"  # An id that belongs to nothing.
+FAILS_AFTER = "500, but done"  # A fault: the work is done, and the answer says that it is not.
 
 
 class Edit(NamedTuple):
-    """Something odd about a world from its beginning, or a change of it during a removal.
+    """Something odd about a world from its beginning, or a change of it during a removal."""
 
-    Attributes:
-        place: `copy`, `master`, `both`, or `second`: the storage that is meant.
-        part: what is changed: a `file`, a `file set`, a `format`, the `storage`; or what happens.
-        fields: what is changed of it.
-        number: which of them.
-    """
-
-    place: str
-    part: str
-    fields: Row
-    number: int = 0
+    place: str  # The storage that is meant: `copy`, `master`, `both` or `second`.
+    part: str  # A `file`, a `file set`, a `format` or the `storage` changes; or what happens.
+    fields: Row  # What changes of it.
+    number: int = 0  # Which of them.
 
 
 class Step(NamedTuple):
-    """What befalls a request.
+    """What befalls a request."""
 
-    Attributes:
-        seconds: how long the answer takes.
-        fault: what goes wrong.
-        edits: what changes before iconik serves the request.
-    """
-
-    seconds: float | None = None
+    seconds: float | None = None  # How long the answer takes.
     fault: str | None = None
-    edits: Sequence[Edit] = ()
+    edits: Sequence[Edit] = ()  # What changes before iconik serves the request.
 
 
 class Scene(NamedTuple):
-    """A world, and a removal in it.
-
-    Attributes:
-        seconds: how long an answer takes.
-        steps: what befalls a request, by its number; that of a deletion counts down from -1.
-    """
+    """A world, and a removal in it."""
 
     settings: Settings
     quirks: Row
     assets: Sequence[Row]
     odd: Sequence[Edit] = ()
-    seconds: float = 0.125
-    steps: Mapping[int, Step] = {}
+    seconds: float = 0.125  # How long an answer takes.
+    steps: Mapping[int, Step] = {}  # By the number of a request; deletions count down from -1.
 
 
 def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
@@ -133,12 +112,12 @@ UNFINISHED: list[Row] = [
     {"status": "AWAITED", "size": None},
 ]
 EMPTY: list[Row] = [{"size": 0}, {"size": 0, "checksum": None}, {"size": 0, "checksum": OF_NOTHING}]
+# A storage may become one of another type, or one at, in, above or beside the same place.
 MOUNTS = ("/mnt/LucidLink", "/mnt/lucidlink/masters/", "\\mnt\\LucidLink", "/", "/mnt/LucidLink2")
 MOVED: list[Row] = [
     {"method": "S3"},
     *({"method": "FILE", "settings": {"mount_point": mount}} for mount in MOUNTS),
 ]
-"""What a storage may become: one of another type, or one at, in, above or beside the same place."""
 
 
 def _named(name: str, **fields: object) -> Row:
@@ -171,6 +150,7 @@ def _edits(places: str, part: str, rows: Sequence[Row] = ({},)) -> list[Edit]:
     return [Edit(place, part, fields) for place in places.split() for fields in rows]
 
 
+# What may be odd, or change. What is here several times is as much more likely.
 CHANGES = [
     *_edits("copy master", "file", ODD_FILES),
     *_edits("copy", "storage", [{"method": "S3"}]),
@@ -190,8 +170,6 @@ CHANGES = [
     *_edits("copy", "no format"),
     *_edits("master master master master copy second", "purge"),
 ]
-"""What may be odd, or change. What is here several times is as much more likely."""
-
 EACH = [edit for number, edit in enumerate(CHANGES) if edit not in CHANGES[:number]]
 EDITS = st.builds(Edit._replace, st.sampled_from(CHANGES), number=st.integers(0, 3))
 
@@ -276,6 +254,7 @@ def _snapshot(world: World) -> object:
 
 # Worlds
 
+# An asset with a master and a copy.
 USUAL: Row = {
     "names": ["clip.mov"],
     "formats": ("ORIGINAL",),
@@ -285,15 +264,12 @@ USUAL: Row = {
     "in_folders": True,
     "copy": {},
 }
-"""An asset with a master and a copy."""
-
+# Assets on which an oddity shows.
 SMALL = (
     USUAL | {"fields": {"checksum": MD5}},
     USUAL | {"names": ["clip.mov", "clip.mov"]},
     USUAL | {"copy": {"status": "DELETED"}},
 )
-"""Assets on which an oddity shows."""
-
 ASSETS = st.fixed_dictionaries(
     {
         "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
@@ -333,9 +309,8 @@ QUIRKS = st.builds(
         }
     ),
 )
+# Mostly nothing or one thing: what is odd in several ways tells little.
 ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
-"""Mostly nothing or one thing: what is odd in several ways tells little."""
-
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
 STEPS = st.builds(
     Step,
@@ -356,13 +331,12 @@ UNEASY: dict[str, Any] = {
     "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 2.0, 3.0]),
     "steps": st.dictionaries(NUMBERS, STEPS, max_size=2),
 }
+# Worlds in which nothing changes by itself, and nothing goes wrong.
 CALM = build(Scene, **WORLD, odd=ODD)
-"""Worlds in which nothing changes by itself, and nothing goes wrong."""
-
+# Worlds that change while iconik is slow, and requests fail.
 CHANGING = build(
     Scene, **WORLD | {"quirks": st.builds(dict.__or__, WORLD["quirks"], DELETIONS)}, **UNEASY
 )
-"""Worlds that change while iconik is slow, and requests fail."""
 
 
 def fill(world: World, scene: Scene) -> None:
@@ -414,14 +388,7 @@ def is_there(world: World, file_set_id: str) -> bool:
 
 
 class Wire(BaseAdapter):
-    """Hands requests to an iconik in process, and lets befall them what a scene says.
-
-    Attributes:
-        scene: what befalls the requests; None: nothing does.
-        log: the requests.
-        deletions: the number of requests that deleted something.
-        overtaken: the number of deletions before which the world changed since the last look.
-    """
+    """Hands requests to an iconik in process, and lets befall them what a scene says."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
