@@ -27,7 +27,6 @@ from sandbox.tasks import ACCOUNT, QUEUE
 from sandbox.world import Row, World
 from storage_plugin.iconik.pace import Pace
 from storage_plugin.removal import evidence
-from storage_plugin.settings import Settings
 from tests import worlds
 from tests.conftest import Time, as_if_parallel
 from tests.oracle import must_go, wrong_deletions
@@ -36,7 +35,6 @@ from tests.worlds import IN_PROCESS, Edit, Sandbox, Scene, mostly
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
 LOG = logging.getLogger(__name__)
-CONFIGURED = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
 
 # The number of examples of each test; without it some hundred, the same in each run.
 EXAMPLES = os.environ.get("PROPERTY_EXAMPLES")
@@ -124,7 +122,7 @@ def test_each_oddity_by_itself(sandbox: Sandbox, edit: Edit) -> None:
     """The rule decides on each thing that may be odd."""
     # One on each asset; from the last one, because a file set that is purged shifts the numbers.
     odd = [edit._replace(number=number) for number in (2, 1, 0)]
-    check_removal(sandbox, Scene(CONFIGURED, {}, worlds.SMALL, odd))
+    check_removal(sandbox, worlds.NOTHING._replace(assets=worlds.SMALL, odd=odd))
 
 
 def check_removal(sandbox: Sandbox, scene: Scene) -> None:
