@@ -11,11 +11,7 @@ import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row
-from storage_plugin.errors import (
-    AdministratorError,
-    OutOfTime,
-    PluginError,
-)
+from storage_plugin.errors import AdministratorError, OutOfTime, PluginError
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
@@ -33,7 +29,6 @@ from tests.test_rule import (
     NO_MASTER,
     SETTINGS,
     SEVERAL,
-    STRANGE,
     files,
     reasons,
     record,
@@ -78,13 +73,40 @@ def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> N
 # What a deletion is answered with
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, BIN])
-def test_a_system_that_only_marks(site: Site, iconik: Iconik, settings: Settings) -> None:
-    """If it does not know `immediately`, it is asked to purge, unless the bin is wanted."""
-    site.world.quirks.knows_immediately = False
+@pytest.mark.undocumented
+@pytest.mark.parametrize("settings", [SETTINGS, BIN], ids=["for good", "to the bin"])
+@pytest.mark.parametrize(
+    ("quirks", "deletions"),
+    [
+        ({"knows_immediately": False}, 2),
+        ({"deletion_status": 202}, 1),
+        ({"deletion_status": 404}, 1),
+        ({"deletion_status": 202, "deletions_work": False}, 1),
+        ({"deletion_status": 404, "deletions_work": False}, 1),
+        ({"lost": 1}, 1),
+        ({"lost": 1, "knows_immediately": False}, 2),
+    ],
+)
+def test_each_answer_to_a_deletion(
+    site: Site, iconik: Iconik, rest: Rest, settings: Settings, quirks: Row, deletions: int
+) -> None:
+    """A deletion that only marks is completed by a purge, unless the bin is wanted.
+
+    After 202, 404 or a lost answer iconik's records decide. What is still listed is reported.
+    """
+    site.quirk(**quirks)
     asset_id, copy = site.asset()
-    assert remove(iconik, asset_id, settings) == Outcome(asset_id, End.REMOVED, removed=1)
-    assert (copy in site.world.file_sets) == (settings is BIN)
+    listed = ("iconik was asked to delete it from LucidLink, but still lists it",)
+    works, to_bin = quirks.get("deletions_work", True), settings is BIN
+    assert remove(iconik, asset_id, settings) == (
+        Outcome(asset_id, End.REMOVED, removed=1)
+        if works
+        else Outcome(asset_id, End.STAYED, reasons=listed)
+    )
+    assert site.copies() == (0 if works else 1)
+    assert (copy in site.world.file_sets) == (to_bin or not works)
+    sent = [call for call in rest.sent if call.startswith("DELETE")]
+    assert len(sent) == (1 if to_bin else deletions)
 
 
 def test_the_recycle_bin_is_purged(site: Site, iconik: Iconik) -> None:
@@ -98,26 +120,6 @@ def test_the_recycle_bin_is_purged(site: Site, iconik: Iconik) -> None:
     site.world.quirks.failures = 99  # Only a purge works.
     assert remove(iconik, asset_id).removed == 1
     assert copy not in site.world.file_sets
-
-
-@pytest.mark.undocumented
-@pytest.mark.parametrize("settings", [SETTINGS, BIN], ids=["for good", "to the bin"])
-@pytest.mark.parametrize("status", [202, 404])
-@pytest.mark.parametrize("works", [True, False])
-def test_an_uncertain_answer_is_resolved_by_looking(
-    site: Site, iconik: Iconik, settings: Settings, status: int, works: bool
-) -> None:
-    """After 202 or 404 iconik's records decide; what is still listed is reported."""
-    site.world.quirks.deletion_status, site.world.quirks.deletions_work = status, works
-    asset_id, copy = site.asset()
-    listed = ("iconik was asked to delete it from LucidLink, but still lists it",)
-    assert remove(iconik, asset_id, settings) == (
-        Outcome(asset_id, End.REMOVED, removed=1)
-        if works
-        else Outcome(asset_id, End.STAYED, reasons=listed)
-    )
-    assert site.copies() == (0 if works else 1)
-    assert (copy in site.world.file_sets) == (settings is BIN or not works)
 
 
 @pytest.mark.undocumented
@@ -158,18 +160,9 @@ def test_what_has_no_master_waits_for_its_copy(
 def arriving(site: Site, *files: Row, **changes: object) -> tuple[str, str]:
     """Add an asset that iconik is copying to LucidLink; return its id and that of its file set."""
     asset_id = site.master()
+    site.quirk(copies_take_time=True, lists_transfers_from=False)
+    site.world.copy(site.lucidlink, {"object_type": "assets", "object_ids": [asset_id]})
     copy = site.world.add_file_set(asset_id, site.lucidlink, files, **changes) if files else ""
-    site.world.quirks.copies_take_time, site.world.quirks.lists_transfers_from = True, False
-    site.world.transfers["x"] = {
-        "id": STRANGE,
-        "asset_id": asset_id,
-        "format_id": record(site, asset_id, "format")["id"],
-        "job_id": STRANGE,
-        "original_storage_id": site.b2,
-        "destination_storage_id": site.lucidlink,
-        "destination_directory_path": "/",
-        "original_file_set_id": record(site, asset_id, "master")["id"],
-    }
     return asset_id, copy
 
 
@@ -329,14 +322,16 @@ def test_records_that_keep_changing_are_given_up(site: Site, slow: Slow) -> None
     assert copy in site.world.file_sets
 
 
-def test_a_refused_deletion_is_followed_by_a_look(site: Site, slow: Slow) -> None:
-    """A master that is purged while a deletion is refused keeps its copy."""
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_master_that_vanishes_during_a_deletion(site: Site, slow: Slow, is_slow: bool) -> None:
+    """A deletion that is refused is followed by a look, and so is a slow one before its purge."""
     asset_id, copy = site.asset()
+    site.quirk(refusals=0 if is_slow else 1, knows_immediately=False)
     slow.at("DELETE", 1, site.world.purge, record(site, asset_id, "master")["id"])
-    slow.at("DELETE", 1, site.quirk, refusals=1)
+    slow.at("DELETE", 1, slow.pause, FRESH * is_slow)
     assert reasons(slow.iconik, asset_id) == [NO_MASTER]
     assert slow.calls[4:6] == ["DELETE", "file_sets"]
-    assert copy in site.world.file_sets
+    assert site.world.file_sets[copy]["status"] == ("DELETED" if is_slow else "ACTIVE")
 
 
 def test_slow_deletions_do_not_outlast_their_evidence(site: Site, slow: Slow) -> None:
@@ -376,29 +371,6 @@ def test_a_file_set_that_joins_during_a_look_keeps_its_file(site: Site, slow: Sl
     (reason,) = reasons(slow.iconik, asset_id)
     assert reason == NEEDED.replace("OTHER", "another file set")
     assert copy in site.world.file_sets
-
-
-def test_a_slow_deletion_is_not_completed_on_stale_evidence(site: Site, slow: Slow) -> None:
-    """A purge needs fresh evidence, too: the master is gone, so the recycle bin keeps the copy."""
-    site.world.quirks.knows_immediately = False
-    asset_id, copy = site.asset()
-    slow.at("DELETE", 1, site.world.purge, record(site, asset_id, "master")["id"])
-    slow.at("DELETE", 1, slow.pause)
-    assert reasons(slow.iconik, asset_id) == [NO_MASTER]
-    assert site.world.file_sets[copy]["status"] == "DELETED"
-
-
-@pytest.mark.parametrize("knows_immediately", [True, False])
-def test_a_lost_answer_is_resolved_by_looking(
-    site: Site, slow: Slow, knows_immediately: bool
-) -> None:
-    """A deletion whose answer is lost is not repeated, but completed, and it is counted once."""
-    site.world.quirks.knows_immediately = knows_immediately
-    asset_id, copy = site.asset()
-    slow.at("DELETE", 1, site.quirk, lost=1)
-    assert remove(slow.iconik, asset_id) == Outcome(asset_id, End.REMOVED, removed=1)
-    assert slow.calls.count("DELETE") == (1 if knows_immediately else 2)
-    assert copy not in site.world.file_sets
 
 
 def test_a_deletion_that_succeeds_ends_a_row_of_failures(site: Site, slow: Slow) -> None:

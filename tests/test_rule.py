@@ -21,12 +21,8 @@ SEVERAL = SETTINGS._replace(format_names=("ORIGINAL", "PROXY"))
 ANY_B2 = SETTINGS._replace(master_storage_name=None)
 BIN = SETTINGS._replace(use_recycle_bin=True)
 
-STRANGE = World.app_id
-"""An id of something else."""
-
-WHERE = {"copy": "LucidLink", "master": "B2"}
-"""The file sets that must not contradict themselves, and their storages."""
-
+STRANGE = World.app_id  # An id of something else.
+WHERE = {"copy": "LucidLink", "master": "B2"}  # The storages of the two file sets.
 NEEDED = "deleting ORIGINAL could also delete clip.mov of OTHER, which stays"
 NO_MASTER = "ORIGINAL has no copy on B2"
 DOUBTFUL = "B2 has one place for a and another file, so one may be missing"
@@ -37,9 +33,9 @@ UNSIZED = "a or its master has a size that iconik does not know"
 FOUND = "the master of a is REDISCOVERED, and no checksum shows that it is the same"
 
 MD5 = "d0" * 16
-NFD = unicodedata.normalize("NFD", "Übung")
-"""A name as macOS writes it."""
+NFD = unicodedata.normalize("NFD", "Übung")  # A name as macOS writes it.
 
+# Short words for keys and values of files: no value, and checksums.
 KEYS = {"sum": "checksum", "in": "directory_path"}
 VALUES = {
     "-": None,
@@ -53,8 +49,7 @@ VALUES = {
     "A25": f"{MD5[:-3]}-25",
     "empty": "d41d8cd98f00b204e9800998ecf8427e",
 }
-"""Short words for keys and values of files: no value, and checksums."""
-
+# Files of the copy, files of the master, and why the copy stays; no reason: it goes.
 CASES = rf"""
 # Checksums of one kind are compared, regardless of case; those of parts prove no difference.
 a sum=A | a sum=a |
@@ -133,7 +128,6 @@ a | a sum=A, a sum=A size=9 | {DOUBTFUL}
 a status=AWAITED size=0 | a size=- sum=A, a size=- sum=A | {DOUBTFUL}
 a | a sum=A, a sum=a |
 """
-"""Files of the copy, files of the master, and why the copy stays; no reason: it goes."""
 
 
 def files(text: str) -> list[Row]:
@@ -238,6 +232,8 @@ def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
 
 UNSAID = "iconik does not say of which format and on which storage a file set is"
 UNCOUNTED = {"file_count": None, "type": "MANY_FILES"}
+WRONG = {"file_set_status": "DELETED", "format_status": "DELETED"}
+WRONG |= {"format_id": STRANGE, "storage_id": STRANGE}
 
 
 @pytest.mark.undocumented
@@ -274,35 +270,30 @@ def test_records_that_keep_the_copy(
 
 @pytest.mark.parametrize(("of", "storage"), WHERE.items())
 @pytest.mark.parametrize(
-    ("rows", "reason"),
+    ("rows", "count", "reason"),
     [
-        ("", "no files of {}: rescan its folder in iconik"),
-        ("clip.mov type=DIRECTORY, .DS_Store", "no files of {}: rescan its folder in iconik"),
-        ("clip.mov, 2, day1 type=DIRECTORY", "2 of the 3 files of {}"),
+        ("", None, "lists no files of {}: rescan its folder in iconik"),
+        ("1 type=DIRECTORY, .DS_Store", 0, "lists no files of {}: rescan its folder in iconik"),
+        ("1, 2, 3 type=DIRECTORY", 3, "lists 2 of the 3 files of {}"),
+        *(
+            (
+                f"1, 2 {wrong}={value}",
+                2,
+                f"contradicts itself about {{}} ({wrong} of a file: {value})",
+            )
+            for wrong, value in WRONG.items()
+        ),
     ],
 )
-def test_lists_with_gaps_keep_the_copy(
-    site: Site, iconik: Iconik, of: str, storage: str, rows: str, reason: str
+def test_lists_that_keep_the_copy(
+    site: Site, iconik: Iconik, of: str, storage: str, rows: str, count: int | None, reason: str
 ) -> None:
-    """Folders are no files, so they do not fill a gap."""
-    lists = [files(rows), files("clip.mov, 2")]
-    asset_id, _ = site.asset(*(lists if of == "copy" else lists[::-1]))
-    record(site, asset_id, of)["file_count"] = 3 if "3" in reason else None
-    assert reasons(iconik, asset_id) == [f"iconik lists {reason}".format(f"ORIGINAL on {storage}")]
-
-
-@pytest.mark.parametrize(("of", "storage"), WHERE.items())
-@pytest.mark.parametrize("field", ["file_set_status", "format_status", "format_id", "storage_id"])
-def test_rows_that_contradict_the_record_keep_the_copy(
-    site: Site, iconik: Iconik, of: str, storage: str, field: str
-) -> None:
-    """Where iconik's rows and its own record of either file set differ, nothing is deleted."""
-    asset_id, _ = site.asset(files("clip.mov, 2"))
-    value = "DELETED" if field.endswith("status") else STRANGE
-    site.world.files_in(record(site, asset_id, of)["id"])[1][field] = value
-    where = f"about ORIGINAL on {storage} ({field} of a file: {value})"
-    assert reasons(iconik, asset_id) == [f"iconik contradicts itself {where}"]
-    assert len(site.world.files) == 4
+    """A list of either file set with a gap, or a row that contradicts its record, deletes nothing."""
+    lists = [files(rows), files("1, 2")]
+    asset_id, copy = site.asset(*(lists if of == "copy" else lists[::-1]))
+    record(site, asset_id, of)["file_count"] = count
+    assert reasons(iconik, asset_id) == [f"iconik {reason}".format(f"ORIGINAL on {storage}")]
+    assert copy in site.world.file_sets
 
 
 # Places
