@@ -45,11 +45,7 @@ class Removal:
         self.arriving = _once(lambda: {each.asset_id for each in iconik.transfers(*ids)})
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
-        """Return when iconik was asked for the storages, and those whose copies count, by id.
-
-        Raises:
-            AdministratorError: the storages do not allow a removal.
-        """
+        """Return when iconik was asked for the storages, and those that `check_removal` returns."""
         if (now := self.iconik.now()) - self._listed[0] >= SHARED:
             self._listed = now, _once(self.iconik.storages)
         asked, listed = self._listed  # Together, because another thread may replace both.
@@ -114,12 +110,11 @@ def look(removal: Removal, asset_id: str) -> Evidence:
     iconik, asked = removal.iconik, removal.iconik.now()
     file_sets = {each.id: each for each in iconik.file_sets(asset_id)}
     evidence = Evidence(removal.storages.storage, removal.clicked, asked, file_sets)
-    if not evidence.present:
-        return evidence
-    evidence = evidence._replace(formats=_formats(iconik, asset_id))
+    if evidence.present:
+        evidence = evidence._replace(formats=_formats(iconik, asset_id))
     if not (chosen := _chosen(removal.settings, evidence)):
         return evidence
-    files = _files(removal, asset_id, evidence.file_sets)
+    files = _files(removal, asset_id, evidence)
     listed, masters = removal.masters()
     # Of some file sets in the recycle bin, only the record is left.
     doomed = [
@@ -169,11 +164,9 @@ def _chosen(settings: Settings, evidence: Evidence) -> list[FileSet]:
     return [each for each in present if each.format_id in ids and each.status not in spared]
 
 
-def _files(
-    removal: Removal, asset_id: str, file_sets: Mapping[str, FileSet]
-) -> dict[str, list[File]]:
+def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, list[File]]:
     """Return the rows of an asset's files, by the id of the file set."""
-    rows: dict[str, list[File]] = {id: [] for id in file_sets}
+    rows: dict[str, list[File]] = {id: [] for id in evidence.file_sets}
     begun = removal.iconik.now()
     try:
         for file in removal.iconik.files(asset_id):
@@ -181,7 +174,7 @@ def _files(
     except OutOfTime:
         if removal.iconik.now() - begun < removal.settings.timeout / 2:
             raise
-        count = sum(each.file_count or 0 for each in file_sets.values())
+        count = sum(each.file_count or 0 for each in evidence.file_sets.values())
         raise PluginError(
             f"Comparing {count:,} files takes longer than the function's time limit: use a queue.",
             status=504,

@@ -59,22 +59,21 @@ def why_nothing(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> dict[str, Verdict]:
-    """Return new verdicts on file sets that may go, but whose files others that stay need."""
+    """Return new verdicts on file sets that might go, but whose files others that stay need."""
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
     others = {
         place: file
         for place, file, is_in_bin in comparison.files_on(evidence.storage.id, evidence)
         if file.file_set_id not in going and not is_in_bin  # There, it has nothing to lose.
     }
-    changed = {}
+    stay = {}
     for id in going:
         if file := comparison.at_risk(evidence.files[id], others):
             name, owner = visible(file.name), evidence.file_sets.get(file.file_set_id)
             whose = evidence.format_of(owner) if owner else "another file set"
             what = evidence.format_of(evidence.file_sets[id])
-            reason = f"deleting {what} could also delete {name} of {whose}, which stays"
-            changed[id] = Verdict(reason)
-    return changed
+            stay[id] = Verdict(f"deleting {what} could also delete {name} of {whose}, which stays")
+    return stay
 
 
 def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]) -> Verdict:
