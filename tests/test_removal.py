@@ -259,11 +259,10 @@ AGAIN = ["file_sets", "formats", "storages"]
 @pytest.mark.parametrize(
     ("seconds", "calls"),
     [
-        (0.1, ["storages", *LOOK, "DELETE"]),
-        (0.625, ["storages", *LOOK, "storages", "DELETE"]),
-        (1.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
-        (3.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
-        (4.9, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
+        (0.1, []),
+        (0.625, ["storages"]),
+        (1.0, ["storages", *AGAIN]),
+        (4.9, ["storages", *AGAIN]),
     ],
 )
 def test_a_sound_asset_goes_at_any_latency(
@@ -273,7 +272,7 @@ def test_a_sound_asset_goes_at_any_latency(
     asset_id, _ = site.asset()
     slow.seconds = seconds
     assert remove(slow.iconik, asset_id).removed == 1
-    assert slow.calls == calls
+    assert slow.calls == ["storages", *LOOK, *calls, "DELETE"]
 
 
 def test_judging_may_take_long(site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
