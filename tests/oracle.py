@@ -5,7 +5,6 @@ log of requests: each answer of iconik is a statement, made at a moment of the i
 """
 
 import hashlib
-import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
@@ -72,13 +71,8 @@ def wrong_deletions(log: Sequence[Call], settings: Settings, selected: Set[str])
 def must_go(world: World, settings: Settings) -> set[str]:
     """Return the file sets that a removal of all assets must delete, if nothing changes."""
     spared = {"ARCHIVED", "DELETED"} if settings.use_recycle_bin else {"ARCHIVED"}
-    states = [state_of(world, asset_id) for asset_id in world.assets]
-    return {
-        id
-        for state in states
-        for id in going(state, settings)
-        if state.file_sets[id]["status"] not in spared
-    }
+    doomed = set().union(*(going(state_of(world, id), settings) for id in world.assets))
+    return {id for id in doomed if world.file_sets[id]["status"] not in spared}
 
 
 # When the evidence was asked for
@@ -230,14 +224,10 @@ def _is_master(state: State, master: Row, file_set: Row) -> bool:
 def _is_doubtful(state: State, row: Row, there: Collection[Row]) -> bool:
     """Whether a file has its place with another one that is not known to be the same bytes."""
     beside = [each for each in there if _place_of(each) == _place_of(row)]
-    return any(
-        _is_binned(state, one)
-        or _is_binned(state, other)
-        or one["size"] is None
-        or (one["size"], _checksum(one)) != (other["size"], _checksum(other))
-        or not _checksum(one)
-        for one, other in itertools.combinations(beside, 2)
-    )
+    contents = {(each["size"], _checksum(each)) for each in beside}
+    is_binned = any(_is_binned(state, each) for each in beside)
+    is_unknown = any(None in content for content in contents)
+    return len(beside) > 1 and (is_binned or is_unknown or len(contents) > 1)
 
 
 def _each_has_its_own(files: Sequence[Row], copies: Sequence[Row]) -> bool:
