@@ -41,7 +41,7 @@ def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | Non
     for copy in sorted(copies, key=_order):
         spare[normal(copy.original_name), copy.type].append(copy)
     # If all files of a set are empty, perhaps nobody has written them yet.
-    of_empty = {None, *OF_NOTHING} if any(file.size for file in files) else frozenset()
+    of_empty = frozenset((None, *OF_NOTHING) if any(file.size for file in files) else ())
     for file in sorted(files, key=lambda each: (each.status in UNFINISHED, *_order(each))):
         some = spare[normal(file.original_name), file.type]
         fitting = (each for each in some if not _difference(file, each, of_empty))
@@ -78,11 +78,11 @@ def doubtful_places(storage_id: str, evidence: Evidence) -> Set[str]:
 
     At most one of them exists. Purging one from the recycle bin would delete the others, too.
     """
-    found, several = dict[str, object](), set[str]()
+    found, several = dict[str, tuple[File, bool]](), set[str]()
     for path, file, is_in_bin in files_on(storage_id, evidence):
-        is_known = file.size is not None and file.checksum and not is_in_bin
-        content = (file.size, str(file.checksum).lower()) if is_known else id(file)
-        if found.setdefault(path, content) != content:
+        first, was_in_bin = found.setdefault(path, (file, is_in_bin))
+        is_same = first.size == file.size is not None and _are_equal(first.checksum, file.checksum)
+        if first is not file and (is_in_bin or was_in_bin or not is_same):
             several.add(path)
     return several
 
@@ -110,12 +110,12 @@ def _order(file: File) -> tuple[object, ...]:
     return size, is_usual, not checksum, "-" in checksum, checksum  # pragma: no mutate
 
 
-def _difference(file: File, copy: File, of_empty: Set[str | None]) -> str | None:
+def _difference(file: File, copy: File, of_empty: frozenset[str | None]) -> str | None:
     """Return how a file differs from its copy, a master; None: nothing would be lost."""
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
     name, is_equal = visible(file.original_name), _are_equal(file.checksum, copy.checksum)
-    may_be_empty = is_equal or {file.checksum, copy.checksum} <= of_empty
+    may_be_empty = is_equal or of_empty.issuperset({file.checksum, copy.checksum})
     if difference := _size_difference(file, copy, may_be_empty):
         return f"{name} {difference}"
     if is_equal is False:
