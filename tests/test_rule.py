@@ -260,6 +260,8 @@ def test_lists_that_keep_the_copy(
     lists = [files(rows), files("1, 2")]
     asset_id, copy = site.asset(*(lists if of == "copy" else lists[::-1]))
     record(site, asset_id, of)["file_count"] = count
+    is_coming = of == "master" and reason.startswith("lists")
+    assert kinds(iconik, asset_id) == [Kind.NOT_YET if is_coming else Kind.STAYS]
     assert reasons(iconik, asset_id) == [f"iconik {reason}".format(f"ORIGINAL on {storage}")]
     assert copy in site.world.file_sets
 
