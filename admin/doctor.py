@@ -8,10 +8,9 @@ from admin.installation import Installation, ask, ask_gcloud, unknown_variables
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import client
 from storage_plugin.iconik.rows import Row
-from storage_plugin.removal.evidence import look
+from storage_plugin.removal.evidence import Removal, look
 from storage_plugin.removal.report import count
 from storage_plugin.removal.rule import Kind, judge, why_nothing
-from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import ARCHIVE, MASTER, read_query
 from storage_plugin.storages import check_removal, find_storage, find_storages
 from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid

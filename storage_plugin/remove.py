@@ -17,9 +17,9 @@ from storage_plugin.job import Job
 from storage_plugin.logs import Log
 from storage_plugin.removal.archive import request_copies
 from storage_plugin.removal.asset import remove_asset
+from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import find_assets
-from storage_plugin.removal.shared import Removal
 from storage_plugin.rounds import Round, rest_of, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.task_queue import hand_over

@@ -5,7 +5,6 @@ log of requests: each answer of iconik is a statement, made at a moment of the i
 """
 
 import hashlib
-import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
@@ -14,35 +13,26 @@ from typing import Any, NamedTuple
 from sandbox.world import Row, World
 from storage_plugin.settings import Settings
 
-FRESH = 5.0
-"""Seconds: evidence of this age is too old for a deletion."""
-
+FRESH = 5.0  # Seconds: evidence of this age is too old for a deletion.
 STORAGES = "/API/files/v1/storages/"
 ASSET = "/API/files/v1/assets/"
 
 UNWRITTEN = {"OPEN", "GROWING", "AWAITED"}
 OF_SYSTEMS = {".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini"}
+# The checksums that do not contradict a size of 0.
 EMPTY = {None, *(hashlib.new(kind, b"").hexdigest() for kind in ("md5", "sha1"))}
-"""The checksums that do not contradict a size of 0."""
-
-_DELETION = re.compile(rf"{ASSET}([^/]+)/file_sets/([^/]+)/(?:purge/)?")
+DELETION = re.compile(rf"{ASSET}([^/]+)/file_sets/([^/]+)/(?:purge/)?")
 
 
 class Call(NamedTuple):
-    """A request of the plugin.
-
-    Attributes:
-        sent: when the plugin sent it.
-        status: of the answer; None: the answer was lost.
-        body: the answer; empty where it holds no JSON object.
-    """
+    """A request of the plugin."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    sent: float
-    status: int | None
-    body: Mapping[str, Any]
+    sent: float  # When the plugin sent it.
+    status: int | None  # Of the answer; None: the answer was lost.
+    body: Mapping[str, Any]  # The answer; empty where it holds no JSON object.
 
     @property
     def is_first_page(self) -> bool:
@@ -51,19 +41,12 @@ class Call(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A list, as its pages have said.
+    """A list, as its pages have said."""
 
-    Attributes:
-        rows: the rows by their ids.
-        begun: the number of the request for the first page.
-        asked: when that was sent.
-        is_whole: whether no row is missing.
-    """
-
-    rows: Mapping[str, Row]
-    begun: int
-    asked: float
-    is_whole: bool
+    rows: Mapping[str, Row]  # By their ids.
+    begun: int  # The number of the request for the first page.
+    asked: float  # When that was sent.
+    is_whole: bool  # Whether no row is missing.
 
 
 class State(NamedTuple):
@@ -88,13 +71,8 @@ def wrong_deletions(log: Sequence[Call], settings: Settings, selected: Set[str])
 def must_go(world: World, settings: Settings) -> set[str]:
     """Return the file sets that a removal of all assets must delete, if nothing changes."""
     spared = {"ARCHIVED", "DELETED"} if settings.use_recycle_bin else {"ARCHIVED"}
-    states = [state_of(world, asset_id) for asset_id in world.assets]
-    return {
-        id
-        for state in states
-        for id in going(state, settings)
-        if state.file_sets[id]["status"] not in spared
-    }
+    doomed = set().union(*(going(state_of(world, id), settings) for id in world.assets))
+    return {id for id in doomed if world.file_sets[id]["status"] not in spared}
 
 
 # When the evidence was asked for
@@ -103,7 +81,7 @@ def must_go(world: World, settings: Settings) -> set[str]:
 def _wrongs(
     log: Sequence[Call], call: Call, settings: Settings, selected: Set[str]
 ) -> Iterator[str]:
-    asset_id, file_set_id = _DELETION.fullmatch(call.path).groups()
+    asset_id, file_set_id = DELETION.fullmatch(call.path).groups()
     if asset_id not in selected:
         yield "nobody selected the asset"
     if settings.use_recycle_bin and (call.path.endswith("/purge/") or call.query):
@@ -246,14 +224,10 @@ def _is_master(state: State, master: Row, file_set: Row) -> bool:
 def _is_doubtful(state: State, row: Row, there: Collection[Row]) -> bool:
     """Whether a file has its place with another one that is not known to be the same bytes."""
     beside = [each for each in there if _place_of(each) == _place_of(row)]
-    return any(
-        _is_binned(state, one)
-        or _is_binned(state, other)
-        or one["size"] is None
-        or (one["size"], _checksum(one)) != (other["size"], _checksum(other))
-        or not _checksum(one)
-        for one, other in itertools.combinations(beside, 2)
-    )
+    contents = {(each["size"], _checksum(each)) for each in beside}
+    is_binned = any(_is_binned(state, each) for each in beside)
+    is_unknown = any(None in content for content in contents)
+    return len(beside) > 1 and (is_binned or is_unknown or len(contents) > 1)
 
 
 def _each_has_its_own(files: Sequence[Row], copies: Sequence[Row]) -> bool:

@@ -27,7 +27,6 @@ from sandbox.tasks import ACCOUNT, QUEUE
 from sandbox.world import Row, World
 from storage_plugin.iconik.pace import Pace
 from storage_plugin.removal import evidence
-from storage_plugin.settings import Settings
 from tests import worlds
 from tests.conftest import Time, as_if_parallel
 from tests.oracle import must_go, wrong_deletions
@@ -36,10 +35,9 @@ from tests.worlds import IN_PROCESS, Edit, Sandbox, Scene, mostly
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
 LOG = logging.getLogger(__name__)
-CONFIGURED = Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS)
 
+# The number of examples of each test; without it some hundred, the same in each run.
 EXAMPLES = os.environ.get("PROPERTY_EXAMPLES")
-"""The number of examples of each test; without it some hundred, the same in each run."""
 
 
 def examples(usual: int) -> settings:
@@ -124,7 +122,7 @@ def test_each_oddity_by_itself(sandbox: Sandbox, edit: Edit) -> None:
     """The rule decides on each thing that may be odd."""
     # One on each asset; from the last one, because a file set that is purged shifts the numbers.
     odd = [edit._replace(number=number) for number in (2, 1, 0)]
-    check_removal(sandbox, Scene(CONFIGURED, {}, worlds.SMALL, odd))
+    check_removal(sandbox, worlds.NOTHING._replace(assets=worlds.SMALL, odd=odd))
 
 
 def check_removal(sandbox: Sandbox, scene: Scene) -> None:
@@ -142,20 +140,9 @@ def check_removal(sandbox: Sandbox, scene: Scene) -> None:
 
 # Requests: whatever they are
 
-ENVIRONMENT = {
-    "BZ_SHARED_SECRET": SECRET,
-    "ICONIK_TOKEN": World.token,
-    "ICONIK_ID": World.app_id,
-    "STORAGE_NAME": "LucidLink",
-    "MASTER_STORAGE_NAME": "B2",
-    "ICONIK_URL": IN_PROCESS,
-    "FUNCTION_TARGET": "iconik_handler",
-}
-QUEUE_ENVIRONMENT = {
-    "TASK_QUEUE": QUEUE,
-    "TASK_SERVICE_ACCOUNT": ACCOUNT,
-    "FUNCTION_URL": "https://function.example",
-}
+SECRETS = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": World.token}
+ENVIRONMENT = Site().settings(IN_PROCESS) | SECRETS | {"FUNCTION_TARGET": "iconik_handler"}
+WITH_QUEUE = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": IN_PROCESS}
 GIVEN = SECRET.encode().decode("latin-1")  # As WSGI hands it over.
 KNOWN = "11f0aaaa-0000-4000-8000-00000000000a"
 
@@ -182,24 +169,18 @@ PAYLOADS = st.fixed_dictionaries(
         **dict.fromkeys(["user_id", "round", "anything"], often(st.just(KNOWN), JSON)),
     },
 )
-OVERRIDES = st.tuples(
-    st.sampled_from(["storage", "format", "path"]), st.sampled_from(["LucidLink", "B2", "/in"])
-)
-QUERIES = st.lists(OVERRIDES | st.tuples(TEXT, TEXT), max_size=2)
+NAMES = st.sampled_from(["storage", "format", "path"])
+OVERRIDES = st.tuples(NAMES, st.sampled_from(["LucidLink", "B2", "/in"])) | st.tuples(TEXT, TEXT)
+QUERIES = st.lists(OVERRIDES, max_size=2).map(lambda query: urlencode(query, errors="replace"))
+PATHS = st.sampled_from(["/remove", "/add", "/iconik_handler/remove/"])
+BODIES = PAYLOADS.map(lambda payload: json.dumps(payload).encode())
+DEEP = st.integers(1, 100_000).map(lambda depth: b"[" * depth)
 REQUESTS = st.fixed_dictionaries(
     {
         "method": mostly("POST", "GET", "PUT", "DELETE", "OPTIONS", "TRACE"),
-        "path": often(
-            st.sampled_from(["/remove", "/add", "/iconik_handler/remove/"]), LATIN.map("/{}".format)
-        ),
-        "query": often(
-            st.just(""), ASCII, QUERIES.map(lambda query: urlencode(query, errors="replace"))
-        ),
-        "body": often(
-            PAYLOADS.map(lambda payload: json.dumps(payload).encode()),
-            st.binary(),
-            st.integers(1, 100_000).map(lambda depth: b"[" * depth),
-        ),
+        "path": often(PATHS, LATIN.map("/{}".format)),
+        "query": often(st.just(""), ASCII, QUERIES),
+        "body": often(BODIES, st.binary(), DEEP),
     }
 )
 TOKENS = st.lists(JSON, min_size=3, max_size=3).map(
@@ -248,7 +229,7 @@ def test_without_the_secret_nothing_is_done(
     """Whatever a stranger sends is refused as theirs, and iconik is not called."""
     sandbox.reset()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUEUE_ENVIRONMENT.items():
+        for name, value in WITH_QUEUE.items():
             patch.setenv(name, value)
         response = send(function, request, headers | credentials)
     assert response.status_code == 401

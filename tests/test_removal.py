@@ -6,16 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from sandbox.site import CLIP, Site
 from sandbox.world import Row
-from storage_plugin.errors import (
-    AdministratorError,
-    OutOfTime,
-    PluginError,
-)
+from storage_plugin.errors import AdministratorError, OutOfTime, PluginError
 from storage_plugin.iconik import rows
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
@@ -23,9 +20,8 @@ from storage_plugin.iconik.rest import Rest
 from storage_plugin.iconik.rows import as_time
 from storage_plugin.removal import asset, evidence, rule
 from storage_plugin.removal.asset import remove_asset
-from storage_plugin.removal.evidence import FRESH, Evidence
+from storage_plugin.removal.evidence import FRESH, Evidence, Removal
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.shared import Removal, once
 from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import (
@@ -34,7 +30,6 @@ from tests.test_rule import (
     NO_MASTER,
     SETTINGS,
     SEVERAL,
-    STRANGE,
     files,
     reasons,
     record,
@@ -79,13 +74,40 @@ def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> N
 # What a deletion is answered with
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, BIN])
-def test_a_system_that_only_marks(site: Site, iconik: Iconik, settings: Settings) -> None:
-    """If it does not know `immediately`, it is asked to purge, unless the bin is wanted."""
-    site.world.quirks.knows_immediately = False
+@pytest.mark.undocumented
+@pytest.mark.parametrize("settings", [SETTINGS, BIN], ids=["for good", "to the bin"])
+@pytest.mark.parametrize(
+    ("quirks", "deletions"),
+    [
+        ({"knows_immediately": False}, 2),
+        ({"deletion_status": 202}, 1),
+        ({"deletion_status": 404}, 1),
+        ({"deletion_status": 202, "deletions_work": False}, 1),
+        ({"deletion_status": 404, "deletions_work": False}, 1),
+        ({"lost": 1}, 1),
+        ({"lost": 1, "knows_immediately": False}, 2),
+    ],
+)
+def test_each_answer_to_a_deletion(
+    site: Site, iconik: Iconik, rest: Rest, settings: Settings, quirks: Row, deletions: int
+) -> None:
+    """A deletion that only marks is completed by a purge, unless the bin is wanted.
+
+    After 202, 404 or a lost answer iconik's records decide. What is still listed is reported.
+    """
+    site.quirk(**quirks)
     asset_id, copy = site.asset()
-    assert remove(iconik, asset_id, settings) == Outcome(asset_id, End.REMOVED, removed=1)
-    assert (copy in site.world.file_sets) == (settings is BIN)
+    listed = ("iconik was asked to delete it from LucidLink, but still lists it",)
+    works, to_bin = quirks.get("deletions_work", True), settings is BIN
+    assert remove(iconik, asset_id, settings) == (
+        Outcome(asset_id, End.REMOVED, removed=1)
+        if works
+        else Outcome(asset_id, End.STAYED, reasons=listed)
+    )
+    assert site.copies() == (0 if works else 1)
+    assert (copy in site.world.file_sets) == (to_bin or not works)
+    sent = [call for call in rest.sent if call.startswith("DELETE")]
+    assert len(sent) == (1 if to_bin else deletions)
 
 
 def test_the_recycle_bin_is_purged(site: Site, iconik: Iconik) -> None:
@@ -99,26 +121,6 @@ def test_the_recycle_bin_is_purged(site: Site, iconik: Iconik) -> None:
     site.world.quirks.failures = 99  # Only a purge works.
     assert remove(iconik, asset_id).removed == 1
     assert copy not in site.world.file_sets
-
-
-@pytest.mark.undocumented
-@pytest.mark.parametrize("settings", [SETTINGS, BIN], ids=["for good", "to the bin"])
-@pytest.mark.parametrize("status", [202, 404])
-@pytest.mark.parametrize("works", [True, False])
-def test_an_uncertain_answer_is_resolved_by_looking(
-    site: Site, iconik: Iconik, settings: Settings, status: int, works: bool
-) -> None:
-    """After 202 or 404 iconik's records decide; what is still listed is reported."""
-    site.world.quirks.deletion_status, site.world.quirks.deletions_work = status, works
-    asset_id, copy = site.asset()
-    listed = ("iconik was asked to delete it from LucidLink, but still lists it",)
-    assert remove(iconik, asset_id, settings) == (
-        Outcome(asset_id, End.REMOVED, removed=1)
-        if works
-        else Outcome(asset_id, End.STAYED, reasons=listed)
-    )
-    assert site.copies() == (0 if works else 1)
-    assert (copy in site.world.file_sets) == (settings is BIN or not works)
 
 
 @pytest.mark.undocumented
@@ -159,29 +161,35 @@ def test_what_has_no_master_waits_for_its_copy(
 def arriving(site: Site, *files: Row, **changes: object) -> tuple[str, str]:
     """Add an asset that iconik is copying to LucidLink; return its id and that of its file set."""
     asset_id = site.master()
+    site.quirk(copies_take_time=True, lists_transfers_from=False)
+    site.world.copy(site.lucidlink, {"object_type": "assets", "object_ids": [asset_id]})
     copy = site.world.add_file_set(asset_id, site.lucidlink, files, **changes) if files else ""
-    site.world.quirks.copies_take_time, site.world.quirks.lists_transfers_from = True, False
-    site.world.transfers["x"] = {
-        "id": STRANGE,
-        "asset_id": asset_id,
-        "format_id": record(site, asset_id, "format")["id"],
-        "job_id": STRANGE,
-        "original_storage_id": site.b2,
-        "destination_storage_id": site.lucidlink,
-        "destination_directory_path": "/",
-        "original_file_set_id": record(site, asset_id, "master")["id"],
-    }
     return asset_id, copy
 
 
-@pytest.mark.parametrize("files", [[], [*files("clip.mov status=AWAITED size=0")]])
-def test_a_copy_on_its_way_is_told(site: Site, iconik: Iconik, files: list[Row]) -> None:
-    """Nobody is told that nothing is there, or that it is removed, because it will arrive."""
-    asset_id, _ = arriving(site, *files)
-    before = len(site.world.file_sets)
-    staying = Outcome(asset_id, End.STAYED, reasons=(ON_ITS_WAY,))
-    assert remove(iconik, asset_id) == staying
-    assert len(site.world.file_sets) == before
+@pytest.mark.parametrize(
+    ("text", "clicked", "is_gone"),
+    [
+        ("", None, False),
+        ("clip.mov status=AWAITED size=0", None, False),
+        ("clip.mov", 9e9, False),
+        ("clip.mov", None, True),
+    ],
+)
+def test_a_copy_on_its_way_is_told(
+    site: Site, iconik: Iconik, text: str, clicked: float | None, is_gone: bool
+) -> None:
+    """Nobody is told that nothing is there, or that it is removed, because it will arrive.
+
+    If the removal has waited, what iconik copies to the storage again stays.
+    """
+    asset_id, copy = arriving(site, *files(text), date_created="2026-01-09T17:00:00")
+    assert remove(iconik, asset_id, clicked=clicked) == (
+        Outcome(asset_id, End.REMOVED, removed=1)
+        if is_gone
+        else Outcome(asset_id, End.STAYED, reasons=(ON_ITS_WAY,))
+    )
+    assert (copy in site.world.file_sets) == bool(text and not is_gone)
     assert remove(iconik, site.master()).end is End.ABSENT
 
 
@@ -205,14 +213,6 @@ def test_the_later_click_wins(
     again = ("ORIGINAL on LucidLink was added again after the click",)
     assert outcome.reasons == (again if is_later else ())
     assert (copy in site.world.file_sets) == is_later
-
-
-def test_what_is_being_added_again_stays(site: Site, iconik: Iconik) -> None:
-    """If the removal has waited, an asset that iconik is copying to the storage stays."""
-    asset_id, copy = arriving(site, CLIP, date_created="2026-01-09T17:00:00")
-    assert remove(iconik, asset_id, clicked=9e9).reasons == (ON_ITS_WAY,)
-    assert remove(iconik, asset_id).removed == 1
-    assert copy not in site.world.file_sets
 
 
 # Fresh
@@ -259,21 +259,20 @@ AGAIN = ["file_sets", "formats", "storages"]
 @pytest.mark.parametrize(
     ("seconds", "calls"),
     [
-        (0.1, ["storages", *LOOK, "DELETE"]),
-        (0.625, ["storages", *LOOK, "storages", "DELETE"]),
-        (1.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
-        (3.0, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
-        (4.9, ["storages", *LOOK, "storages", *AGAIN, "DELETE"]),
+        (0.1, []),
+        (1.2, ["storages"]),
+        (1.25, ["storages", *AGAIN]),
+        (4.9, ["storages", *AGAIN]),
     ],
 )
 def test_a_sound_asset_goes_at_any_latency(
     site: Site, slow: Slow, seconds: float, calls: list[str]
 ) -> None:
-    """Records that are old when the rows are complete are requested again, side by side."""
+    """Records that are too old for the deletion are requested again, side by side."""
     asset_id, _ = site.asset()
     slow.seconds = seconds
     assert remove(slow.iconik, asset_id).removed == 1
-    assert slow.calls == calls
+    assert slow.calls == ["storages", *LOOK, *calls, "DELETE"]
 
 
 def test_judging_may_take_long(site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +280,7 @@ def test_judging_may_take_long(site: Site, slow: Slow, monkeypatch: pytest.Monke
     judge = rule.judge
 
     def judge_slowly(found: Evidence) -> Any:
-        slow.pause(1.8)
+        slow.pause(4.2)
         return judge(found)
 
     monkeypatch.setattr(asset, "judge", judge_slowly)
@@ -330,27 +329,16 @@ def test_records_that_keep_changing_are_given_up(site: Site, slow: Slow) -> None
     assert copy in site.world.file_sets
 
 
-def test_a_refused_deletion_is_followed_by_a_look(site: Site, slow: Slow) -> None:
-    """A master that is purged while a deletion is refused keeps its copy."""
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_master_that_vanishes_during_a_deletion(site: Site, slow: Slow, is_slow: bool) -> None:
+    """A deletion that is refused is followed by a look, and so is a slow one before its purge."""
     asset_id, copy = site.asset()
+    site.quirk(refusals=0 if is_slow else 1, knows_immediately=False)
     slow.at("DELETE", 1, site.world.purge, record(site, asset_id, "master")["id"])
-    slow.at("DELETE", 1, site.quirk, refusals=1)
+    slow.at("DELETE", 1, slow.pause, FRESH * is_slow)
     assert reasons(slow.iconik, asset_id) == [NO_MASTER]
     assert slow.calls[4:6] == ["DELETE", "file_sets"]
-    assert copy in site.world.file_sets
-
-
-def test_slow_deletions_do_not_outlast_their_evidence(site: Site, slow: Slow) -> None:
-    """Of four slow deletions none is sent on evidence of more than 5 s."""
-    formats = tuple("1234")
-    asset_id = several(site, *formats)
-    for number in (1, 2, 3):
-        slow.at("DELETE", number, slow.pause, 2.4)
-    for row in site.world.file_sets_of(asset_id, site.b2):
-        slow.at("file_sets", 2, site.world.purge, row["id"])
-    outcome = remove(slow.iconik, asset_id, SETTINGS._replace(format_names=formats))
-    assert slow.calls[4:8] == ["DELETE", "DELETE", "DELETE", "file_sets"]
-    assert (outcome.removed, site.copies()) == (3, 1)
+    assert site.world.file_sets[copy]["status"] == ("DELETED" if is_slow else "ACTIVE")
 
 
 def test_a_deletion_that_waits_for_its_turn_needs_another_look(site: Site, slow: Slow) -> None:
@@ -396,29 +384,6 @@ def test_a_file_set_that_joins_during_a_look_keeps_its_file(site: Site, slow: Sl
     (reason,) = reasons(slow.iconik, asset_id)
     assert reason == NEEDED.replace("OTHER", "another file set")
     assert copy in site.world.file_sets
-
-
-def test_a_slow_deletion_is_not_completed_on_stale_evidence(site: Site, slow: Slow) -> None:
-    """A purge needs fresh evidence, too: the master is gone, so the recycle bin keeps the copy."""
-    site.world.quirks.knows_immediately = False
-    asset_id, copy = site.asset()
-    slow.at("DELETE", 1, site.world.purge, record(site, asset_id, "master")["id"])
-    slow.at("DELETE", 1, slow.pause)
-    assert reasons(slow.iconik, asset_id) == [NO_MASTER]
-    assert site.world.file_sets[copy]["status"] == "DELETED"
-
-
-@pytest.mark.parametrize("knows_immediately", [True, False])
-def test_a_lost_answer_is_resolved_by_looking(
-    site: Site, slow: Slow, knows_immediately: bool
-) -> None:
-    """A deletion whose answer is lost is not repeated, but completed, and it is counted once."""
-    site.world.quirks.knows_immediately = knows_immediately
-    asset_id, copy = site.asset()
-    slow.at("DELETE", 1, site.quirk, lost=1)
-    assert remove(slow.iconik, asset_id) == Outcome(asset_id, End.REMOVED, removed=1)
-    assert slow.calls.count("DELETE") == (1 if knows_immediately else 2)
-    assert copy not in site.world.file_sets
 
 
 def test_a_deletion_that_succeeds_ends_a_row_of_failures(site: Site, slow: Slow) -> None:
@@ -484,21 +449,16 @@ def test_an_asset_that_takes_longer_than_the_request_is_told(
     assert copy in site.world.file_sets
 
 
-def test_threads_share_an_answer() -> None:
+def test_threads_share_an_answer(iconik: Iconik, site: Site) -> None:
     """One of them asks, and the others wait; after an error the next one asks again."""
-    go, asks = Event(), list[int]()
+    removal, go, answers = Removal(iconik, SETTINGS), Event(), Mock(side_effect=[KeyError, []])
 
-    def ask() -> float:
-        go.wait()
-        asks.append(len(asks))
-        return 1 / asks[-1]
-
-    read = once(ask)
+    iconik.transfers = lambda *_: go.wait() and answers()
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(read) for _ in range(8)]
+        futures = [pool.submit(removal.arriving) for _ in range(8)]
         go.set()
-    assert sum(future.exception() is not None for future in futures) == 1
-    assert (asks, read()) == ([0, 1], 1.0)
+    assert sum(isinstance(future.exception(), KeyError) for future in futures) == 1
+    assert removal.arriving() == set()
 
 
 @pytest.mark.parametrize("is_listed", [True, False])

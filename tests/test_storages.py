@@ -6,7 +6,7 @@ from sandbox.site import Site
 from sandbox.world import Row
 from storage_plugin.errors import AdministratorError
 from storage_plugin.iconik.client import Iconik
-from storage_plugin.removal.shared import Removal
+from storage_plugin.removal.evidence import Removal
 from storage_plugin.settings import Settings
 from storage_plugin.storages import find_storages
 

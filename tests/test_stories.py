@@ -16,45 +16,31 @@ import pytest
 from storage_plugin.iconik.rows import ENDED
 from tests.stage import AWAY, DONE, FAULTS, HOUR, LOST, Killed, Stage, Task, written
 
+# Of how many stories in which something happens at a call one is played.
 EVERY = int(os.environ.get("STORIES_EVERY", "41"))
-"""Of how many stories in which something happens at a call one is played."""
-
 LOG = logging.getLogger(__name__)
 
 ADD, ABORT, PAUSE, DELETE = "add again", "abort", "pause", "delete the job"
 CLICK, REDEPLOY, FINISH = "the same click", "redeploy", "the copies finish"
 FAIL = "the masters' storage fails"
+# What editors, administrators and iconik may do before a call.
 ACTS = (ADD, ABORT, PAUSE, DELETE, CLICK, REDEPLOY, FINISH, FAIL)
-"""What editors, administrators and iconik may do before a call."""
-
 SIDE_BY_SIDE, TWICE, LATE = "at the same time", "twice", "25 hours late"
 FAULTS_OF_THE_QUEUE = (AWAY, LOST, GONE := "the queue stays away")
 MOST_DELIVERIES = 40
 
 
 class Story(NamedTuple):
-    """A removal, and what happens in it.
-
-    Attributes:
-        has_queue: whether the function has a queue.
-        archives: whether files without a master are copied first.
-        event: what happens; empty: nothing.
-        number: the number of the call, the hand-over or the delivery that it happens at.
-    """
+    """A removal, and what happens in it."""
 
     has_queue: bool
-    archives: bool
-    event: str = ""
-    number: int = -1
+    archives: bool  # Files without a master are copied first.
+    event: str = ""  # What happens; empty: nothing.
+    number: int = -1  # That of the call, the hand-over or the delivery that it happens at.
 
 
 class Play:
-    """Plays a story.
-
-    Attributes:
-        removed: the assets that have lost a file set on LucidLink, once for each file set.
-        flaws: what must not be in any story.
-    """
+    """Plays a story."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
@@ -69,8 +55,8 @@ class Play:
         stage.add(self.arriving)
         self.masters = stage.site.masters()
         self.hand_overs = self.clicks = self.archived = 0
-        self.removed: list[str] = []
-        self.flaws: list[str] = []
+        self.removed: list[str] = []  # The asset of each file set on LucidLink that is gone.
+        self.flaws: list[str] = []  # What must not be in any story.
         self._task: Task | None = None
 
     def perform(self) -> None:
@@ -89,9 +75,12 @@ class Play:
             self.stage.now += HOUR
             self.click()
             self.deliver()
-            if not (left := list(self._left())):
+            copies = self.stage.site.copies() - (not self.story.archives)
+            jobs = [job for job in self.stage.jobs if job["status"] not in ENDED]
+            if not (copies or jobs):
                 break
-        self.flaws += left
+        else:
+            self.flaws.append(f"the same clicks leave {copies} copies and {len(jobs)} open jobs")
         self._check()
 
     def click(self) -> None:
@@ -106,8 +95,7 @@ class Play:
         """Deliver all tasks until the queue is empty. iconik's copies are finished meanwhile."""
         stage = self.stage
         while stage.tasks:
-            _, _, event, number = self.story
-            happens = stage.deliveries == number
+            event, happens = self.story.event, stage.deliveries == self.story.number
             stage.tasks.sort()
             self._task = stage.tasks.pop(0)
             stage.now = max(stage.now, self._task.due)
@@ -182,12 +170,10 @@ class Play:
 
     def _check_what_is_told(self) -> None:
         """Note what the editor is not told, or told wrongly."""
-        stage = self.stage
-        is_killed = self.story.event.startswith("kill") and not stage.deliveries
+        stage, notes = self.stage, self.stage.notes
         ended = [job for job in stage.jobs if job["status"] in ENDED]
-        notes = stage.notes
         told = [str(job.get("message")) for job in ended] or notes
-        if is_killed and not told:
+        if self.story.event.startswith("kill") and not (told or stage.deliveries):
             return  # The next removal closes the job.
         if not told:
             self.flaws.append(f"nobody is told: {[job['status'] for job in stage.jobs]}")
@@ -200,20 +186,13 @@ class Play:
             self.flaws.append("the render is copied more than once")
         if len(notes) > self.clicks + at_once:
             self.flaws.append(f"the editor is notified too often: {notes}")
-        has_time = self.story.event not in (*FAULTS, *FAULTS_OF_THE_QUEUE)
+        is_fault = self.story.event in (*FAULTS, *FAULTS_OF_THE_QUEUE)
         statuses = {job["status"] for job in stage.jobs}
-        if has_time and not notes and statuses != {"FINISHED"}:
+        if not (is_fault or notes) and statuses != {"FINISHED"}:
             self.flaws.append(f"nobody is notified of {told}")
         copies = stage.site.copies()
         if copies and "FINISHED" in statuses and self.story.event != ADD:
             self.flaws.append(f"{copies} copies are left, and a job is FINISHED")
-
-    def _left(self) -> Iterator[str]:
-        """Yield what the same clicks have left."""
-        if left := self.stage.site.copies() - (not self.story.archives):
-            yield f"{left} copies are left after the same clicks"
-        if any(job["status"] not in ENDED for job in self.stage.jobs):
-            yield "a job is open after the same clicks"
 
 
 def claims(message: str) -> int:

@@ -3,6 +3,7 @@
 Most of a world is as usual, so that most removals delete something; each oddity is rare.
 """
 
+import itertools
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.removal.asset import remove_asset
+from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import Outcome
-from storage_plugin.removal.shared import Removal
 from storage_plugin.settings import Settings
 from tests.conftest import Time
 from tests.oracle import Call
@@ -39,57 +40,39 @@ NAMES = ("clip.mov", "clip.wav", "Übung.mov")
 MD5, OTHER_MD5, SHA1 = "d0" * 16, "e1" * 16, "f2" * 20
 OF_PARTS, OF_OTHER_PARTS = f"{MD5}-25", f"{OTHER_MD5}-50"
 OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
-STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"
-"""An id that belongs to nothing."""
-
-FAILS_AFTER = "500, but done"
-"""A fault: the work is done, and the answer says that it is not."""
+STRANGE = "11f0aaaa-0000-4000-8000-00000000000b"  # An id that belongs to nothing.
+FAILS_AFTER = "500, but done"  # A fault: the work is done, and the answer says that it is not.
 
 
 class Edit(NamedTuple):
-    """Something odd about a world from its beginning, or a change of it during a removal.
+    """Something odd about a world from its beginning, or a change of it during a removal."""
 
-    Attributes:
-        place: `copy`, `master`, `both`, or `second`: the storage that is meant.
-        part: what is changed: a `file`, a `file set`, a `format`, the `storage`; or what happens.
-        fields: what is changed of it.
-        number: which of them.
-    """
-
-    place: str
-    part: str
-    fields: Row
-    number: int = 0
+    place: str  # The storage that is meant: `copy`, `master`, `both` or `second`.
+    part: str  # A `file`, a `file set`, a `format` or the `storage` changes; or what happens.
+    fields: Row  # What changes of it.
+    number: int = 0  # Which of them.
 
 
 class Step(NamedTuple):
-    """What befalls a request.
+    """What befalls a request."""
 
-    Attributes:
-        seconds: how long the answer takes.
-        fault: what goes wrong.
-        edits: what changes before iconik serves the request.
-    """
-
-    seconds: float | None = None
+    seconds: float | None = None  # How long the answer takes.
     fault: str | None = None
-    edits: Sequence[Edit] = ()
+    edits: Sequence[Edit] = ()  # What changes before iconik serves the request.
 
 
 class Scene(NamedTuple):
-    """A world, and a removal in it.
-
-    Attributes:
-        seconds: how long an answer takes.
-        steps: what befalls a request, by its number; that of a deletion counts down from -1.
-    """
+    """A world, and a removal in it."""
 
     settings: Settings
     quirks: Row
     assets: Sequence[Row]
     odd: Sequence[Edit] = ()
-    seconds: float = 0.125
-    steps: Mapping[int, Step] = {}
+    seconds: float = 0.125  # How long an answer takes.
+    steps: Mapping[int, Step] = {}  # By the number of a request; deletions count down from -1.
+
+
+NOTHING = Scene(Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS), {}, (), seconds=0.0)
 
 
 def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
@@ -105,25 +88,35 @@ def build(kind: type, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
 # Changes
 
 STATES = ("OPEN", "GROWING", "AWAITED", "FAILED", "ARCHIVED", "MISSING", "DELETED", None)
-OF_ANOTHER: list[Row] = [
-    {id: value} for id in ("version_id", "format_id", "storage_id") for value in (STRANGE, None)
-]
-CHECKSUMS = (MD5, MD5.upper(), OTHER_MD5, SHA1, OF_PARTS, OF_OTHER_PARTS, OF_NOTHING, None)
-ODD_FILES: list[Row] = [
-    *({"size": size} for size in (999, 0, None)),
-    *({"checksum": checksum} for checksum in CHECKSUMS),
-    *({"type": type} for type in ("DIRECTORY", "SYMLINK")),
-    *({"original_name": name} for name in ("other.mov", NAMES[0], "CLIP.mov", ".DS_Store")),
-    {"status": "REDISCOVERED"},
-    {"file_set_status": "DELETED"},
-    {"format_status": "DELETED"},
-    *OF_ANOTHER,
-]
-ODD_FILE_SETS: list[Row] = [
-    *({"status": status} for status in ("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
-    *({"file_count": count} for count in (24, 1, 0, None)),
+OF_ANOTHER = dict.fromkeys(("version_id", "format_id", "storage_id"), (STRANGE, None))
+# A storage may become one at, in, above or beside the same place.
+PATHS = ("/mnt/LucidLink", "/mnt/lucidlink/masters/", "\\mnt\\LucidLink", "/", "/mnt/LucidLink2")
+MOVED: list[Row] = [{"method": "FILE", "settings": {"mount_point": path}} for path in PATHS]
+
+
+def _each(**fields: Sequence[object]) -> list[Row]:
+    """Return rows that have one field each, with each of its values."""
+    return [{name: value} for name, values in fields.items() for value in values]
+
+
+def _named(name: str, **fields: object) -> Row:
+    return {"original_name": name, "name": name, **fields}
+
+
+ODD_FILES = _each(
+    size=(999, 0, None),
+    checksum=(MD5, MD5.upper(), OTHER_MD5, SHA1, OF_PARTS, OF_OTHER_PARTS, OF_NOTHING, None),
+    type=("DIRECTORY", "SYMLINK"),
+    original_name=("other.mov", NAMES[0], "CLIP.mov", ".DS_Store"),
+    status=("REDISCOVERED",),
+    file_set_status=("DELETED",),
+    format_status=("DELETED",),
+    **OF_ANOTHER,
+)
+ODD_FILE_SETS = [
     {"file_count": None, "type": "MANY_FILES"},
-    *OF_ANOTHER,
+    *_each(status=("ACTIVE", "ARCHIVED", "DELETED", "PENDING", None)),
+    *_each(file_count=(24, 1, 0, None), **OF_ANOTHER),
 ]
 UNFINISHED: list[Row] = [
     {"status": "GROWING", "size": 9_000_000},
@@ -133,18 +126,6 @@ UNFINISHED: list[Row] = [
     {"status": "AWAITED", "size": None},
 ]
 EMPTY: list[Row] = [{"size": 0}, {"size": 0, "checksum": None}, {"size": 0, "checksum": OF_NOTHING}]
-MOUNTS = ("/mnt/LucidLink", "/mnt/lucidlink/masters/", "\\mnt\\LucidLink", "/", "/mnt/LucidLink2")
-MOVED: list[Row] = [
-    {"method": "S3"},
-    *({"method": "FILE", "settings": {"mount_point": mount}} for mount in MOUNTS),
-]
-"""What a storage may become: one of another type, or one at, in, above or beside the same place."""
-
-
-def _named(name: str, **fields: object) -> Row:
-    return {"original_name": name, "name": name, **fields}
-
-
 NEW_FILES: list[Row] = [
     *[_named("new.mov")] * 2,
     {"directory_path": "again"},
@@ -171,17 +152,18 @@ def _edits(places: str, part: str, rows: Sequence[Row] = ({},)) -> list[Edit]:
     return [Edit(place, part, fields) for place in places.split() for fields in rows]
 
 
+# What may be odd, or change. What is here several times is as much more likely.
 CHANGES = [
     *_edits("copy master", "file", ODD_FILES),
-    *_edits("copy", "storage", [{"method": "S3"}]),
+    *_edits("copy master", "storage", [{"method": "S3"}]),
     *_edits("master", "storage", MOVED),
     *_edits("copy master", "file set", ODD_FILE_SETS),
     *_edits("copy copy", "file", UNFINISHED),
     *_edits("copy", "file", [{"status": "MISSING"}, {"name": "x.mov", "directory_path": "x"}]),
-    *_edits("master", "file", [{"status": status} for status in (*STATES, "CLOSED")]),
+    *_edits("master", "file", _each(status=(*STATES, "CLOSED"))),
     *_edits("both", "file", [*EMPTY, {"size": None}, {"type": "DIRECTORY"}]),
-    *_edits("copy", "format", [{"status": "DELETED"}, {"status": None}, {"version_id": STRANGE}]),
-    *_edits("master", "storage", [{"status": each} for each in ("FAILING", "INACTIVE", "ACTIVE")]),
+    *_edits("copy", "format", _each(status=("DELETED", None), version_id=(STRANGE,))),
+    *_edits("master", "storage", _each(status=("FAILING", "INACTIVE", "ACTIVE"))),
     *_edits("copy master master master", "vanish"),
     *_edits("copy master both", "join", NEW_FILES),
     *_edits("copy master", "collide", SAME_PLACE),
@@ -190,32 +172,27 @@ CHANGES = [
     *_edits("copy", "no format"),
     *_edits("master master master master copy second", "purge"),
 ]
-"""What may be odd, or change. What is here several times is as much more likely."""
-
 EACH = [edit for number, edit in enumerate(CHANGES) if edit not in CHANGES[:number]]
 EDITS = st.builds(Edit._replace, st.sampled_from(CHANGES), number=st.integers(0, 3))
 
 
 def apply(world: World, edit: Edit, settings: Settings) -> bool:
     """Make a change; return whether it is one."""
-    before = _snapshot(world)
+    tables = (world.storages, world.formats, world.file_sets, world.files)
+    before = repr(tables)
     copy, master = settings.storage_name, settings.master_storage_name or "B2"
     names = {"copy": [copy], "master": [master], "both": [copy, master], "second": ["Second B2"]}
-    for storage in list(world.storages.values()):
-        if storage["name"] in names[edit.place]:
-            if edit.part == "storage":
-                storage.update(edit.fields)
-            else:
-                _apply_to_storage(world, edit, storage["id"])
-    return _snapshot(world) != before
+    for id, storage in world.storages.items():
+        file_sets = [row for row in world.file_sets.values() if row["storage_id"] == id]
+        if storage["name"] in names[edit.place] and edit.part == "storage":
+            storage.update(edit.fields)
+        elif storage["name"] in names[edit.place] and file_sets:
+            _apply_to_file_set(world, edit, file_sets[edit.number % len(file_sets)])
+    return repr(tables) != before
 
 
-def _apply_to_storage(world: World, edit: Edit, storage_id: str) -> None:
-    """Change a file set on a storage, or its format or files, if it has any."""
-    file_sets = [row for row in world.file_sets.values() if row["storage_id"] == storage_id]
-    if not file_sets:
-        return
-    file_set = file_sets[edit.number % len(file_sets)]
+def _apply_to_file_set(world: World, edit: Edit, file_set: Row) -> None:
+    """Change a file set, its format or its files."""
     files = world.files_in(file_set["id"])
     match edit.part:
         case "file set":
@@ -269,13 +246,9 @@ def _insert(table: Table, row: Row) -> str:
     return id
 
 
-def _snapshot(world: World) -> object:
-    tables = (world.storages, world.formats, world.file_sets, world.files)
-    return [{id: dict(row) for id, row in table.items()} for table in tables]
-
-
 # Worlds
 
+# An asset with a master and a copy.
 USUAL: Row = {
     "names": ["clip.mov"],
     "formats": ("ORIGINAL",),
@@ -285,27 +258,21 @@ USUAL: Row = {
     "in_folders": True,
     "copy": {},
 }
-"""An asset with a master and a copy."""
-
+# Assets on which an oddity shows.
 SMALL = (
     USUAL | {"fields": {"checksum": MD5}},
     USUAL | {"names": ["clip.mov", "clip.mov"]},
     USUAL | {"copy": {"status": "DELETED"}},
 )
-"""Assets on which an oddity shows."""
-
-ASSETS = st.fixed_dictionaries(
-    {
-        "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
-        "formats": st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
-        "fields": st.sampled_from(
-            [*[{}, {"checksum": MD5}] * 4, {"type": "SEQUENCE"}, {"size": 0}]
-        ),
-        "form": mostly("NFC", "NFD"),
-        "masters": mostly(("master",), ("second",), ("master", "second"), ()),
-        "in_folders": mostly(True, False),
-        "copy": mostly({}, {"status": "DELETED"}),
-    }
+ASSETS = build(
+    dict,
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
+    formats=st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
+    fields=st.sampled_from([{}, {"checksum": MD5}] * 4 + [{"type": "SEQUENCE"}, {"size": 0}]),
+    form=mostly("NFC", "NFD"),
+    masters=mostly(("master",), ("second",), ("master", "second"), ()),
+    in_folders=mostly(True, False),
+    copy=mostly({}, {"status": "DELETED"}),
 )
 SETTINGS = build(
     Settings,
@@ -323,19 +290,14 @@ PAGES: list[Row] = [
     {"rows_per_page": 1, "counts_rows": True},
     {"rows_per_page": 2, "links_pages": True},
 ]
-QUIRKS = st.builds(
-    dict.__or__,
-    mostly({}, *PAGES),
-    st.fixed_dictionaries(
-        {
-            "knows_immediately": mostly(True, False),
-            "unsaid": mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
-        }
-    ),
+STATEMENTS = build(
+    dict,
+    knows_immediately=mostly(True, False),
+    unsaid=mostly({}, UNSAID, {"file_set_status": "ACTIVE"}),
 )
+QUIRKS = st.builds(dict.__or__, STATEMENTS, mostly({}, *PAGES))
+# Mostly nothing or one thing: what is odd in several ways tells little.
 ODD = st.lists(EDITS, max_size=3).map(lambda edits: edits[1:])
-"""Mostly nothing or one thing: what is odd in several ways tells little."""
-
 FAULTS = [*REFUSALS, RESET_BEFORE, RESET_AFTER, TRUNCATED, FAILS_AFTER]
 STEPS = st.builds(
     Step,
@@ -346,63 +308,52 @@ STEPS = st.builds(
 NUMBERS = st.sampled_from([*range(10), *[-1] * 8, -2, -2, -3])
 DELETIONS = mostly({}, {"deletion_status": 202}, {"deletion_status": 404, "deletions_work": False})
 
-WORLD = {
-    "settings": SETTINGS,
-    "quirks": QUIRKS,
-    "assets": st.lists(ASSETS, min_size=1, max_size=2),
-}
-UNEASY: dict[str, Any] = {
-    "odd": ODD.map(lambda edits: edits[1:]),
-    "seconds": st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 2.0, 3.0]),
-    "steps": st.dictionaries(NUMBERS, STEPS, max_size=2),
-}
-CALM = build(Scene, **WORLD, odd=ODD)
-"""Worlds in which nothing changes by itself, and nothing goes wrong."""
-
+WORLD = {"settings": SETTINGS, "assets": st.lists(ASSETS, min_size=1, max_size=2)}
+# Worlds in which nothing changes by itself, and nothing goes wrong.
+CALM = build(Scene, **WORLD, quirks=QUIRKS, odd=ODD)
+# Worlds that change while iconik is slow, and requests fail.
 CHANGING = build(
-    Scene, **WORLD | {"quirks": st.builds(dict.__or__, WORLD["quirks"], DELETIONS)}, **UNEASY
+    Scene,
+    **WORLD,
+    quirks=st.builds(dict.__or__, QUIRKS, DELETIONS),
+    odd=ODD.map(lambda edits: edits[1:]),
+    seconds=st.sampled_from([0.125, 0.125, 0.125, 0.75, 1.25, 2.0, 3.0]),
+    steps=st.dictionaries(NUMBERS, STEPS, max_size=2),
 )
-"""Worlds that change while iconik is slow, and requests fail."""
 
 
 def fill(world: World, scene: Scene) -> None:
-    """Put into a world what a scene holds."""
+    """Put into a world what a scene holds. Files of one name are in folders."""
     settings = scene.settings
     places = {name: world.add_storage(name, method) for name, method in STORAGES.items()}
     sites = {"copy": places[settings.storage_name], "second": places["Second B2"]}
     sites["master"] = places[settings.master_storage_name or "B2"]
     for asset in scene.assets:
         asset_id = world.add_asset("Clip", FORMATS)
-        for format_name in asset["formats"]:
-            for site in ("copy", *asset["masters"]):
-                files = _files(asset, format_name, is_copy=site == "copy")
-                changes = asset["copy"] if site == "copy" else {}
-                world.add_file_set(asset_id, sites[site], files, format_name, **changes)
+        for name, site in itertools.product(asset["formats"], ("copy", *asset["masters"])):
+            form, folder = "NFC" if site == "copy" else asset["form"], name * asset["in_folders"]
+            files = [
+                {
+                    "original_name": unicodedata.normalize(form, each),
+                    "directory_path": f"{folder}/{number}",
+                    **asset["fields"],
+                }
+                for number, each in enumerate(asset["names"])
+            ]
+            changes = asset["copy"] if site == "copy" else {}
+            world.add_file_set(asset_id, sites[site], files, name, **changes)
     for edit in scene.odd:
         apply(world, edit, settings)
 
 
-def _files(asset: Row, format_name: str, *, is_copy: bool) -> list[Row]:
-    """Return the files of a copy, or of its master; files of one name are in folders."""
-    return [
-        {
-            "original_name": unicodedata.normalize("NFC" if is_copy else asset["form"], name),
-            "directory_path": f"{format_name if asset['in_folders'] else ''}/{number}",
-            **asset["fields"],
-        }
-        for number, name in enumerate(asset["names"])
-    ]
-
-
 def all_but(world: World, file_sets: set[str]) -> Row:
     """Return a copy of all that a world holds, but for some file sets."""
-    held = {name: dict(rows) for name, rows in vars(world).items() if isinstance(rows, dict)}
-    for id in file_sets:
-        held["file_sets"].pop(id, None)
-    for id, row in world.files.items():
-        if row["file_set_id"] in file_sets:
-            del held["files"][id]
-    return deepcopy(held)
+    tables = {name: table for name, table in vars(world).items() if isinstance(table, dict)}
+    held = deepcopy({name: dict(table) for name, table in tables.items()})
+    held["file_sets"] = {id: row for id, row in held["file_sets"].items() if id not in file_sets}
+    files = held["files"].items()
+    held["files"] = {id: row for id, row in files if row["file_set_id"] not in file_sets}
+    return held
 
 
 def is_there(world: World, file_set_id: str) -> bool:
@@ -414,43 +365,40 @@ def is_there(world: World, file_set_id: str) -> bool:
 
 
 class Wire(BaseAdapter):
-    """Hands requests to an iconik in process, and lets befall them what a scene says.
-
-    Attributes:
-        scene: what befalls the requests; None: nothing does.
-        log: the requests.
-        deletions: the number of requests that deleted something.
-        overtaken: the number of deletions before which the world changed since the last look.
-    """
+    """Hands requests to an iconik in process, and lets befall them what a scene says."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
         self._client = create_app(world).test_client(use_cookies=False)
         self.time = Time()
-        self.reset(None)
+        self.reset(NOTHING)
 
-    def reset(self, scene: Scene | None) -> None:
+    def reset(self, scene: Scene) -> None:
         """Begin another scene."""
-        self.scene = scene
+        self._scene = scene
         self.log: list[Call] = []
-        self.deletions = self.overtaken = self._deletions_sent = 0
-        self._has_changed = False
+        # The deletions that were done, and those before which the world had changed since the look.
+        self.deletions = self.overtaken = 0
+        self._deletions_sent, self._has_changed = 0, False
 
     def send(
         self, request: requests.PreparedRequest, *_: Any, timeout: tuple[float, float], **__: Any
     ) -> requests.Response:
         """Send a request, unless something befalls it, and return the answer."""
-        step, sent = self._next_step(request), self.time.now
-        usual = self.scene.seconds if self.scene else 0.0
-        seconds = usual if step.seconds is None else step.seconds
+        steps, is_deletion = self._scene.steps, request.method == "DELETE"
+        step, sent = steps.get(len(self.log), Step()), self.time.now
+        if is_deletion:
+            self._deletions_sent += 1
+            step = steps.get(-self._deletions_sent, step)
+        seconds = self._scene.seconds if step.seconds is None else step.seconds
         is_late, seconds = seconds > timeout[1], min(seconds, timeout[1])
         self.time.sleep(seconds / 2)
         for edit in step.edits:
-            self._has_changed |= apply(self._world, edit, self.scene.settings)
-        if request.method == "GET" and "/file_sets/" in request.path_url:
+            self._has_changed |= apply(self._world, edit, self._scene.settings)
+        if not is_deletion and "/file_sets/" in request.path_url:
             self._has_changed = False
-        self.overtaken += request.method == "DELETE" and self._has_changed
+        self.overtaken += is_deletion and self._has_changed
         answer = self._answer(request, step.fault)
         self.time.sleep(seconds / 2)
         self.log.append(_call(request, sent, None if is_late else answer))
@@ -459,14 +407,6 @@ class Wire(BaseAdapter):
         if answer is None:
             raise requests.ConnectionError
         return answer
-
-    def _next_step(self, request: requests.PreparedRequest) -> Step:
-        steps = self.scene.steps if self.scene else {}
-        usual = steps.get(len(self.log), Step())
-        if request.method != "DELETE":
-            return usual
-        self._deletions_sent += 1
-        return steps.get(-self._deletions_sent, usual)
 
     def _answer(
         self, request: requests.PreparedRequest, fault: str | None
@@ -521,11 +461,11 @@ class Sandbox:
         self.session = new_session()
         self.session.mount(IN_PROCESS, self.wire)
 
-    def reset(self, scene: Scene | None = None, **quirks: Any) -> World:
-        """Return another world: that of a scene, or one that holds nothing."""
+    def reset(self, scene: Scene = NOTHING) -> World:
+        """Return another world: that of a scene, or one without assets."""
         self.wire.reset(scene)
-        vars(self.world).update(vars(World(quirks=Quirks(**(scene.quirks if scene else quirks)))))
-        if scene:
+        vars(self.world).update(vars(World(quirks=Quirks(**scene.quirks))))
+        if scene.assets:
             fill(self.world, scene)
         return self.world
 

@@ -6,20 +6,16 @@ another look.
 
 from collections.abc import Sequence
 
-from storage_plugin.errors import IconikBusy, IconikUnavailable, OutOfTime, PluginError, Stale
+from storage_plugin import errors
 from storage_plugin.iconik.client import BINNED, GONE
 from storage_plugin.iconik.pace import Deadline
 from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.archive import with_copy
-from storage_plugin.removal.evidence import FRESH, Evidence, look, renew
+from storage_plugin.removal.evidence import FRESH, Evidence, Removal, look, renew
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
-from storage_plugin.removal.shared import Removal
 
-ATTEMPTS = 5
-"""The consecutive looks at an asset that may end without a deletion before the plugin gives up."""
-
-Verdicts = Sequence[tuple[FileSet, Verdict]]
+ATTEMPTS = 5  # The consecutive looks that may end without a deletion before the plugin gives up.
 
 
 def remove_asset(removal: Removal, asset_id: str, begins: Deadline | None = None) -> Outcome:
@@ -31,24 +27,20 @@ def remove_asset(removal: Removal, asset_id: str, begins: Deadline | None = None
     try:
         with removal.iconik.pace.asset(begins or removal.iconik.deadline):
             outcome = asset.remove()
-    except PluginError as error:
-        end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
+    except errors.PluginError as error:
+        end = End.LEFT if isinstance(error, errors.OutOfTime) else End.FAILED
         outcome = Outcome(asset_id, end, error=error)
     return outcome._replace(removed=len(asset.gone))
 
 
 class _Asset:
-    """The removal of one asset.
-
-    Attributes:
-        sent: the file sets whose deletion was sent, by id.
-        accepted: those whose deletion iconik has accepted, although they may still be listed.
-        gone: those that are gone.
-    """
+    """The removal of one asset."""
 
     def __init__(self, removal: Removal, asset_id: str) -> None:
         self._removal, self._id = removal, asset_id
-        self.sent, self.accepted, self.gone = set[str](), set[str](), set[str]()
+        # The ids of file sets whose deletion was sent, those whose deletion iconik has accepted,
+        # although they may still be listed, and those that are gone.
+        self._sent, self._accepted, self.gone = set[str](), set[str](), set[str]()
 
     def remove(self) -> Outcome:
         """Look, judge and delete until every remaining file set must stay."""
@@ -57,16 +49,15 @@ class _Asset:
             evidence, before = self._look(), len(self.gone)
             verdicts = judge(evidence)
             if self._is_arriving(evidence):
-                here = evidence.storage_name()
-                when = "repeat the action when it has arrived"
-                reason = f"a copy of it is still on its way to {here}: {when}"
+                what = f"a copy of it is still on its way to {evidence.storage_name()}"
+                reason = f"{what}: repeat the action when it has arrived"
                 return Outcome(self._id, End.STAYED, reasons=(reason,))
             try:
                 if self._delete(verdicts, evidence):
                     return self._conclude(verdicts, evidence)
-            except IconikBusy:
+            except errors.IconikBusy:
                 pass  # The deadline ends this loop.
-            except IconikUnavailable:
+            except errors.IconikUnavailable:
                 failures = failures + 1 if len(self.gone) == before else 1
                 if failures == ATTEMPTS:
                     raise
@@ -75,12 +66,9 @@ class _Asset:
         """Look at the asset, and see which file sets are gone."""
         evidence = look(self._removal, self._id)
         to_bin = self._removal.settings.use_recycle_bin
-        listed = {
-            each.id
-            for each in evidence.file_sets.values()
-            if not (to_bin and each.status == "DELETED")
-        }
-        self.gone |= self.sent - listed
+        file_sets = evidence.file_sets.values()
+        listed = {each.id for each in file_sets if not (to_bin and each.status == "DELETED")}
+        self.gone |= self._sent - listed
         return evidence
 
     def _is_arriving(self, evidence: Evidence) -> bool:
@@ -91,22 +79,20 @@ class _Asset:
             return False
         return self._id in self._removal.arriving()
 
-    def _delete(self, verdicts: Verdicts, evidence: Evidence) -> bool:
+    def _delete(self, verdicts: Sequence[tuple[FileSet, Verdict]], evidence: Evidence) -> bool:
         """Delete the file sets that may go; return whether all of them are certainly gone."""
         doomed = [each for each, verdict in verdicts if verdict.kind is Kind.GOES]
-        doomed = [each for each in doomed if each.id not in self.accepted]
-        if doomed and self._removal.iconik.now() - evidence.asked > FRESH / 2:
-            evidence = renew(self._removal, self._id, evidence)
+        doomed = [each for each in doomed if each.id not in self._accepted]
         for file_set in doomed:
-            self.sent.add(file_set.id)
+            self._sent.add(file_set.id)
             try:
                 is_gone = self._send(file_set, evidence)
-            except Stale:  # iconik's limit made the deletion wait. Thousands of rows would, too.
+            except errors.Stale:  # Thousands of rows take time, and so may iconik's limit.
                 evidence = renew(self._removal, self._id, evidence)
                 is_gone = self._send(file_set, evidence)
             if is_gone:
                 self.gone.add(file_set.id)
-            self.accepted.add(file_set.id)
+            self._accepted.add(file_set.id)
         return self.gone.issuperset(each.id for each in doomed)
 
     def _send(self, file_set: FileSet, evidence: Evidence) -> bool:
@@ -119,7 +105,7 @@ class _Asset:
             deletion = iconik.purge_file_set(*ids, not_after=not_after)
         return deletion == GONE or (deletion == BINNED and to_bin)
 
-    def _conclude(self, verdicts: Verdicts, evidence: Evidence) -> Outcome:
+    def _conclude(self, verdicts: Sequence[tuple[FileSet, Verdict]], evidence: Evidence) -> Outcome:
         """Return what became of the asset after the last look."""
         stay = [
             self._plan(each, verdict, evidence)
@@ -127,7 +113,7 @@ class _Asset:
             if verdict.kind is not Kind.GOES
         ]
         reasons = [each.reason for each in stay]
-        if self.accepted - self.gone:
+        if self._accepted - self.gone:
             here = evidence.storage_name()
             reasons.append(f"iconik was asked to delete it from {here}, but still lists it")
         if reasons:

@@ -1,31 +1,21 @@
-"""Comparing the files of a file set with those of a possible master. No I/O.
-
-Each file that a removal deletes needs a copy of its own with the same original name, size and, as
-far as iconik knows it, checksum.
-"""
+"""Comparing files with those of a possible master, and with others at the same place. No I/O."""
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import accumulate
 
 from storage_plugin.iconik.rows import File
-from storage_plugin.names import normal, visible
+from storage_plugin.names import normal, place, visible
+from storage_plugin.removal.evidence import Evidence
 
-UNFINISHED = {
-    "OPEN": "is still being written",
-    "GROWING": "is still being written",
-    "AWAITED": "has not arrived yet",
-}
-"""States of a file that is not complete yet, in words.
-
-https://app.iconik.io/help/pages/entities/files
-"""
-
+# States of a file that is not complete: https://app.iconik.io/help/pages/entities/files
+WRITTEN = "is still being written"
+UNFINISHED = {"OPEN": WRITTEN, "GROWING": WRITTEN, "AWAITED": "has not arrived yet"}
+# macOS and Windows add these files to folders by themselves, so nobody misses them.
 OF_SYSTEMS = (".DS_Store", "Icon\r", "Thumbs.db", "desktop.ini")
-"""Files that macOS and Windows add to folders by themselves, so nobody misses them."""
-
+# The checksums of an empty file: MD5 and SHA-1.
 OF_NOTHING = ("d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709")
-"""The checksums of an empty file: MD5 and SHA-1."""
 
 
 def needed(files: Sequence[File]) -> list[File]:
@@ -49,11 +39,11 @@ def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | Non
     """
     spare = defaultdict(list)
     for copy in sorted(copies, key=_order):
-        spare[_name(copy)].append(copy)
+        spare[normal(copy.original_name), copy.type].append(copy)
     # If all files of a set are empty, perhaps nobody has written them yet.
-    of_empty = {None, *OF_NOTHING} if any(file.size for file in files) else set[str | None]()
+    of_empty = frozenset((None, *OF_NOTHING) if any(file.size for file in files) else ())
     for file in sorted(files, key=lambda each: (each.status in UNFINISHED, *_order(each))):
-        some = spare[_name(file)]
+        some = spare[normal(file.original_name), file.type]
         fitting = (each for each in some if not _difference(file, each, of_empty))
         if partner := next(fitting, None):
             some.remove(partner)
@@ -64,13 +54,50 @@ def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | Non
     return None
 
 
-def are_same_bytes(one: File, other: File) -> bool:
-    """Whether iconik's rows prove that two files are equal."""
-    return one.size is not None and one.size == other.size and _have_equal_checksums(one, other)
+def place_of(file: File) -> str:
+    """Return the place of a file on its storage."""
+    return place(f"{file.folder}/{file.name}")
 
 
-def _name(file: File) -> tuple[str, str | None]:
-    return normal(file.original_name), file.type
+def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[str, File, bool]]:
+    """Yield the files that are, or may be, on a storage, but for those that systems add.
+
+    Each comes with its place before it, and with whether it is in the recycle bin after it.
+    """
+    for id, files in evidence.files.items():
+        record = evidence.file_sets.get(id)
+        for file in files:
+            named = {file.storage_id, record and record.storage_id} - {None}
+            is_there = storage_id in named or not named
+            if is_there and file.type != "DIRECTORY" and file.original_name not in OF_SYSTEMS:
+                yield place_of(file), file, record is not None and record.status == "DELETED"
+
+
+def doubtful_places(storage_id: str, evidence: Evidence) -> Set[str]:
+    """Return the places on a storage that have several files not known to be the same bytes.
+
+    At most one of them exists. Purging one from the recycle bin would delete the others, too.
+    """
+    found, several = dict[str, tuple[File, bool]](), set[str]()
+    for path, file, is_in_bin in files_on(storage_id, evidence):
+        first, was_in_bin = found.setdefault(path, (file, is_in_bin))
+        is_same = first.size == file.size is not None and _are_equal(first.checksum, file.checksum)
+        if first is not file and (is_in_bin or was_in_bin or not is_same):
+            several.add(path)
+    return several
+
+
+def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
+    """Return one of the others, given by their places, that may go with the doomed files.
+
+    It is at the place of a row, or below it, because a folder goes with all that is in it.
+    """
+    lost = {place_of(file) for file in doomed}
+    for path, file in others.items():
+        steps = accumulate(path.split("/"), "{}/{}".format)
+        if not lost.isdisjoint(["", *steps]):  # The place of the whole storage is empty.
+            return file
+    return None
 
 
 def _order(file: File) -> tuple[object, ...]:
@@ -83,27 +110,24 @@ def _order(file: File) -> tuple[object, ...]:
     return size, is_usual, not checksum, "-" in checksum, checksum  # pragma: no mutate
 
 
-def _difference(file: File, copy: File, of_empty: set[str | None]) -> str | None:
+def _difference(file: File, copy: File, of_empty: frozenset[str | None]) -> str | None:
     """Return how a file differs from its copy, a master; None: nothing would be lost."""
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
-    name = visible(file.original_name)
-    if difference := _size_difference(file, copy, of_empty):
+    name, is_equal = visible(file.original_name), _are_equal(file.checksum, copy.checksum)
+    may_be_empty = is_equal or of_empty.issuperset({file.checksum, copy.checksum})
+    if difference := _size_difference(file, copy, may_be_empty):
         return f"{name} {difference}"
-    if _have_equal_checksums(file, copy):
-        return None
-    if _are_of_one_kind(file.checksum, copy.checksum):
+    if is_equal is False:
         return f"{name} and its master have different checksums"
-    if copy.status == "REDISCOVERED":
+    if copy.status == "REDISCOVERED" and not is_equal:
         return f"the master of {name} is REDISCOVERED, and no checksum shows that it is the same"
     return None
 
 
-def _size_difference(file: File, copy: File, of_empty: set[str | None]) -> str | None:
+def _size_difference(file: File, copy: File, may_be_empty: bool) -> str | None:
     if file.size == copy.size == 0 and file.status not in UNFINISHED:
-        is_said = of_empty.issuperset({file.checksum, copy.checksum})
-        is_sure = is_said or _have_equal_checksums(file, copy)
-        return None if is_sure else "and its master are empty, which may be wrong"
+        return None if may_be_empty else "and its master are empty, which may be wrong"
     if not (file.size and copy.size):
         return "or its master has a size that iconik does not know"
     sizes = f"has {file.size:,} bytes and its master {copy.size:,}"
@@ -112,18 +136,13 @@ def _size_difference(file: File, copy: File, of_empty: set[str | None]) -> str |
     return sizes if file.size != copy.size else None
 
 
-def _have_equal_checksums(one: File, other: File) -> bool:
-    if one.checksum is None or other.checksum is None:
-        return False
-    return one.checksum.lower() == other.checksum.lower()
-
-
-def _are_of_one_kind(one: str | None, other: str | None) -> bool:
-    """Whether two checksums differ only if the files do: those of one kind have one length.
-
-    A checksum of parts ends with their number. It also depends on their sizes, so it proves nothing
-    if it differs.
-    """
-    if one is None or other is None or len(one) != len(other):
-        return False
-    return not any(re.search(r"-\d+$", each) for each in (one, other))
+def _are_equal(one: str | None, other: str | None) -> bool | None:
+    """Whether two checksums prove that files are equal, or that they differ; None: neither."""
+    if one is None or other is None:
+        return None
+    if one.lower() == other.lower():
+        return True
+    # Those of one kind have one length. That of parts ends with their number, and depends on their
+    # sizes, too.
+    is_of_parts = any(re.search(r"-\d+$", each) for each in (one, other))
+    return None if is_of_parts or len(one) != len(other) else False

@@ -1,40 +1,79 @@
 """Looking at one asset: what iconik states about it, for the rule to judge."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 from storage_plugin.errors import IconikUnavailable, OutOfTime, PluginError
 from storage_plugin.iconik.client import Iconik, side_by_side
 from storage_plugin.iconik.rows import File, FileSet, Format, Storage
 from storage_plugin.names import visible
-from storage_plugin.removal.shared import Removal
+from storage_plugin.settings import Settings
+from storage_plugin.storages import check_removal, find_storages
 
-FRESH = 5.0
-"""Seconds for which evidence is fresh, counted from just before the first request for it."""
+FRESH = 5.0  # Seconds for which evidence is fresh, from just before the first request for it.
+SHARED = 1.0  # Seconds for which assets share a list of storages, which is evidence, too.
+
+T = TypeVar("T")
+
+
+@dataclass
+class Removal:
+    """One removal: what its assets have in common. Its threads share this object.
+
+    Raises:
+        AdministratorError: the storages do not allow a removal.
+    """
+
+    iconik: Iconik
+    settings: Settings
+    # When the editor clicked, in seconds since 1970, if the removal has waited since then; what was
+    # added to the storage later stays. None: it has not waited.
+    clicked: float | None = None
+    awaited: Collection[str] = ()  # The assets whose copies to the masters were requested before.
+
+    def __post_init__(self) -> None:
+        iconik = self.iconik
+        self._listed = iconik.now(), _once(iconik.storages)
+        listed = self._listed[1]()
+        self.storages = find_storages(listed, self.settings)
+        check_removal(self.storages, listed)
+        # Returns the assets that iconik is copying to the storage, perhaps not all.
+        ids = [each.id for each in self.storages.masters], self.storages.storage.id
+        self.arriving = _once(lambda: {each.asset_id for each in iconik.transfers(*ids)})
+
+    def masters(self) -> tuple[float, dict[str, Storage]]:
+        """Return when iconik was asked for the storages, and those that `check_removal` returns."""
+        if (now := self.iconik.now()) - self._listed[0] >= SHARED:
+            self._listed = now, _once(self.iconik.storages)
+        asked, listed = self._listed  # Together, because another thread may replace both.
+        return asked, check_removal(self.storages, listed())
+
+
+def _once(ask: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that asks once, for all threads; after an error, the next asks again."""
+    lock, answer = Lock(), functools.cache(ask)
+
+    def read() -> T:
+        with lock:
+            return answer()
+
+    return read
 
 
 class Evidence(NamedTuple):
-    """iconik's statements about one asset.
+    """iconik's statements about one asset."""
 
-    Attributes:
-        storage: the storage to remove from.
-        clicked: when the editor clicked, if the removal has waited since then; see `Removal`.
-        asked: the moment before the first request for evidence, in seconds that never go back.
-        file_sets: iconik's own records of the file sets, of all formats and storages, by id.
-        formats: the formats of the asset's current version, by id.
-        files: the rows of the files, by the id of the file set.
-        masters: the storages whose copies count as masters, by id.
-        doomed: the file sets that are to be deleted if the rule allows it.
-    """
-
-    storage: Storage
-    clicked: float | None
-    asked: float
-    file_sets: Mapping[str, FileSet]
-    formats: Mapping[str, Format] = {}
-    files: Mapping[str, Sequence[File]] = {}
-    masters: Mapping[str, Storage] = {}
-    doomed: Sequence[FileSet] = ()
+    storage: Storage  # The one to remove from.
+    clicked: float | None  # See `Removal`.
+    asked: float  # Just before the first request for evidence, in seconds that never go back.
+    file_sets: Mapping[str, FileSet]  # iconik's own records, of all formats and storages, by id.
+    formats: Mapping[str, Format] = {}  # Those of the asset's current version, by id.
+    files: Mapping[str, Sequence[File]] = {}  # The rows, by the id of the file set.
+    masters: Mapping[str, Storage] = {}  # The storages whose copies count as masters, by id.
+    doomed: Sequence[FileSet] = ()  # Those that are to be deleted if the rule allows it.
 
     @property
     def present(self) -> list[FileSet]:
@@ -44,11 +83,8 @@ class Evidence(NamedTuple):
 
     def masters_of(self, file_set: FileSet) -> list[FileSet]:
         """Return the file sets of the same format on the storages for masters."""
-        return [
-            each
-            for each in self.file_sets.values()
-            if each.format_id == file_set.format_id and each.storage_id in self.masters
-        ]
+        ours = [each for each in self.file_sets.values() if each.format_id == file_set.format_id]
+        return [each for each in ours if each.storage_id in self.masters]
 
     def format_of(self, file_set: FileSet) -> str:
         """Return the name of a file set's format, in words if iconik does not list the format."""
@@ -57,8 +93,7 @@ class Evidence(NamedTuple):
 
     def storage_name(self, storage_id: str | None = None) -> str:
         """Return the name of a storage for masters, or else of the one to remove from."""
-        of = self.masters.get(str(storage_id), self.storage)
-        return visible(of.name)
+        return visible(self.masters.get(str(storage_id), self.storage).name)
 
     def where(self, file_set: FileSet) -> str:
         """Return a file set in words: its format and its storage."""
@@ -72,12 +107,12 @@ def look(removal: Removal, asset_id: str) -> Evidence:
         AdministratorError: the storages do not allow a removal.
         PluginError: the rows of this asset alone take too long to read.
     """
-    iconik, storage, asked = removal.iconik, removal.storages.storage, removal.iconik.now()
-    evidence = Evidence(storage, removal.clicked, asked, _file_sets(iconik, asset_id))
-    if not evidence.present:
-        return evidence
-    evidence = evidence._replace(formats=_formats(iconik, asset_id))
-    if not (chosen := _chosen(removal, evidence)):
+    iconik, asked = removal.iconik, removal.iconik.now()
+    file_sets = {each.id: each for each in iconik.file_sets(asset_id)}
+    evidence = Evidence(removal.storages.storage, removal.clicked, asked, file_sets)
+    if evidence.present:
+        evidence = evidence._replace(formats=_formats(iconik, asset_id))
+    if not (chosen := _chosen(removal.settings, evidence)):
         return evidence
     files = _files(removal, asset_id, evidence)
     listed, masters = removal.masters()
@@ -85,8 +120,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
     doomed = [
         each for each in chosen if each.status != "DELETED" or each.file_count or files[each.id]
     ]
-    asked = min(evidence.asked, listed)
-    return evidence._replace(asked=asked, files=files, masters=masters, doomed=doomed)
+    return evidence._replace(asked=min(asked, listed), files=files, masters=masters, doomed=doomed)
 
 
 def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
@@ -100,7 +134,7 @@ def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
     """
     iconik, asked = removal.iconik, removal.iconik.now()
     asks: tuple[Callable[[], Any], ...] = (
-        lambda: _file_sets(iconik, asset_id),
+        lambda: {each.id: each for each in iconik.file_sets(asset_id)},
         lambda: _formats(iconik, asset_id),
         removal.masters,
     )
@@ -111,10 +145,6 @@ def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
     return evidence._replace(asked=min(asked, listed))
 
 
-def _file_sets(iconik: Iconik, asset_id: str) -> dict[str, FileSet]:
-    return {each.id: each for each in iconik.file_sets(asset_id)}
-
-
 def _formats(iconik: Iconik, asset_id: str) -> dict[str, Format]:
     """Return the formats of an asset that has file sets, by id."""
     if formats := {each.id: each for each in iconik.formats(asset_id)}:
@@ -122,19 +152,16 @@ def _formats(iconik: Iconik, asset_id: str) -> dict[str, Format]:
     raise IconikUnavailable("iconik lists file sets of the asset, but no formats: try again later.")
 
 
-def _chosen(removal: Removal, evidence: Evidence) -> list[FileSet]:
+def _chosen(settings: Settings, evidence: Evidence) -> list[FileSet]:
     """Return the file sets on the storage of the chosen formats, without those in the archive.
 
     Those whose format or storage iconik does not state are among them, so that the rule says why
     they stay. Those in the recycle bin are not, if removed files go there.
     """
-    settings = removal.settings
     spared = ("ARCHIVED", "DELETED") if settings.use_recycle_bin else ("ARCHIVED",)
-    names = settings.format_names
-    ids = {None, *(id for id, each in evidence.formats.items() if each.name in names)}
-    return [
-        each for each in evidence.present if each.format_id in ids and each.status not in spared
-    ]
+    formats, present = evidence.formats.values(), evidence.present
+    ids = (None, *(each.id for each in formats if each.name in settings.format_names))
+    return [each for each in present if each.format_id in ids and each.status not in spared]
 
 
 def _files(removal: Removal, asset_id: str, evidence: Evidence) -> dict[str, list[File]]:

@@ -7,16 +7,17 @@ needs its files. When in doubt, it stays. Editors read the reasons, so each reas
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from enum import Enum
+from operator import attrgetter
 from typing import NamedTuple
 
 from storage_plugin.iconik.rows import File, FileSet, Format
 from storage_plugin.names import visible
-from storage_plugin.removal import places
-from storage_plugin.removal.comparison import UNFINISHED, first_difference, needed
+from storage_plugin.removal import comparison
+from storage_plugin.removal.comparison import UNFINISHED, needed
 from storage_plugin.removal.evidence import Evidence
 
-CLOCKS = 5.0
-"""Seconds by which the clocks of iconik and Google may differ."""
+CLOCKS = 5.0  # Seconds by which the clocks of iconik and Google may differ.
+UNKNOWN = "without a status"
 
 
 class Kind(Enum):
@@ -29,22 +30,16 @@ class Kind(Enum):
 
 
 class Verdict(NamedTuple):
-    """A verdict on a file set.
+    """A verdict on a file set."""
 
-    Attributes:
-        reason: why it stays, for editors.
-        kind: what is to become of it.
-        to_copy: its format if a copy of it is to be requested; see `archive`.
-    """
-
-    reason: str = ""
+    reason: str = ""  # Why it stays, for editors.
     kind: Kind = Kind.STAYS
-    to_copy: Format | None = None
+    to_copy: Format | None = None  # Its format if a copy of it is to be requested; see `archive`.
 
 
 def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
     """Return the verdict on each file set that is to be deleted."""
-    doubtful = {id: places.doubtful(id, evidence) for id in evidence.masters}
+    doubtful = {id: comparison.doubtful_places(id, evidence) for id in evidence.masters}
     verdicts = {each.id: _verdict(each, evidence, doubtful) for each in evidence.doomed}
     while needed_by_others := _needed_by_others(verdicts, evidence):
         verdicts |= needed_by_others
@@ -64,25 +59,21 @@ def why_nothing(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> dict[str, Verdict]:
-    """Return new verdicts on file sets that may go, but whose files others that stay need.
-
-    File sets in the recycle bin have nothing to lose.
-    """
+    """Return new verdicts on file sets that might go, but whose files others that stay need."""
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
     others = {
-        places.of(file): file
-        for file, is_in_bin in places.files_on(evidence.storage.id, evidence)
-        if file.file_set_id not in going and not is_in_bin
+        place: file
+        for place, file, is_in_bin in comparison.files_on(evidence.storage.id, evidence)
+        if file.file_set_id not in going and not is_in_bin  # There, it has nothing to lose.
     }
-    changed = {}
+    stay = {}
     for id in going:
-        if file := places.at_risk(evidence.files[id], others):
+        if others and (file := comparison.at_risk(evidence.files[id], others)):
             name, owner = visible(file.name), evidence.file_sets.get(file.file_set_id)
             whose = evidence.format_of(owner) if owner else "another file set"
             what = evidence.format_of(evidence.file_sets[id])
-            reason = f"deleting {what} could also delete {name} of {whose}, which stays"
-            changed[id] = Verdict(reason)
-    return changed
+            stay[id] = Verdict(f"deleting {what} could also delete {name} of {whose}, which stays")
+    return stay
 
 
 def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]) -> Verdict:
@@ -90,14 +81,13 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     of = evidence.formats.get(str(doomed.format_id))
     if of is None or doomed.storage_id is None:
         return Verdict("iconik does not say of which format and on which storage a file set is")
-    for reason in _obstacles(doomed, of, evidence):
-        return Verdict(reason)
+    for obstacle in _obstacles(doomed, of, evidence):
+        return Verdict(obstacle.reason)  # Only a master is waited for.
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
     verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
     if not verdicts:
         there = " or ".join(map(evidence.storage_name, evidence.masters))
-        reason = f"{evidence.format_of(doomed)} has no copy on {there}"
-        return Verdict(reason, Kind.ALONE)
+        return Verdict(f"{evidence.format_of(doomed)} has no copy on {there}", Kind.ALONE)
     kinds = {each.kind for each in verdicts}
     if Kind.GOES in kinds:
         return goes
@@ -105,19 +95,18 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     return Verdict(reason, Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS)
 
 
-def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[str]:
+def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[Verdict]:
     """Yield why a file set on the storage may not be deleted, whatever its masters are like."""
     where = evidence.where(doomed)
     if evidence.clicked is not None and (doomed.created or math.inf) >= evidence.clicked - CLOCKS:
-        yield f"{where} was added again after the click"
+        yield Verdict(f"{where} was added again after the click")
     if doomed.status not in ("ACTIVE", "DELETED"):  # In the recycle bin, it is to be purged.
-        yield f"iconik's record of {where} is {_state(doomed.status)}"
+        yield Verdict(f"iconik's record of {where} is {doomed.status or UNKNOWN}")
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
     if of.status not in ("ACTIVE", None):
-        yield f"the format {evidence.format_of(doomed)} is {of.status}"
+        yield Verdict(f"the format {evidence.format_of(doomed)} is {of.status}")
     yield from _contradictions(doomed, evidence)
-    yield from _gaps(doomed, evidence)
 
 
 def _flaws(
@@ -125,66 +114,52 @@ def _flaws(
 ) -> Iterator[Verdict]:
     """Yield why a file set on a storage for masters is no complete copy of a doomed one."""
     where, there = evidence.where(master), evidence.storage_name(master.storage_id)
-    copies = needed(evidence.files[master.id])
+    files, copies = evidence.files[doomed.id], evidence.files[master.id]
     if master.status != "ACTIVE":
-        yield Verdict(f"iconik's record of {where} is {_state(master.status)}")
-    yield from _unfit(copies, there, doubtful[str(master.storage_id)])
-    yield from map(Verdict, _contradictions(master, evidence))
-    for reason in _gaps(master, evidence):
-        yield Verdict(reason, Kind.NOT_YET)
+        yield Verdict(f"iconik's record of {where} is {master.status or UNKNOWN}")
+    yield from _unfit(needed(copies), there, doubtful[str(master.storage_id)])
+    yield from _contradictions(master, evidence)
     of = evidence.formats[str(master.format_id)]
-    files = (*evidence.files[master.id], *evidence.files[doomed.id])
-    versions = {each.version_id for each in (of, master, doomed)} | {
-        each.version_id for each in files
-    }
-    if len(versions - {None}) > 1:
+    versions = map(attrgetter("version_id"), (of, master, doomed, *copies, *files))
+    if len({*versions} - {None}) > 1:
         yield Verdict(f"{where} is of another version")
-    if difference := first_difference(needed(evidence.files[doomed.id]), copies):
+    if difference := comparison.first_difference(needed(files), needed(copies)):
         yield Verdict(difference)
 
 
 def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[Verdict]:
     """Yield which files of a master may be missing or incomplete; see `_flaws`."""
     for copy in copies:
-        name = visible(copy.original_name)
-        if copy.status in UNFINISHED:
-            reason = f"{name} {UNFINISHED[copy.status]} on {there} ({copy.status})"
-            yield Verdict(reason, Kind.NOT_YET)
-        elif copy.status not in ("CLOSED", "REDISCOVERED"):
-            yield Verdict(f"{name} on {there} is {_state(copy.status)}")
-        elif places.of(copy) in doubtful:
+        name, status = visible(copy.original_name), copy.status
+        if status in UNFINISHED:
+            yield Verdict(f"{name} {UNFINISHED[status]} on {there} ({status})", Kind.NOT_YET)
+        elif status not in ("CLOSED", "REDISCOVERED"):
+            yield Verdict(f"{name} on {there} is {status or UNKNOWN}")
+        elif doubtful and comparison.place_of(copy) in doubtful:  # Thousands of places take time.
             reason = f"{there} has one place for {name} and another file, so one may be missing"
             yield Verdict(reason)
 
 
-def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how the rows of files contradict iconik's own records."""
-    expected: dict[str, set[str | None]] = {
-        "format_id": {file_set.format_id},
-        "storage_id": {file_set.storage_id},
-        "format_status": {"ACTIVE"},
+def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[Verdict]:
+    """Yield how iconik's list of the files contradicts its own records, or has gaps."""
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
+    expected = {
+        "format_id": (file_set.format_id, None),
+        "storage_id": (file_set.storage_id, None),
+        "format_status": ("ACTIVE", None),
         # The rows of a file set that was deleted just now may be out of date.
-        "file_set_status": {"ACTIVE", file_set.status},
+        "file_set_status": ("ACTIVE", file_set.status, None),
     }
     for field, values in expected.items():
-        said = {getattr(file, field) for file in evidence.files[file_set.id]}
-        for wrong in said - values - {None}:
-            where = evidence.where(file_set)
-            yield f"iconik contradicts itself about {where} ({field} of a file: {wrong})"
-
-
-def _gaps(file_set: FileSet, evidence: Evidence) -> Iterator[str]:
-    """Yield how iconik's list of the files is incomplete."""
-    files, where = evidence.files[file_set.id], evidence.where(file_set)
+        for wrong in {getattr(file, field) for file in files}.difference(values):
+            yield Verdict(f"iconik contradicts itself about {where} ({field} of a file: {wrong})")
     count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
     # iconik does not document how it counts, so more files than it counts are no gap.
     if count is not None and listed < count:
-        yield f"iconik lists {listed:,} of the {count:,} files of {where}"
+        yield Verdict(f"iconik lists {listed:,} of the {count:,} files of {where}", Kind.NOT_YET)
     if not needed(files):
-        yield f"iconik lists no files of {where}: rescan its folder in iconik"
+        yield Verdict(
+            f"iconik lists no files of {where}: rescan its folder in iconik", Kind.NOT_YET
+        )
     if count is None and file_set.type == "MANY_FILES":
-        yield f"iconik does not say how many files {where} has"
-
-
-def _state(status: str | None) -> str:
-    return status or "without a status"
+        yield Verdict(f"iconik does not say how many files {where} has", Kind.NOT_YET)
