@@ -55,11 +55,11 @@ run services add-iam-policy-binding x --region=x --member=allUsers --role=x
 
 def main(folder: Path) -> None:
     """Load gcloud, and serve commands until this process is ended."""
+    gc.disable()  # Otherwise, it would look at all that is loaded, and no fork could share that.
     cli = gcloud_main.CreateCLI([])
     for command in COMMANDS.strip().splitlines():
         with suppress(SystemExit):
             cli.Execute(command.split())
-    gc.freeze()  # Forks share the memory of what is loaded.
     path = str(folder / "socket")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)

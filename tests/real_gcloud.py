@@ -5,12 +5,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sandbox.google_cloud import Google, Project, serve
+from sandbox.google_cloud import Project, serve
 
 GCLOUD = shutil.which("gcloud")
 
@@ -32,30 +31,21 @@ def sdk() -> tuple[str, dict[str, str]]:
     return python, {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party", **quiet}
 
 
-@dataclass(frozen=True)
 class Cloud:
-    """Google, and gcloud, which is logged in there.
+    """A project at Google, and gcloud, which is logged in there."""
 
-    Attributes:
-        google: where gcloud is led to.
-        environ: the environment in which gcloud finds Google.
-        folder: the programs that come first on the path, and what they have written.
-    """
+    project: Project  # That gcloud works with.
+    environ: dict[str, str]  # In which gcloud finds Google.
 
-    google: Google
-    environ: dict[str, str]
-    folder: Path
-
-    @property
-    def project(self) -> Project:
-        """The project that gcloud works with."""
-        return self.google.project
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder  # Programs that come first on the path, and what they have written.
+        self.reset()
 
     def reset(self) -> None:
         """Begin with a new project, in which nothing has happened."""
         for name in ("calls", "sleep.seconds"):
             (self.folder / name).write_text("")
-        self.google.project = Project(lambda: sum(self.pauses()))
+        self.project = Project(lambda: sum(self.pauses()))
 
     def calls(self) -> str:
         """Return the arguments and the environment of each command."""
@@ -74,12 +64,13 @@ def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("gcloud")
     (folder / "sleep").write_text(SLEEP)
     (folder / "sleep").chmod(0o755)
-    python, environ = sdk()
-    with serve(folder) as (google, variables):
+    cloud, (python, environ) = Cloud(folder), sdk()
+    with serve(folder, lambda: cloud.project) as google:
+        cloud.environ = google | {"PATH": f"{folder}:{os.environ['PATH']}"}
         command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
-        with subprocess.Popen(command, env=environ | variables, stdout=subprocess.PIPE) as server:
+        with subprocess.Popen(command, env=environ | google, stdout=subprocess.PIPE) as server:
             assert b"gcloud is ready\n" in (server.stdout or ())
-            yield Cloud(google, variables | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
+            yield cloud
             server.kill()
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ def first_run(session_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def deployed(cloud: Cloud, first_run: FirstRun) -> Checkout:
     """Return a checkout that has been deployed."""
-    cloud.google.project = first_run[2].copy()
+    cloud.project = deepcopy(first_run[2])
     return first_run[0]
 
 
@@ -189,8 +190,8 @@ def test_first_run(first_run: FirstRun) -> None:
 
 def test_dry_run(checkout: Checkout, first_run: FirstRun) -> None:
     """A dry run names all that is missing, and only that, and changes nothing."""
-    for project, steps in (checkout.cloud.project, 17), (first_run[2].copy(), 3):
-        checkout.cloud.google.project = project
+    for project, steps in (checkout.cloud.project, 17), (deepcopy(first_run[2]), 3):
+        checkout.cloud.project = project
         project.requests.clear()
         status, output = checkout.deploy("--dry-run")
         assert (status, len(verbs(output))) == (0, steps)
@@ -213,7 +214,8 @@ def test_from_clone_to_right_click(
     assert service["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] == "True"
     assert [name for name in project.resources if "queue" in name] == []
 
-    project.source().extractall(tmp_path / "source")
+    (tmp_path / "source.zip").write_bytes(project.upload)
+    shutil.unpack_archive(tmp_path / "source.zip", tmp_path / "source")
     config = project.resources[FUNCTION]["serviceConfig"]
     assert config["timeoutSeconds"] == 60
     secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
