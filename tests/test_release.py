@@ -13,17 +13,19 @@ import yaml
 from sandbox.function import ROOT, run_function
 from sandbox.site import Site
 from storage_plugin.settings import NAMES, REQUIRED, Settings
-from tests.real_gcloud import needs_gcloud, sdk
+from tests.real_gcloud import needs_gcloud
 
+# What `gcloud functions deploy` and `gcloud run deploy --source` do with a folder.
 PACK = """
-import sys
+import os, sys
+library = os.path.dirname(sys.argv[1])  # The launcher names gcloud's own main file first.
+sys.path[:0] = [library, f"{library}/third_party"]
 from googlecloudsdk.api_lib.cloudbuild import snapshot
 from googlecloudsdk.command_lib.functions import source_util
 
-source_util.CreateSourcesZipFile(sys.argv[1], ".")
-print("\\n".join(snapshot.Snapshot(".").files))
+source_util.CreateSourcesZipFile(".", sys.argv[2])
+print("\\n".join(snapshot.Snapshot(sys.argv[2]).files))
 """
-"""What `gcloud functions deploy` and `gcloud run deploy --source` do with a folder."""
 
 
 def run(*command: str, folder: Path, **environ: str) -> str:
@@ -40,8 +42,9 @@ def run(*command: str, folder: Path, **environ: str) -> str:
 
 def pack(folder: Path, archive: Path) -> tuple[list[str], list[str]]:
     """Have gcloud pack a folder; return the files of `functions deploy` and of `run deploy`."""
-    python, environ = sdk()
-    printed = run(python, "-S", "-c", PACK, str(archive.parent), folder=folder, **environ)
+    (archive.parent / "pack.py").write_text(PACK)
+    python = "-S pack.py"  # What gcloud's launcher starts its own Python with.
+    printed = run("gcloud", str(folder), folder=archive.parent, CLOUDSDK_PYTHON_ARGS=python)
     (archive.parent / "fun.zip").rename(archive)
     packed = [name for name in ZipFile(archive).namelist() if not name.endswith("/")]
     return sorted(packed), sorted(printed.split())
