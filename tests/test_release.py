@@ -15,16 +15,19 @@ from sandbox.site import Site
 from storage_plugin.settings import NAMES, REQUIRED, Settings
 from tests.real_gcloud import needs_gcloud
 
+# Begins a script for gcloud's own Python. The launcher names gcloud's main file first.
+FIND_MODULES = """
+import os, sys
+library = os.path.dirname(sys.argv.pop(1))
+sys.path[:0] = [library, f"{library}/third_party"]
+"""
 # What `gcloud functions deploy` and `gcloud run deploy --source` do with a folder.
 PACK = """
-import os, sys
-library = os.path.dirname(sys.argv[1])  # The launcher names gcloud's own main file first.
-sys.path[:0] = [library, f"{library}/third_party"]
 from googlecloudsdk.api_lib.cloudbuild import snapshot
 from googlecloudsdk.command_lib.functions import source_util
 
-source_util.CreateSourcesZipFile(".", sys.argv[2])
-print("\\n".join(snapshot.Snapshot(sys.argv[2]).files))
+source_util.CreateSourcesZipFile(".", sys.argv[1])
+print("\\n".join(snapshot.Snapshot(sys.argv[1]).files))
 """
 
 
@@ -40,11 +43,16 @@ def run(*command: str, folder: Path, **environ: str) -> str:
     return result.stdout
 
 
+def run_in_gcloud(script: str, *arguments: str, folder: Path, **environ: str) -> str:
+    """Run a script with gcloud's own Python and modules, and return what it prints."""
+    (folder / "script.py").write_text(FIND_MODULES + script)
+    environ["CLOUDSDK_PYTHON_ARGS"] = "-S script.py"  # The launcher starts its Python with them.
+    return run("gcloud", *arguments, folder=folder, **environ)
+
+
 def pack(folder: Path, archive: Path) -> tuple[list[str], list[str]]:
     """Have gcloud pack a folder; return the files of `functions deploy` and of `run deploy`."""
-    (archive.parent / "pack.py").write_text(PACK)
-    python = "-S pack.py"  # What gcloud's launcher starts its own Python with.
-    printed = run("gcloud", str(folder), folder=archive.parent, CLOUDSDK_PYTHON_ARGS=python)
+    printed = run_in_gcloud(PACK, str(folder), folder=archive.parent)
     (archive.parent / "fun.zip").rename(archive)
     packed = [name for name in ZipFile(archive).namelist() if not name.endswith("/")]
     return sorted(packed), sorted(printed.split())
