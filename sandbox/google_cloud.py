@@ -60,10 +60,9 @@ class Project:
 
     def grants(self) -> set[tuple[str, str, str]]:
         """Return who has a role: the last part of a resource's name, the role, and the member."""
+        policies = self.policies.items()
         return {
-            (basename(name), role, member)
-            for name, policy in self.policies.items()
-            for member, role in _members(policy)
+            (basename(name), role, who) for name, each in policies for who, role in _members(each)
         }
 
     def answer(self) -> ResponseReturnValue:
@@ -227,8 +226,7 @@ def _service(name: str) -> Json:
 def serve(folder: Path, project: Callable[[], Project]) -> Iterator[dict[str, str]]:
     """Serve the project that a function returns; yield the environment that leads gcloud there.
 
-    Args:
-        folder: for the login, and the configuration of gcloud.
+    The folder is for the login, and the configuration of gcloud.
     """
     app, network = Flask(__name__, static_folder=None), Network()
     app.before_request(lambda: project().answer())

@@ -6,10 +6,10 @@ https://app.iconik.io/docs/reference.html
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import flask
@@ -23,13 +23,11 @@ from werkzeug.wrappers import Response
 from sandbox.faults import DRIP, HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
 from sandbox.world import Row, World, insert
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
 ASSET = "/API/files/v1/assets/<id:asset_id>"
 STORAGE = "/API/files/v1/storages/<id:id>"
 
 T = TypeVar("T")
+WSGIApplication = Callable[..., Iterable[bytes]]
 
 
 class IdConverter(UUIDConverter):
@@ -48,7 +46,7 @@ def create_app(of: World) -> flask.Flask:
     """Return the WSGI application that serves a world; what it does not know is answered 501."""
     app = flask.Flask("sandbox", static_folder=None)
     app.config["WORLD"] = of
-    # All worlds share the routes, because compiling them takes 10 ms, which each test would pay.
+    # All worlds share the routes, because compiling them takes 10 ms.
     app.url_map, app.view_functions = api.url_map, api.view_functions
     app.before_request(authenticate)
     app.register_error_handler(HTTPException, refuse)
@@ -70,8 +68,8 @@ def authenticate() -> None:
 
 def refuse(error: HTTPException) -> tuple[Row, int]:
     # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
-    is_known = request.url_rule or error.code == 401
-    return {"errors": [error.name]}, (error.code or 500) if is_known else 501
+    code = error.code if request.url_rule or error.code == 401 else 501
+    return {"errors": [error.name]}, code or 500
 
 
 @api.get("/API/assets/v1/assets/<id:id>/", endpoint="asset", defaults={"table": "assets"})
@@ -136,7 +134,10 @@ def all_file_sets(asset_id: str) -> Row:
 @api.get(f"{ASSET}/files/")
 def files(asset_id: str) -> Row:
     page = cursor_page(known(list(world.files.of_asset[asset_id].values()) or None))
-    return page | {"objects": [as_sent(row) for row in page["objects"]]}
+    for number, row in enumerate(page["objects"]):
+        status = world.file_sets[row["file_set_id"]]["status"]
+        page["objects"][number] = {"file_set_status": status} | row | world.quirks.unsaid
+    return page
 
 
 @api.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
@@ -230,18 +231,13 @@ def known(found: T | None) -> T:
     return found
 
 
-def as_sent(file: Row) -> Row:
-    status = world.file_sets[file["file_set_id"]]["status"]
-    return {"file_set_status": status} | file | world.quirks.unsaid
-
-
 def of_asset(asset_id: str, file_set_id: str) -> Row:
     return known(world.file_sets.of_asset[asset_id].get(file_set_id))
 
 
 def of_context(context: str, action_id: str) -> Row:
-    action = known(world.custom_actions.get(action_id))
-    return known(action if action["context"] == context else None)
+    actions = {id: row for id, row in world.custom_actions.items() if row["context"] == context}
+    return known(actions.get(action_id))
 
 
 def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
@@ -253,11 +249,10 @@ def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
 
 def cursor_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
-    if last_id and last_id not in ids:
+    ids, last_id = [None, *(row["id"] for row in rows)], request.args.get("last_id")
+    if last_id not in ids:
         abort(400)  # The row has gone meanwhile.
-    start = ids.index(last_id) + 1 if last_id else 0
-    return _page(rows, start, {"total": len(rows)})
+    return _page(rows, ids.index(last_id), {"total": len(rows)})
 
 
 def _per_page() -> int:
@@ -266,17 +261,17 @@ def _per_page() -> int:
 
 def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
     """Return a page of rows and, where this world has it so, their count and a link."""
-    per_page, quirks = _per_page(), world.quirks
-    shown = [*rows[start : start + per_page]]
-    answer: Row = {"objects": shown} | (
-        {"per_page": per_page} | count if quirks.counts_rows else {}
-    )
-    if quirks.links_pages:
-        answer["next_url"] = None
-    if quirks.links_pages and start + per_page < len(rows):
-        following = {"page": count["page"] + 1} if "page" in count else {"last_id": shown[-1]["id"]}
-        query = urlencode({**request.args, "per_page": per_page, **following})
-        answer["next_url"] = f"{request.path}?{query}"
+    per_page, end, url = _per_page(), start + _per_page(), None
+    answer: Row = {"objects": [*rows[start:end]]}
+    if world.quirks.counts_rows:
+        answer |= {"per_page": per_page, **count}
+    if world.quirks.links_pages:
+        if end < len(rows):
+            page = (
+                {"page": count["page"] + 1} if "page" in count else {"last_id": rows[end - 1]["id"]}
+            )
+            url = f"{request.path}?{urlencode({**request.args, 'per_page': per_page, **page})}"
+        answer["next_url"] = url
     return answer
 
 
@@ -296,27 +291,22 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == DRIP:
                 self.connection.sendall(b"x")
         if fault in REFUSALS:
-            status, headers = REFUSALS[fault]
-            response = Response(b"<html>fault</html>", status, headers)
+            response = Response(b"<html>fault</html>", *REFUSALS[fault])
         elif fault not in (HANG, DRIP, RESET_BEFORE):
             with self.server.lock:  # The tables of a world know no locks.
                 response = self.server.client.open(
                     self.path, method=self.command, headers=self.headers.items(), data=body
                 )
+        self.close_connection |= fault is not None and fault not in REFUSALS
         if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
-            self.close_connection = True  # Without a word.
-        else:
-            self._answer(response, is_cut=fault == TRUNCATED)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
-
-    def _answer(self, response: Response, *, is_cut: bool) -> None:
-        self.close_connection |= is_cut
+            return  # Without a word.
         self.send_response(response.status_code)
         for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
+        self.wfile.write(response.data[: len(response.data) // (2 if fault == TRUNCATED else 1)])
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
@@ -326,7 +316,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, app: "WSGIApplication", faults: Faults) -> None:
+    def __init__(self, app: WSGIApplication, faults: Faults) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.client = Client(app, use_cookies=False)
         self.faults = faults
@@ -341,7 +331,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve(
-    app: "WSGIApplication", faults: Faults | None = None, tls: ssl.SSLContext | None = None
+    app: WSGIApplication, faults: Faults | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
     """Serve an application on a free port of loopback, and yield its URL without TLS."""
     with _Server(app, faults or Faults()) as server:

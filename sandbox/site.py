@@ -31,10 +31,7 @@ class Site:
     ) -> tuple[str, str]:
         """Add an asset on both storages; return its id and that of its file set on LucidLink.
 
-        Args:
-            copy: its files on LucidLink.
-            master: its files on B2; the same by default.
-            changes: what is not as usual with the file set on B2.
+        Without a master the files are the same. The file set on B2 may have changes.
         """
         asset_id = self.world.add_asset(title)
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
@@ -44,10 +41,9 @@ class Site:
         self, number: int, copy: Sequence[Row] = (CLIP,), master: Sequence[Row] | None = None
     ) -> list[str]:
         """Add assets that have been on both storages for a while, and return their ids."""
-        ids = [self.asset(copy, master)[0] for _ in range(number)]
+        ids = [self.asset(copy, master, date_created=LONG_AGO)[0] for _ in range(number)]
         for id in ids:
-            for file_set in self.world.file_sets.of_asset[id].values():
-                file_set["date_created"] = LONG_AGO
+            self.world.file_sets_of(id, self.lucidlink)[0]["date_created"] = LONG_AGO
         return ids
 
     def add_copies(self, asset_id: str, files: Sequence[Row], format_name: str = "ORIGINAL") -> str:
@@ -94,11 +90,7 @@ class Site:
 
 
 def payload(**changes: object) -> Row:
-    """Return what iconik posts when a selection is right-clicked.
-
-    Args:
-        changes: the selection, and what is not as usual.
-    """
+    """Return what iconik posts when a selection is right-clicked; changes have the selection."""
     usual: Row = {
         "user_id": new_id(),
         "system_domain_id": new_id(),
