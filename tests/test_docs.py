@@ -5,7 +5,6 @@ import pkgutil
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from admin.installation import AUTO, DEPLOYMENT, OTHERS
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import PROJECT, REGION
 from sandbox.site import Site
-from sandbox.world import World
 from storage_plugin import errors
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import NAMES, REQUIRED, TIMEOUT, Settings
@@ -57,40 +55,30 @@ def sources(*patterns: str) -> str:
     return "".join(path.read_text() for each in patterns for path in ROOT.glob(each))
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Return a copy of the project, with an environment that has everything."""
-    folder = tmp_path / "project"
+def test_the_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
+    """What needs no account works, by hand and by the README, and prints what that shows."""
+    project = tmp_path / "project"
     unwanted = (".*_cache", ".coverage*", ".git", ".venv*", "__pycache__", ".env.yaml")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unwanted))
-    (folder / ".venv").symlink_to(sys.prefix)
-    return folder
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*unwanted))
+    (project / ".venv").symlink_to(sys.prefix)
+    site.world.add_storage("LucidLink Dailies")
 
+    def run_blocks(page: Path) -> str:
+        # However this environment was made, it has what the commands need.
+        made = "make -o .venv/function -o .venv/admin "
+        script = "".join(blocks(page, "shell offline")).replace("make ", made)
+        return run("bash", "-euxc", script, folder=project, **environ)
 
-@pytest.fixture
-def environ(world: World, iconik_url: str) -> Iterator[dict[str, str]]:
-    """Run the function, and return what the commands of an administrator find around them."""
-    site = Site(world)
-    world.add_storage("LucidLink Dailies")
     with run_function(site.secrets()) as function:
-        yield site.settings(iconik_url) | site.secrets() | {"URL": function.url}
-
-
-def run_blocks(page: Path, folder: Path, environ: dict[str, str]) -> str:
-    """Run the shell blocks of a page that need no account, and return what they print."""
-    # However this environment was made, it has what the commands need.
-    made = "make -o .venv/function -o .venv/admin "
-    script = "".join(blocks(page, "shell offline")).replace("make ", made)
-    return run("bash", "-euxc", script, folder=folder, **environ)
-
-
-def test_the_readme_works(project: Path, environ: dict[str, str], world: World) -> None:
-    """The commands of the README work one after the other, and print what it shows."""
-    deployment = {"project": "project", "region": "us-central1", "url": environ["URL"]}
-    (project / DEPLOYMENT).write_text(json.dumps(deployment))
-    output = run_blocks(README, project, environ)
+        environ = site.settings(iconik_url) | site.secrets() | {"URL": function.url}
+        output = run_blocks(DOCS / "setup-by-hand.md")
+        assert output.count(": created.") == len(site.world.custom_actions) == 6
+        assert "0 failures." in output
+        deployment = {"project": "project", "region": "us-central1", "url": function.url}
+        (project / DEPLOYMENT).write_text(json.dumps(deployment))
+        output = run_blocks(README)
     assert output.count("After Remove from LucidLink:") == 2
-    assert len(world.custom_actions) == 6
+    assert len(site.world.custom_actions) == 12
     (shown,) = blocks(README, "text")
     rest = "\n".join(" ".join(line.split()) for line in output.splitlines())
     for line in filter(None, shown.splitlines()):
@@ -100,13 +88,6 @@ def test_the_readme_works(project: Path, environ: dict[str, str], world: World) 
     _, *entries = map(json.loads, (project / ".demo.log").read_text().splitlines())
     log = "".join(f"  {entry['severity']:8} {entry['message']}\n" for entry in entries)
     assert f"The function's log:\n{log}The full log, as Cloud Logging would" in output
-
-
-def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: World) -> None:
-    """The commands that need no Google make the actions, and the doctor finds no fault."""
-    output = run_blocks(DOCS / "setup-by-hand.md", project, environ)
-    assert output.count(": created.") == len(world.custom_actions) == 6
-    assert "0 failures." in output
 
 
 @needs_gcloud
