@@ -163,7 +163,7 @@ def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
 def end(*_: object) -> None:
     """End the program, once: a second signal must not interrupt what ends the function."""
     for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.SIG_IGN)
+        signal.signal(ending, lambda *_: None)
     sys.exit()
 
 
