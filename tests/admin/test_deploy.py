@@ -269,8 +269,11 @@ def test_each_change_comes_too_early(checkout: Checkout) -> None:
     assert sentence.rjust(len(sentence) + 11) in output
 
 
-def test_only_a_person_can_decide(deployed: Checkout) -> None:
-    """If everyone is forbidden, with and without a member, the command to run is shown."""
+def test_repairs(deployed: Checkout) -> None:
+    """What others have changed is repaired, but for what only a person can decide.
+
+    If everyone is forbidden, with and without a member, the command to run is shown.
+    """
     project = deployed.cloud.project
     project.members_only = True
 
@@ -279,22 +282,16 @@ def test_only_a_person_can_decide(deployed: Checkout) -> None:
             raise Refusal(400, "constraints/run.managed.requireInvokerIam")
 
     project.before = forbid
-    status, output = deployed.deploy()
-    command = f"update iconik-handler --region={REGION} --project={PROJECT} --no-invoker-iam-check"
-    said = [f"The command was: gcloud run services {command}", "", ADMINISTRATOR, AGAIN]
-    assert (status, output[-4:]) == (1, said)
-
-
-def test_repairs(deployed: Checkout) -> None:
-    """What others have changed is repaired."""
-    project = deployed.cloud.project
     for name in ("bz-shared-secret", "iconik-token"):
         project.resources[f"projects/{PROJECT}/secrets/{name}/versions/1"]["state"] = "DISABLED"
     project.resources[QUEUE]["rateLimits"] = {}
     (binding,) = project.policies[f"projects/{PROJECT}"]["bindings"]
     binding["condition"] = {"title": "never", "expression": "false"}
     status, output = deployed.deploy()
-    assert (status, " ".join(verbs(output))) == (0, "grant store Paste store set deploy open")
+    assert " ".join(verbs(output)) == "grant store Paste store set deploy open open"
+    command = f"update iconik-handler --region={REGION} --project={PROJECT} --no-invoker-iam-check"
+    said = [f"The command was: gcloud run services {command}", "", ADMINISTRATOR, AGAIN]
+    assert (status, output[-4:]) == (1, said)
     assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert project.secret("iconik-token") == TOKEN
     builder = {"role": "roles/cloudbuild.builds.builder", "members": [BUILD]}
