@@ -1,8 +1,4 @@
-"""The demo: real custom-action payloads through the function as Google runs it.
-
-python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: keeps both running, to try with curl and with the administrator's commands.
-"""
+"""Shows the function as Google runs it with `demo`; keeps it running, to try it, with `run`."""
 
 import json
 import os

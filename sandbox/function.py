@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,13 @@ def run_function(
             _wait_for(port, process, log)
             yield Function(url, log, process.pid, log.read_text())
         finally:
-            _stop(process)
+            # gunicorn takes two seconds to end gracefully. With SIGQUIT alone, its worker may lock
+            # itself out while a connection ends, and gunicorn waits thirty seconds for it.
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+            process.send_signal(signal.SIGQUIT)  # Unless it has ended.
+            process.wait()
 
 
 @contextmanager
@@ -81,23 +87,11 @@ def reserved_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    # gunicorn takes two seconds to end gracefully. With SIGQUIT alone, its worker may lock itself
-    # out while a connection ends, and gunicorn waits thirty seconds for it.
-    process.terminate()
-    try:
-        process.wait(0.1)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGQUIT)
-        process.wait()
-
-
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
-        with socket.socket() as attempt:
-            if not attempt.connect_ex(("127.0.0.1", port)):
-                return
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"The function does not start:\n{log.read_text()}")
         time.sleep(0.005)

@@ -4,12 +4,11 @@ https://app.iconik.io/docs/reference.html
 """
 
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import flask
@@ -178,7 +177,7 @@ def update_job(job_id: str) -> Row:
     job, changes = known(world.jobs.get(job_id)), request.get_json()
     world.job_changes.append(changes)
     metadata = job["metadata"] | changes.get("metadata", {})
-    job.update(changes, metadata=metadata, date_modified=world.now())
+    job |= {**changes, "metadata": metadata, "date_modified": world.now()}
     return job
 
 
@@ -188,14 +187,11 @@ def current_user() -> Row:
     return user | {"type": "STANDARD", "is_admin": world.is_admin}
 
 
-@api.get("/API/users/v1/users/current/roles/")
-def current_roles() -> Row:
-    return {"objects": world.roles}
-
-
-@api.get("/API/assets/v1/custom_actions/")
-def custom_actions() -> Row:
-    return {"objects": list(world.custom_actions.values())}
+@api.get("/API/users/v1/users/current/roles/", endpoint="roles", defaults={"table": "roles"})
+@api.get("/API/assets/v1/custom_actions/", defaults={"table": "custom_actions"})
+def whole(table: str) -> Row:
+    rows = getattr(world, table)
+    return {"objects": rows if isinstance(rows, list) else [*rows.values()]}
 
 
 @api.post("/API/assets/v1/custom_actions/<context>/")
@@ -208,7 +204,7 @@ def create_custom_action(context: str) -> tuple[Row, int]:
 @api.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
 def update_custom_action(context: str, action_id: str) -> Row:
     action = of_context(context, action_id)
-    action.update(request.get_json())
+    action |= request.get_json()
     return action
 
 
@@ -275,71 +271,59 @@ def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
     return answer
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Serves an application over connections that stay open, as iconik's do, and cuts some."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # One packet for an answer.
-    disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
-    server: "_Server"
-
-    def do(self) -> None:
-        """Serve a request, or let it fail."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.server.faults.next(self.path)
-        while fault in (HANG, DRIP) and not self.server.is_over.wait(0.5):
-            if fault == DRIP:
-                self.connection.sendall(b"x")
-        if fault in REFUSALS:
-            response = Response(b"<html>fault</html>", *REFUSALS[fault])
-        elif fault not in (HANG, DRIP, RESET_BEFORE):
-            with self.server.lock:  # The tables of a world know no locks.
-                response = self.server.client.open(
-                    self.path, method=self.command, headers=self.headers.items(), data=body
-                )
-        self.close_connection |= fault is not None and fault not in REFUSALS
-        if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
-            return  # Without a word.
-        self.send_response(response.status_code)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(response.data[: len(response.data) // (2 if fault == TRUNCATED else 1)])
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Write nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, app: WSGIApplication, faults: Faults) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.client = Client(app, use_cookies=False)
-        self.faults = faults
-        self.lock = threading.Lock()
-        self.is_over = threading.Event()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell what goes wrong, but for clients that break off."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @contextmanager
 def serve(
     app: WSGIApplication, faults: Faults | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """Serve an application on a free port of loopback, and yield its URL without TLS."""
-    with _Server(app, faults or Faults()) as server:
+    """Serve an application on a free port of loopback, and yield its URL without TLS.
+
+    Connections stay open, as iconik's do, unless a fault cuts them.
+    """
+    client, treatment = Client(app, use_cookies=False), faults or Faults()
+    lock, is_over = threading.Lock(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # One packet for an answer.
+        disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # The client breaks off.
+                super().handle()
+
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fault, call = treatment.next(self.path), Row(method=self.command, data=body)
+            while fault in (HANG, DRIP) and not is_over.wait(0.5):
+                if fault == DRIP:
+                    self.connection.sendall(b"x")
+            if fault in REFUSALS:
+                response = Response(b"<html>fault</html>", *REFUSALS[fault])
+            elif fault not in (HANG, DRIP, RESET_BEFORE):
+                with lock:  # The tables of a world know no locks.
+                    response = client.open(self.path, headers=self.headers.items(), **call)
+            self.close_connection |= fault is not None and fault not in REFUSALS
+            if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
+                return  # Without a word.
+            self.send_response(response.status_code)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            size = len(response.data) // (2 if fault == TRUNCATED else 1)
+            self.wfile.write(response.data[:size])
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Write nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket.listen(128)  # Many connections come at once.
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            server.is_over.set()
+            is_over.set()
             server.shutdown()

@@ -5,6 +5,7 @@ from typing import Any
 
 from sandbox.world import Row, World, new_id
 
+Rows = Sequence[Row]
 CLIP: Row = {"original_name": "clip.mov"}
 SECRET = "let-me-in"
 LONG_AGO = "2026-01-09T17:00:00"
@@ -24,8 +25,8 @@ class Site:
 
     def asset(
         self,
-        copy: Sequence[Row] = (CLIP,),
-        master: Sequence[Row] | None = None,
+        copy: Rows = (CLIP,),
+        master: Rows | None = None,
         title: str = "Clip",
         **changes: Any,
     ) -> tuple[str, str]:
@@ -37,16 +38,14 @@ class Site:
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
         return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
 
-    def assets(
-        self, number: int, copy: Sequence[Row] = (CLIP,), master: Sequence[Row] | None = None
-    ) -> list[str]:
+    def assets(self, number: int, copy: Rows = (CLIP,), master: Rows | None = None) -> list[str]:
         """Add assets that have been on both storages for a while, and return their ids."""
         ids = [self.asset(copy, master, date_created=LONG_AGO)[0] for _ in range(number)]
         for id in ids:
             self.world.file_sets_of(id, self.lucidlink)[0]["date_created"] = LONG_AGO
         return ids
 
-    def add_copies(self, asset_id: str, files: Sequence[Row], format_name: str = "ORIGINAL") -> str:
+    def add_copies(self, asset_id: str, files: Rows, format_name: str = "ORIGINAL") -> str:
         """Add files of an asset to both storages; return the file set on LucidLink."""
         self.world.add_file_set(asset_id, self.b2, files, format_name)
         return self.world.add_file_set(asset_id, self.lucidlink, files, format_name)

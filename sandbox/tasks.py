@@ -3,6 +3,8 @@
 https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2
 """
 
+import bisect
+import operator
 import threading
 import time
 from collections.abc import Iterator
@@ -107,8 +109,8 @@ class Tasks(Secrets):
         return status
 
     def _wait(self, task: Task, seconds: float, retries: int = 0) -> None:
-        self.waiting.append(Waiting(time.time() + seconds / self._speed, retries, task))
-        self.waiting.sort(key=lambda each: each.due)
+        waiting = Waiting(time.time() + seconds / self._speed, retries, task)
+        bisect.insort(self.waiting, waiting, key=operator.attrgetter("due"))
 
     def post(self, task: Task, retries: int = 0) -> int:
         """Deliver a task once, and return the status of the answer; 0: none came."""
