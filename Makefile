@@ -27,8 +27,8 @@ demo: $(VENV)/function ## Watch assets go to LucidLink and leave it again; QUEUE
 run: $(VENV)/function ## Start the function and an iconik in memory, to try commands; QUEUE=1 as above.
 	@QUEUE=$(QUEUE) $(BIN)/python -m sandbox run
 
-test: $(VENV)/dev ## Run all tests; takes a few minutes on two cores.
-	@echo "Running all tests, which takes a few minutes on two cores:"
+test: $(VENV)/dev ## Run all tests; takes a minute on two cores.
+	@echo "Running all tests, which takes a minute on two cores:"
 	@$(PYTEST)
 
 properties: $(VENV)/dev ## Try the removal in 10,000 worlds that change, and in all stories; takes several minutes.

@@ -14,48 +14,31 @@ from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, Site
 
-LATENCY = 0.1
-"""Seconds that iconik usually takes for a call."""
-
+LATENCY = 0.1  # Seconds that iconik usually takes for a call.
 FAULTS = ("429", "500", "503", "200 in HTML", RESET_BEFORE, RESET_AFTER)
 
 
 class Case(NamedTuple):
-    """Actions at the same time, and what iconik is like, whose limit is enforced.
+    """Actions at the same time, and what iconik is like, whose limit is enforced."""
 
-    Attributes:
-        name: what is special.
-        assets: those of each action that can be added or removed.
-        action: what is clicked.
-        staying: those of each removal whose masters are not complete.
-        frames: the files of an asset; more than one are an image sequence.
-        instances: those of the function.
-        actions: those of each instance.
-        clicks: the most clicks on each selection.
-        timeout: seconds after which the platform ends a request.
-        latency: seconds that iconik takes for each call.
-        probabilities: those of faults.
-        counts_rows: whether lists have totals.
-    """
-
-    name: str
-    assets: int
+    name: str  # What is special.
+    assets: int  # Those of each action that can be added or removed.
     action: str = "remove"
-    staying: int = 0
-    frames: int = 1
-    instances: int = 1
-    actions: int = 1
-    clicks: int = 1
-    timeout: int = 60
-    latency: float = LATENCY
-    probabilities: Mapping[str, float] = {}
-    counts_rows: bool = False
+    staying: int = 0  # The assets of each removal whose masters are not complete.
+    frames: int = 1  # The files of an asset; more than one are an image sequence.
+    instances: int = 1  # Those of the function.
+    actions: int = 1  # Those of each instance.
+    clicks: int = 1  # The most clicks on each selection.
+    timeout: int = 60  # Seconds after which the platform ends a request.
+    latency: float = LATENCY  # Seconds of each call.
+    probabilities: Mapping[str, float] = {}  # Those of faults.
+    counts_rows: bool = False  # Lists have totals.
 
 
+# The removals of the chart.
 SIZES = {
     size: Case(f"Remove {size:,}", size, timeout=540) for size in (1, 10, 100, 240, 1000, 2000)
 }
-"""The removals of the chart."""
 
 TABLES = {
     "Actions of several sizes": (
@@ -91,25 +74,15 @@ TABLES = {
 
 
 class Figures(NamedTuple):
-    """What a case has taken.
+    """What a case has taken."""
 
-    Attributes:
-        seconds: the time of the clicks.
-        calls: those to iconik.
-        least: the shortest time in which iconik's limit allows these calls.
-    """
-
-    seconds: float
-    calls: int
-    least: float
+    seconds: float  # The time of the clicks.
+    calls: int  # Those to iconik.
+    least: float  # The shortest time in which iconik's limit allows these calls.
 
 
 def post(function: Function, action: str, ids: list[str], answer: str = "") -> float:
-    """Post a custom action, and return the seconds until its answer.
-
-    Args:
-        answer: how the answer must begin.
-    """
+    """Post a custom action; return the seconds until its answer, which begins as it must."""
     started = time.perf_counter()
     response = function.click(action, asset_ids=ids)
     assert response.text.startswith(answer), response.text

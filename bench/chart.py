@@ -12,11 +12,7 @@ Point = tuple[float, float]
 
 
 def draw(lines: Mapping[str, Sequence[Point]], x_title: str, y_title: str) -> str:
-    """Return a chart.
-
-    Args:
-        lines: the points of each line, by its name.
-    """
+    """Return a chart of named lines."""
     points = [point for line in lines.values() for point in line]
     x_most, y_most = (_round_up(max(values)) for values in zip(*points, strict=True))
 

@@ -1,22 +1,14 @@
-"""The demo: real custom-action payloads through the function as Google runs it.
-
-python -m sandbox demo: add and remove, shown step by step; with QUEUE=1 through Cloud Tasks.
-python -m sandbox run: keeps both running, to try with curl and with the administrator's commands.
-"""
-
-import signal
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback.
+"""Shows the function as Google runs it with `demo`; keeps it running, to try it, with `run`."""
 
 import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.faults import Faults
@@ -26,11 +18,9 @@ from sandbox.site import SECRET, Site, payload
 from sandbox.tasks import Tasks
 from sandbox.world import Row
 
-LOG = Path(".demo.log")
-"""The file for the function's log."""
-
+LOG = Path(".demo.log")  # The file for the function's log.
+# The file of the assets of a large removal, their number, and the seconds of each answer then.
 DAILY, DAILIES, LATENCY = "daily.mov", 140, 0.2
-"""The file of the assets of a large removal, their number, and the seconds of each answer then."""
 
 
 class Demo(Site):
@@ -110,8 +100,8 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
     for notification in demo.world.notifications.values():
         print(f"  Notification  {notification['message_short']}")
     print("\nThe function's log:")
-    for line in function.output.splitlines():
-        print(f"  {shorten(line)}")
+    for entry in map(json.loads, function.output.splitlines()):
+        print(f"  {entry['severity']:8} {entry['message']}")
     shutil.copy(function.log, LOG)
     print(f"The full log, as Cloud Logging would receive it, is in {LOG}.")
 
@@ -119,6 +109,10 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
     dailies, interview = demo.assets(DAILIES, [_file(DAILY, 2)]), demo.selection["asset_ids"]
+
+    def left() -> int:
+        return demo.world.names_on(demo.lucidlink).count(DAILY)
+
     demo.faults.latency = LATENCY
     print(f"\nAn editor removes {DAILIES} dailies. iconik now takes {LATENCY} s for each answer:")
     click(function, "remove", asset_ids=dailies)
@@ -126,27 +120,17 @@ def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     for path in ("add", "remove"):
         started = time.monotonic()
         click(function, path, asset_ids=interview)
-        seconds, left = time.monotonic() - started, demo.world.names_on(demo.lucidlink)
-        print(f"  after {seconds:.1f} s, when {left.count(DAILY)} dailies were still on LucidLink")
+        seconds = time.monotonic() - started
+        print(f"  after {seconds:.1f} s, when {left()} dailies were still on LucidLink")
     while tasks.waiting:
         time.sleep(0.1)
-    left = demo.world.names_on(demo.lucidlink)
-    print(f"\nIn the end, {left.count(DAILY)} dailies are on LucidLink.")
+    print(f"\nIn the end, {left()} dailies are on LucidLink.")
 
 
 def click(function: Function, path: str, **selection: object) -> None:
     """Post a custom action as iconik does, and print the answer."""
     response = function.click(path, **selection)
     print(f"\n> {path.title()}: POST /{path}\n< {response.status_code} {response.text}")
-
-
-def shorten(line: str) -> str:
-    """Return the severity and the message of a line of the log."""
-    try:
-        entry = json.loads(line)
-        return f"{entry['severity']:8} {entry['message']}"
-    except (ValueError, TypeError, KeyError):
-        return line
 
 
 def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
@@ -176,11 +160,10 @@ def end(*_: object) -> None:
     """End the program, once: a second signal must not interrupt what ends the function."""
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)
-    raise KeyboardInterrupt
+    sys.exit()
 
 
 if __name__ == "__main__":
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, end)
-    with suppress(KeyboardInterrupt):
-        main(sys.argv[1])
+    main(sys.argv[1])

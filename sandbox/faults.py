@@ -7,9 +7,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-LIMIT, WINDOW = 1000, 20.0
-"""Requests that iconik serves a token, and the seconds in which."""
-
+LIMIT, WINDOW = 1000, 20.0  # Requests that iconik serves a token, and the seconds in which.
+# Faults that are answers: status and headers.
 REFUSALS = {
     "500": (500, {}),
     "503": (503, {}),
@@ -18,13 +17,9 @@ REFUSALS = {
     "429": (429, {}),
     "429 with Retry-After": (429, {"Retry-After": "0.1"}),
 }
-"""Faults that are answers: status and headers."""
-
+# Faults of the connection: before the work is done, after it, and in the answer.
 RESET_BEFORE, RESET_AFTER, TRUNCATED = "reset before", "reset after", "truncated"
-"""Faults of the connection: before the work is done, after it, and in the answer."""
-
-HANG, DRIP = "hang", "drip"
-"""No answer ever comes, or a byte now and then."""
+HANG, DRIP = "hang", "drip"  # No answer ever comes, or a byte now and then.
 
 
 @dataclass
@@ -50,17 +45,15 @@ class Faults:
 
     def next(self, path: str) -> str | None:
         """Wait for the latency, and return what shall go wrong with a request."""
+        weights = [*self.probabilities.values(), 1 - sum(self.probabilities.values())]
         with self._lock:
             self.requests[path.removeprefix("/API/").split("/")[0]] += 1
-            fault = self._draw()
+            now, served = time.monotonic(), self._served
+            if self.is_limited and len(served) == LIMIT and served[0] > now - self.window:
+                self.refused += 1
+                fault: str | None = "429"
+            else:
+                served.append(now)
+                fault = self._chance.choices([*self.probabilities, None], weights)[0]
         time.sleep(self.latency)
         return fault
-
-    def _draw(self) -> str | None:
-        now, served = time.monotonic(), self._served
-        if self.is_limited and len(served) == LIMIT and served[0] > now - self.window:
-            self.refused += 1
-            return "429"
-        served.append(now)
-        weights = [*self.probabilities.values(), 1 - sum(self.probabilities.values())]
-        return self._chance.choices([*self.probabilities, None], weights)[0]

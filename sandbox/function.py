@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,7 @@ import requests
 from sandbox.site import SECRET, payload
 
 ROOT = Path(__file__).parent.parent
-STARTS_WITHIN = 30.0
-"""Seconds after which a function that does not answer is given up."""
+STARTS_WITHIN = 30.0  # Seconds.
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,7 @@ class Function:
 def run_function(
     settings: Mapping[str, str], folder: Path = ROOT, python: str = sys.executable
 ) -> Iterator[Function]:
-    """Run the function with these settings, and nothing else, on loopback; stop it at the end.
-
-    Args:
-        folder: where its main.py is.
-        python: in whose environment it runs.
-    """
+    """Run a folder's function with these settings alone, on loopback; stop it at the end."""
     command = [str(Path(python).with_name("functions-framework"))]
     # In tests its lines count, and its warnings are errors.
     names = os.environ.keys() & {"PATH", "COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}
@@ -69,49 +63,35 @@ def run_function(
             "PYTHONUNBUFFERED": "TRUE",
             **settings,
         }
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environ, stdout=output, stderr=output
-            )
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, cwd=folder, env=environ, stdout=out, stderr=out)
         try:
             _wait_for(port, process, log)
             yield Function(url, log, process.pid, log.read_text())
         finally:
-            _stop(process)
+            # gunicorn takes two seconds to end gracefully. With SIGQUIT alone, its worker may lock
+            # itself out while a connection ends, and gunicorn waits thirty seconds for it.
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+            process.send_signal(signal.SIGQUIT)  # Unless it has ended.
+            process.wait()
 
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Reserve a port on loopback for a server, and yield its number.
-
-    Otherwise, any connection may take it first, and one that waits for the server may meet itself.
-    """
+    """Reserve a port on loopback for a server; else, a connection that waits may meet itself."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The server may bind it, too.
         yield int(holder.getsockname()[1])
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a function quickly.
-
-    gunicorn takes two seconds to end gracefully. With SIGQUIT alone, its worker may lock itself out
-    while a connection ends, and gunicorn waits thirty seconds for it.
-    """
-    process.terminate()
-    try:
-        process.wait(0.1)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGQUIT)
-        process.wait()
-
-
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
-        with socket.socket() as attempt:
-            if not attempt.connect_ex(("127.0.0.1", port)):
-                return
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"The function does not start:\n{log.read_text()}")
         time.sleep(0.005)

@@ -7,11 +7,8 @@ https://cloud.google.com/apis/docs/overview
 """
 
 import base64
-import copy
-import io
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from posixpath import basename, dirname
@@ -34,26 +31,13 @@ TYPE = "type.googleapis.com/google.cloud.functions.v2"
 
 
 class Refusal(Exception):
-    """Google answers with an error.
-
-    Args:
-        code: the HTTP status.
-        message: Google's words.
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    """Google answers with an HTTP status and these words."""
 
 
 class Project:
-    """A project and its organization.
+    """A project and its organization; `clock` returns the seconds that have passed."""
 
-    Args:
-        clock: returns the seconds that have passed.
-    """
-
-    def __init__(self, clock: Callable[[], float] = float) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.apis: list[str] = []  # Those that are enabled.
         # What there is, and who may do what with it, by the full names of resources.
         self.resources: dict[str, Json] = {HOME: {"projectId": PROJECT, "projectNumber": NUMBER}}
@@ -69,14 +53,6 @@ class Project:
         self._clock = clock
         self._since: dict[str, float] = {}
 
-    def copy(self) -> "Project":
-        """Return an equal project, to which other things happen."""
-        return copy.deepcopy(self)
-
-    def source(self) -> zipfile.ZipFile:
-        """Return the source that was uploaded last."""
-        return zipfile.ZipFile(io.BytesIO(self.upload))
-
     def secret(self, name: str) -> str:
         """Return the latest value of a secret."""
         version = self._children(f"{HOME}/secrets/{name}/versions")[-1]
@@ -84,44 +60,42 @@ class Project:
 
     def grants(self) -> set[tuple[str, str, str]]:
         """Return who has a role: the last part of a resource's name, the role, and the member."""
+        policies = self.policies.items()
         return {
-            (basename(name), role, member)
-            for name, policy in self.policies.items()
-            for member, role in _members(policy)
+            (basename(name), role, who) for name, each in policies for who, role in _members(each)
         }
 
-    def answer(self, method: str, host: str, path: str, *, query: Json, body: Any) -> Json:
-        """Answer a request.
+    def answer(self) -> ResponseReturnValue:
+        """Answer the request that Flask serves."""
+        try:
+            return self._answer()
+        except Refusal as refusal:
+            code, message = refusal.args
+            return {"error": {"code": code, "message": message, "status": STATUSES.get(code)}}, code
 
-        Args:
-            method: of HTTP.
-            host: its name without the domain.
-            body: its JSON, or the uploaded archive.
-
-        Raises:
-            Refusal: Google refuses it.
-        """
-        request, api = f"{method} {host}{path}", host.removeprefix(f"{REGION}-")
-        self.requests.append(request)
-        self.before(request)
+    def _answer(self) -> Json:
+        host = request.host.partition(".")[0]
+        line, api = f"{request.method} {host}{request.path}", host.removeprefix(f"{REGION}-")
+        self.requests.append(line)
+        self.before(line)
         if api not in ALWAYS_ENABLED and (api not in self.apis or self._is_new(api)):
             text = f"{api} API has not been used in project {NUMBER} before or it is disabled."
             raise Refusal(403, text)
-        name, _, verb = re.sub(r"^.*/v\d/", "", path).partition(":")
+        name, _, verb = re.sub(r"^.*/v\d/", "", request.path).partition(":")
         # All projects are this one, and Cloud Run calls a service by two names.
         name = re.sub(r"^(projects/-|namespaces/[^/]+)", HOME, name)
         name = name.replace(f"/locations/{REGION}/services/", "/services/")
-        action = f"{method} {verb}".strip()
+        action, body = f"{request.method} {verb}".strip(), request.get_json(silent=True) or {}
         if api == "storage":
-            self.upload, answer = body, {}
+            self.upload, answer = request.get_data(), Json()
         elif api == "serviceusage":
-            answer = self._answer_for_apis(action, (body or {}).get("serviceIds", [basename(name)]))
+            answer = self._answer_for_apis(action, body.get("serviceIds", [basename(name)]))
         else:
-            answer = self._answer_for_resource(action, name, query=query, body=body)
-        self.after(request)
+            answer = self._answer_for_resource(action, name, body)
+        self.after(line)
         return answer
 
-    def _answer_for_apis(self, action: str, services: Sequence[str]) -> Json:
+    def _answer_for_apis(self, action: str, services: list[str]) -> Json:
         if action == "GET":
             rows = [{"config": {"name": f"{api}.googleapis.com"}} for api in self.apis]
             return {"services": rows}
@@ -130,7 +104,7 @@ class Project:
             self._since[api] = self._clock()
         return {"name": "operations/1", "done": True, "response": {}}
 
-    def _answer_for_resource(self, action: str, name: str, *, query: Json, body: Any) -> Json:
+    def _answer_for_resource(self, action: str, name: str, body: Json) -> Json:
         kind = basename(name)
         match action:
             case "GET" if kind == "runtimes":
@@ -153,7 +127,7 @@ class Project:
                 versions = self._children(f"{self._item(name)['name']}/versions")
                 return self._create(f"{name}/versions", str(len(versions) + 1), body)
             case "POST":
-                id = query.get(f"{kind[:-1]}Id") or basename(body.get("name", ""))
+                id = request.args.get(f"{kind[:-1]}Id") or basename(body.get("name", ""))
                 return self._create(name, id, body)
             case "PATCH" | "PUT":
                 self._item(name).update(body)
@@ -232,9 +206,8 @@ class Project:
 
 def _members(policy: Json) -> set[tuple[str, str]]:
     """Return the members of a policy with their roles."""
-    return {
-        (member, binding["role"]) for binding in policy["bindings"] for member in binding["members"]
-    }
+    bindings = policy["bindings"]
+    return {(member, each["role"]) for each in bindings for member in each["members"]}
 
 
 def _service(name: str) -> Json:
@@ -249,47 +222,20 @@ def _service(name: str) -> Json:
     }
 
 
-class Google:
-    """Where gcloud is led to.
-
-    Attributes:
-        project: whose requests are answered.
-    """
-
-    def __init__(self) -> None:
-        self.project = Project()
-        self.app = Flask(__name__, static_folder=None)
-        self.app.before_request(self._answer)
-
-    def _answer(self) -> ResponseReturnValue:
-        host, query = request.host.partition(".")[0], request.args.to_dict()
-        body = request.get_json(silent=True) if request.is_json else request.get_data()
-        try:
-            return self.project.answer(request.method, host, request.path, query=query, body=body)
-        except Refusal as refusal:
-            code = refusal.code
-            status = STATUSES.get(code, "UNKNOWN")
-            return {"error": {"code": code, "message": str(refusal), "status": status}}, code
-
-
 @contextmanager
-def serve(folder: Path) -> Iterator[tuple[Google, dict[str, str]]]:
-    """Serve a project; yield where gcloud is led to, and the environment in which it goes there.
+def serve(folder: Path, project: Callable[[], Project]) -> Iterator[dict[str, str]]:
+    """Serve the project that a function returns; yield the environment that leads gcloud there.
 
-    Args:
-        folder: for the login, and the configuration of gcloud.
+    The folder is for the login, and the configuration of gcloud.
     """
-    google, network = Google(), Network()
+    app, network = Flask(__name__, static_folder=None), Network()
+    app.before_request(lambda: project().answer())
     (folder / "login").write_text("login-of-an-owner")
-    with network.site(google.app), network.serve() as proxy:
-        yield (
-            google,
-            {
-                **proxy,
-                "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "login"),
-                "CLOUDSDK_CONFIG": str(folder / "config"),
-                "CLOUDSDK_CORE_PROJECT": PROJECT,
-                "CLOUDSDK_FUNCTIONS_REGION": REGION,
-                "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
-            },
-        )
+    with network.site(app), network.serve() as proxy:
+        yield proxy | {
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "login"),
+            "CLOUDSDK_CONFIG": str(folder / "config"),
+            "CLOUDSDK_CORE_PROJECT": PROJECT,
+            "CLOUDSDK_FUNCTIONS_REGION": REGION,
+            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+        }

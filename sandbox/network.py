@@ -18,16 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+import flask
 import grpc
 from werkzeug.serving import make_ssl_devcert
 
 from sandbox.server import serve
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 DOMAIN = "googleapis.com"
 OTHERS = "those that are not named"
@@ -60,20 +58,14 @@ class Network:
     def rpc(
         self, host: str, method: str, answer: Callable[..., Any], *, takes: Any, gives: Any
     ) -> Iterator[None]:
-        """Let a method of gRPC, like "google.cloud.tasks.v2.CloudTasks/CreateTask", be a host.
-
-        Args:
-            answer: receives a request and its context.
-            takes: the type of requests in Google's library; `gives`: that of answers.
-        """
+        """Let a method of gRPC, with the types that it takes and gives, be a host."""
         service, _, name = method.partition("/")
         handler = grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=takes.deserialize, response_serializer=gives.serialize
         )
+        service_handler = grpc.method_handlers_generic_handler(service, {name: handler})
         server = grpc.server(ThreadPoolExecutor(8))
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {name: handler}),)
-        )
+        server.add_generic_rpc_handlers((service_handler,))
         public, private = (Path(file).read_bytes() for file in certificate())
         tls = grpc.ssl_server_credentials([(private, public)])
         self._ports[f"{host}.{DOMAIN}"] = server.add_secure_port("127.0.0.1:0", tls)
@@ -84,7 +76,7 @@ class Network:
             server.stop(None)
 
     @contextmanager
-    def site(self, app: "WSGIApplication") -> Iterator[None]:
+    def site(self, app: flask.Flask) -> Iterator[None]:
         """Let an application be all hosts that have no method of gRPC."""
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*certificate())
@@ -95,8 +87,7 @@ class Network:
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
         """Lead connections, and yield the environment in which Google's software comes here."""
-        roots, _ = certificate()
-        connect = self.connect
+        (roots, _), connect = certificate(), self.connect
 
         class Tunnel(BaseHTTPRequestHandler):
             """See https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
@@ -108,11 +99,9 @@ class Network:
                 with connect(self.path.partition(":")[0]) as host:
                     self.send_response_only(200)
                     self.end_headers()
-                    back = threading.Thread(target=_pass_on, args=(host, self.connection))
-                    back.daemon = True
-                    back.start()
+                    back = (host, self.connection)
+                    threading.Thread(target=_pass_on, args=back, daemon=True).start()
                     _pass_on(self.connection, host)
-                    back.join()
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Tunnel) as proxy:
             threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()

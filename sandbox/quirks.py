@@ -26,8 +26,8 @@ class Quirks:
     lost: int = 0  # So many are answered with 500 and done.
 
     copies_take_time: bool = False  # Copies last until `World.finish_copies` is called.
+    # Receives the method and path of each request before it is served.
     on_call: Callable[[str, str], None] = lambda *_: None
-    """Receives the method and path of each request before it is served."""
 
     def take(self, name: str) -> bool:
         """Return whether a counted quirk applies to this request, and count it down."""

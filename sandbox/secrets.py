@@ -4,7 +4,7 @@ https://cloud.google.com/secret-manager/docs/reference/rpc/google.cloud.secretma
 https://cloud.google.com/run/docs/container-contract#metadata-server
 """
 
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,17 +27,12 @@ PROJECT, TOKEN = "project", "of-the-functions-account"
 ACCOUNT = {"email": "function@project.iam.gserviceaccount.com", "scopes": []}
 PROJECT_PATH = "/computeMetadata/v1/project/project-id"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
-
-METADATA: dict[str, str | dict[str, Any]] = {
+METADATA: dict[str, Any] = {
     "/": "computeMetadata/",
     PROJECT_PATH: PROJECT,
     f"{ACCOUNTS}/default/": ACCOUNT,
     f"{ACCOUNTS}/{ACCOUNT['email']}/": ACCOUNT,
-    f"{ACCOUNTS}/default/token": {
-        "access_token": TOKEN,
-        "expires_in": 3600,
-        "token_type": "Bearer",
-    },
+    f"{ACCOUNTS}/default/token": {"access_token": TOKEN, "expires_in": 3600, "token_type": "x"},
 }
 
 
@@ -48,19 +43,13 @@ def found(data: bytes) -> Answer:
 
 def refused(code: grpc.StatusCode) -> Answer:
     """Return an answer that is an error."""
-
-    def refuse(_: Request, context: grpc.ServicerContext) -> Response:
-        context.abort(code, "of no interest")
-        return Response()
-
-    return refuse
+    return lambda _, context: context.abort(code, "of no interest")
 
 
 def hang(_: Request, context: grpc.ServicerContext) -> Response:
     """Answer when nobody waits any more."""
-    is_over = threading.Event()
-    context.add_callback(is_over.set)
-    is_over.wait()
+    while context.is_active():
+        time.sleep(0.1)
     return Response()
 
 
@@ -80,27 +69,21 @@ class Secrets:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
         path, _, name = request.name.removesuffix("/versions/latest").rpartition("/")
         self.accesses.append(name)
-        missing = refused(grpc.StatusCode.NOT_FOUND)
-        is_ours = path == f"projects/{PROJECT}/secrets"
-        return (self.answers.get(name, missing) if is_ours else missing)(request, context)
+        answers = self.answers if path == f"projects/{PROJECT}/secrets" else {}
+        return answers.get(name, refused(grpc.StatusCode.NOT_FOUND))(request, context)
 
-    def _metadata(self) -> flask.Flask:
-        """Return the metadata server."""
-        app = flask.Flask("metadata", static_folder=None)
-
-        @app.before_request
-        def answer() -> ResponseReturnValue:
-            self.asked.append(flask.request.path)
-            value = METADATA.get(flask.request.path)
-            return ("", 404) if value is None else (value, {"Metadata-Flavor": "Google"})
-
-        return app
+    def _metadata(self) -> ResponseReturnValue:
+        self.asked.append(flask.request.path)
+        value = METADATA.get(flask.request.path)
+        return ("", 404) if value is None else (value, {"Metadata-Flavor": "Google"})
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, str]]:
         """Serve the secrets, and yield the environment of a function that is deployed with them."""
+        app = flask.Flask("metadata", static_folder=None)
+        app.before_request(self._metadata)
         rpc = self.network.rpc("secretmanager", METHOD, self.access, takes=Request, gives=Response)
-        with rpc, serve(self._metadata(), self.faults) as url, self.network.serve() as proxy:
+        with rpc, serve(app, self.faults) as url, self.network.serve() as proxy:
             metadata = url.removeprefix("http://")
             yield proxy | {
                 "K_SERVICE": "iconik-handler",

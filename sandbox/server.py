@@ -4,12 +4,11 @@ https://app.iconik.io/docs/reference.html
 """
 
 import ssl
-import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import flask
@@ -23,13 +22,11 @@ from werkzeug.wrappers import Response
 from sandbox.faults import DRIP, HANG, REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED, Faults
 from sandbox.world import Row, World, insert
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
 ASSET = "/API/files/v1/assets/<id:asset_id>"
 STORAGE = "/API/files/v1/storages/<id:id>"
 
 T = TypeVar("T")
+WSGIApplication = Callable[..., Iterable[bytes]]
 
 
 class IdConverter(UUIDConverter):
@@ -48,7 +45,7 @@ def create_app(of: World) -> flask.Flask:
     """Return the WSGI application that serves a world; what it does not know is answered 501."""
     app = flask.Flask("sandbox", static_folder=None)
     app.config["WORLD"] = of
-    # All worlds share the routes, because compiling them takes 10 ms, which each test would pay.
+    # All worlds share the routes, because compiling them takes 10 ms.
     app.url_map, app.view_functions = api.url_map, api.view_functions
     app.before_request(authenticate)
     app.register_error_handler(HTTPException, refuse)
@@ -70,8 +67,8 @@ def authenticate() -> None:
 
 def refuse(error: HTTPException) -> tuple[Row, int]:
     # Without a rule it is Flask's router that refuses: a wrong URL shall fail a test.
-    is_known = request.url_rule or error.code == 401
-    return {"errors": [error.name]}, (error.code or 500) if is_known else 501
+    code = error.code if request.url_rule or error.code == 401 else 501
+    return {"errors": [error.name]}, code or 500
 
 
 @api.get("/API/assets/v1/assets/<id:id>/", endpoint="asset", defaults={"table": "assets"})
@@ -136,7 +133,10 @@ def all_file_sets(asset_id: str) -> Row:
 @api.get(f"{ASSET}/files/")
 def files(asset_id: str) -> Row:
     page = cursor_page(known(list(world.files.of_asset[asset_id].values()) or None))
-    return page | {"objects": [as_sent(row) for row in page["objects"]]}
+    for number, row in enumerate(page["objects"]):
+        status = world.file_sets[row["file_set_id"]]["status"]
+        page["objects"][number] = {"file_set_status": status} | row | world.quirks.unsaid
+    return page
 
 
 @api.delete(f"{ASSET}/file_sets/<id:file_set_id>/")
@@ -177,7 +177,7 @@ def update_job(job_id: str) -> Row:
     job, changes = known(world.jobs.get(job_id)), request.get_json()
     world.job_changes.append(changes)
     metadata = job["metadata"] | changes.get("metadata", {})
-    job.update(changes, metadata=metadata, date_modified=world.now())
+    job |= {**changes, "metadata": metadata, "date_modified": world.now()}
     return job
 
 
@@ -187,14 +187,11 @@ def current_user() -> Row:
     return user | {"type": "STANDARD", "is_admin": world.is_admin}
 
 
-@api.get("/API/users/v1/users/current/roles/")
-def current_roles() -> Row:
-    return {"objects": world.roles}
-
-
-@api.get("/API/assets/v1/custom_actions/")
-def custom_actions() -> Row:
-    return {"objects": list(world.custom_actions.values())}
+@api.get("/API/users/v1/users/current/roles/", endpoint="roles", defaults={"table": "roles"})
+@api.get("/API/assets/v1/custom_actions/", defaults={"table": "custom_actions"})
+def whole(table: str) -> Row:
+    rows = getattr(world, table)
+    return {"objects": rows if isinstance(rows, list) else [*rows.values()]}
 
 
 @api.post("/API/assets/v1/custom_actions/<context>/")
@@ -207,7 +204,7 @@ def create_custom_action(context: str) -> tuple[Row, int]:
 @api.patch("/API/assets/v1/custom_actions/<context>/<id:action_id>/")
 def update_custom_action(context: str, action_id: str) -> Row:
     action = of_context(context, action_id)
-    action.update(request.get_json())
+    action |= request.get_json()
     return action
 
 
@@ -230,18 +227,13 @@ def known(found: T | None) -> T:
     return found
 
 
-def as_sent(file: Row) -> Row:
-    status = world.file_sets[file["file_set_id"]]["status"]
-    return {"file_set_status": status} | file | world.quirks.unsaid
-
-
 def of_asset(asset_id: str, file_set_id: str) -> Row:
     return known(world.file_sets.of_asset[asset_id].get(file_set_id))
 
 
 def of_context(context: str, action_id: str) -> Row:
-    action = known(world.custom_actions.get(action_id))
-    return known(action if action["context"] == context else None)
+    actions = {id: row for id, row in world.custom_actions.items() if row["context"] == context}
+    return known(actions.get(action_id))
 
 
 def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
@@ -253,11 +245,10 @@ def numbered_page(rows: Sequence[Row], withheld: int = 0) -> Row:
 
 def cursor_page(rows: Sequence[Row]) -> Row:
     """Return the page of a list that `last_id` and `per_page` ask for."""
-    ids, last_id = [row["id"] for row in rows], request.args.get("last_id")
-    if last_id and last_id not in ids:
+    ids, last_id = [None, *(row["id"] for row in rows)], request.args.get("last_id")
+    if last_id not in ids:
         abort(400)  # The row has gone meanwhile.
-    start = ids.index(last_id) + 1 if last_id else 0
-    return _page(rows, start, {"total": len(rows)})
+    return _page(rows, ids.index(last_id), {"total": len(rows)})
 
 
 def _per_page() -> int:
@@ -266,90 +257,73 @@ def _per_page() -> int:
 
 def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
     """Return a page of rows and, where this world has it so, their count and a link."""
-    per_page, quirks = _per_page(), world.quirks
-    shown = [*rows[start : start + per_page]]
-    answer: Row = {"objects": shown} | (
-        {"per_page": per_page} | count if quirks.counts_rows else {}
-    )
-    if quirks.links_pages:
-        answer["next_url"] = None
-    if quirks.links_pages and start + per_page < len(rows):
-        following = {"page": count["page"] + 1} if "page" in count else {"last_id": shown[-1]["id"]}
-        query = urlencode({**request.args, "per_page": per_page, **following})
-        answer["next_url"] = f"{request.path}?{query}"
+    per_page, end, url = _per_page(), start + _per_page(), None
+    answer: Row = {"objects": [*rows[start:end]]}
+    if world.quirks.counts_rows:
+        answer |= {"per_page": per_page, **count}
+    if world.quirks.links_pages:
+        if end < len(rows):
+            page = (
+                {"page": count["page"] + 1} if "page" in count else {"last_id": rows[end - 1]["id"]}
+            )
+            url = f"{request.path}?{urlencode({**request.args, 'per_page': per_page, **page})}"
+        answer["next_url"] = url
     return answer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Serves an application over connections that stay open, as iconik's do, and cuts some."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # One packet for an answer.
-    disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
-    server: "_Server"
-
-    def do(self) -> None:
-        """Serve a request, or let it fail."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.server.faults.next(self.path)
-        while fault in (HANG, DRIP) and not self.server.is_over.wait(0.5):
-            if fault == DRIP:
-                self.connection.sendall(b"x")
-        if fault in REFUSALS:
-            status, headers = REFUSALS[fault]
-            response = Response(b"<html>fault</html>", status, headers)
-        elif fault not in (HANG, DRIP, RESET_BEFORE):
-            with self.server.lock:  # The tables of a world know no locks.
-                response = self.server.client.open(
-                    self.path, method=self.command, headers=self.headers.items(), data=body
-                )
-        if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
-            self.close_connection = True  # Without a word.
-        else:
-            self._answer(response, is_cut=fault == TRUNCATED)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
-
-    def _answer(self, response: Response, *, is_cut: bool) -> None:
-        self.close_connection |= is_cut
-        self.send_response(response.status_code)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(response.data[: len(response.data) // (1 + is_cut)])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Write nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, app: "WSGIApplication", faults: Faults) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.client = Client(app, use_cookies=False)
-        self.faults = faults
-        self.lock = threading.Lock()
-        self.is_over = threading.Event()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell what goes wrong, but for clients that break off."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 @contextmanager
 def serve(
-    app: "WSGIApplication", faults: Faults | None = None, tls: ssl.SSLContext | None = None
+    app: WSGIApplication, faults: Faults | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """Serve an application on a free port of loopback, and yield its URL without TLS."""
-    with _Server(app, faults or Faults()) as server:
+    """Serve an application on a free port of loopback, and yield its URL without TLS.
+
+    Connections stay open, as iconik's do, unless a fault cuts them.
+    """
+    client, treatment = Client(app, use_cookies=False), faults or Faults()
+    lock, is_over = threading.Lock(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # One packet for an answer.
+        disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # The client breaks off.
+                super().handle()
+
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fault, call = treatment.next(self.path), Row(method=self.command, data=body)
+            while fault in (HANG, DRIP) and not is_over.wait(0.5):
+                if fault == DRIP:
+                    self.connection.sendall(b"x")
+            if fault in REFUSALS:
+                response = Response(b"<html>fault</html>", *REFUSALS[fault])
+            elif fault not in (HANG, DRIP, RESET_BEFORE):
+                with lock:  # The tables of a world know no locks.
+                    response = client.open(self.path, headers=self.headers.items(), **call)
+            self.close_connection |= fault is not None and fault not in REFUSALS
+            if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
+                return  # Without a word.
+            self.send_response(response.status_code)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            size = len(response.data) // (2 if fault == TRUNCATED else 1)
+            self.wfile.write(response.data[:size])
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Write nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket.listen(128)  # Many connections come at once.
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            server.is_over.set()
+            is_over.set()
             server.shutdown()

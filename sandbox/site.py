@@ -5,6 +5,7 @@ from typing import Any
 
 from sandbox.world import Row, World, new_id
 
+Rows = Sequence[Row]
 CLIP: Row = {"original_name": "clip.mov"}
 SECRET = "let-me-in"
 LONG_AGO = "2026-01-09T17:00:00"
@@ -24,33 +25,27 @@ class Site:
 
     def asset(
         self,
-        copy: Sequence[Row] = (CLIP,),
-        master: Sequence[Row] | None = None,
+        copy: Rows = (CLIP,),
+        master: Rows | None = None,
         title: str = "Clip",
         **changes: Any,
     ) -> tuple[str, str]:
         """Add an asset on both storages; return its id and that of its file set on LucidLink.
 
-        Args:
-            copy: its files on LucidLink.
-            master: its files on B2; the same by default.
-            changes: what is not as usual with the file set on B2.
+        Without a master the files are the same. The file set on B2 may have changes.
         """
         asset_id = self.world.add_asset(title)
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
         return asset_id, self.world.add_file_set(asset_id, self.lucidlink, copy)
 
-    def assets(
-        self, number: int, copy: Sequence[Row] = (CLIP,), master: Sequence[Row] | None = None
-    ) -> list[str]:
+    def assets(self, number: int, copy: Rows = (CLIP,), master: Rows | None = None) -> list[str]:
         """Add assets that have been on both storages for a while, and return their ids."""
-        ids = [self.asset(copy, master)[0] for _ in range(number)]
+        ids = [self.asset(copy, master, date_created=LONG_AGO)[0] for _ in range(number)]
         for id in ids:
-            for file_set in self.world.file_sets.of_asset[id].values():
-                file_set["date_created"] = LONG_AGO
+            self.world.file_sets_of(id, self.lucidlink)[0]["date_created"] = LONG_AGO
         return ids
 
-    def add_copies(self, asset_id: str, files: Sequence[Row], format_name: str = "ORIGINAL") -> str:
+    def add_copies(self, asset_id: str, files: Rows, format_name: str = "ORIGINAL") -> str:
         """Add files of an asset to both storages; return the file set on LucidLink."""
         self.world.add_file_set(asset_id, self.b2, files, format_name)
         return self.world.add_file_set(asset_id, self.lucidlink, files, format_name)
@@ -94,11 +89,7 @@ class Site:
 
 
 def payload(**changes: object) -> Row:
-    """Return what iconik posts when a selection is right-clicked.
-
-    Args:
-        changes: the selection, and what is not as usual.
-    """
+    """Return what iconik posts when a selection is right-clicked; changes have the selection."""
     usual: Row = {
         "user_id": new_id(),
         "system_domain_id": new_id(),

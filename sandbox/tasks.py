@@ -27,11 +27,8 @@ QUEUE = "projects/project/locations/us-central1/queues/iconik"
 ACCOUNT = "queue@project.iam.gserviceaccount.com"
 CERTIFICATES = "/oauth2/v1/certs"
 
-TIMEOUT = "1800"
-"""The seconds that `make deploy` gives a function with a queue for each request."""
-
-MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0
-"""Seconds between the deliveries of a task, as `make deploy` sets them."""
+TIMEOUT = "1800"  # The seconds that `make deploy` gives a function with a queue for each request.
+MIN_BACKOFF, MAX_BACKOFF = 30.0, 300.0  # Seconds between deliveries, as `make deploy` sets them.
 
 
 class Key:
@@ -57,20 +54,17 @@ class Key:
 
 
 class Waiting(NamedTuple):
-    """A task that waits, when it is due in seconds since 1970, and its earlier deliveries."""
+    """A task that waits."""
 
-    due: float
-    retries: int
+    due: float  # In seconds since 1970.
+    retries: int  # Its earlier deliveries.
     task: Task
 
 
 class Tasks(Secrets):
-    """A project with a queue, too, and the limits that `make deploy` sets.
+    """A project with a queue, too, which delivers one task at a time, and repeats what fails.
 
-    It makes one delivery at a time, and repeats what fails later.
-
-    Args:
-        speed: how many times faster than Cloud Tasks it lets time pass.
+    It lets time pass `speed` times faster than Cloud Tasks.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -104,12 +98,11 @@ class Tasks(Secrets):
 
     def deliver(self) -> list[int]:
         """Deliver the tasks that wait, once and now, and return the statuses of the answers."""
-        return [self._deliver(waiting) for waiting in [*self.waiting]]
+        return [*map(self._deliver, [*self.waiting])]
 
     def _deliver(self, waiting: Waiting) -> int:
         _, retries, task = waiting
-        status = self.post(task, retries)
-        self.statuses.append(status)
+        self.statuses.append(status := self.post(task, retries))
         if not 200 <= status < 300:
             self._wait(task, min(MAX_BACKOFF, MIN_BACKOFF * 2**retries), retries + 1)
         self.waiting.remove(waiting)
@@ -128,17 +121,14 @@ class Tasks(Secrets):
             "X-CloudTasks-TaskRetryCount": str(retries),
         }
         try:
-            return requests.post(
-                request.url,
-                data=request.body,
-                headers=headers,
-                timeout=task.dispatch_deadline.seconds,
-            ).status_code
+            seconds = task.dispatch_deadline.seconds
+            answer = requests.post(request.url, request.body, headers=headers, timeout=seconds)
+            return answer.status_code
         except requests.RequestException:
             return 0
 
     def create_task(self, request: CreateTaskRequest, context: grpc.ServicerContext) -> Task:
-        """Take a task, or refuse it."""
+        """Take a task, once by its name."""
         if self.is_away:
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         if request.task.name in [earlier.task.name for earlier in self.created]:

@@ -11,16 +11,14 @@ from sandbox.quirks import Quirks
 
 Row = dict[str, Any]
 
+READABLE = "assets collections custom_actions files formats jobs saved_searches storages transfers"
+# All roles that the plugin can use.
 ROLES = [
-    f"can_{verb}_{kind}"
-    for verb, kinds in (
-        ("delete", "custom_actions files"),
-        ("read", "assets collections custom_actions files formats jobs saved_searches storages"),
-        ("write", "custom_actions jobs transfers"),
-    )
-    for kind in kinds.split()
-] + ["can_read_transfers", "can_search"]
-"""All roles that the plugin can use."""
+    "can_search",
+    *(f"can_delete_{kind}" for kind in ("custom_actions", "files")),
+    *(f"can_read_{kind}" for kind in READABLE.split()),
+    *(f"can_write_{kind}" for kind in ("custom_actions", "jobs", "transfers")),
+]
 
 
 def new_id() -> str:
@@ -70,11 +68,7 @@ class World:
     permissions: dict[str, Row] = field(default_factory=dict)  # Those on each storage.
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
-        """Add a storage and return its id.
-
-        Args:
-            changes: what is not as usual with it.
-        """
+        """Add a storage and return its id; changes have what is not as usual."""
         row = {"name": name, "method": method, "purpose": "FILES", "status": "ACTIVE"}
         settings = {"mount_point": f"/mnt/{name}"} if method == "FILE" else {}
         return insert(self.storages, row | {"settings": settings} | changes)
@@ -97,11 +91,8 @@ class World:
     ) -> str:
         """Add a format's files on a storage and return the file set's id.
 
-        Each asset and format has a folder of its own, so that files of one name do not meet.
-
-        Args:
-            files: of each what is not as usual, at least its `original_name`.
-            changes: what is not as usual with the file set.
+        Each asset and format has a folder of its own, so that files of one name do not meet. Files
+        have at least an `original_name`, and they and changes what is not as usual.
         """
         title, now = self.assets[asset_id]["title"], self.now()
         format = self.formats_of(asset_id, format_name)[0]
@@ -182,19 +173,20 @@ class World:
         for asset_id in self._assets_of(request["object_type"], request["object_ids"]):
             for format in self.formats_of(asset_id, request.get("format_name", "ORIGINAL")):
                 sources = self._active(asset_id, format["id"])
-                if sources and storage_id not in sources:
-                    source = sources.get(preferred) or next(iter(sources.values()))
-                    transfer = {
-                        "asset_id": asset_id,
-                        "format_id": format["id"],
-                        "job_id": job["id"],
-                        "original_storage_id": source["storage_id"],
-                        "original_file_set_id": source["id"],
-                        "destination_storage_id": storage_id,
-                        "destination_directory_path": request.get("file_path")
-                        or source["base_dir"],
-                    }
-                    insert(self.transfers, transfer)
+                if not sources or storage_id in sources:
+                    continue
+                source = sources.get(preferred) or next(iter(sources.values()))
+                folder = request.get("file_path") or source["base_dir"]
+                transfer = {
+                    "asset_id": asset_id,
+                    "format_id": format["id"],
+                    "job_id": job["id"],
+                    "original_storage_id": source["storage_id"],
+                    "original_file_set_id": source["id"],
+                    "destination_storage_id": storage_id,
+                    "destination_directory_path": folder,
+                }
+                insert(self.transfers, transfer)
         if not self.quirks.copies_take_time:
             self.finish_copies()
         return str(job["id"])
@@ -202,19 +194,20 @@ class World:
     def finish_copies(self) -> None:
         """Bring all transfers to their end, unless another one was faster."""
         for transfer in self.transfers.values():
-            asset_id, format_id = transfer["asset_id"], transfer["format_id"]
-            storage_id = transfer["destination_storage_id"]
-            folder = transfer["destination_directory_path"]
-            if storage_id in self._active(asset_id, format_id):
+            asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
+            format, folder = (
+                self.formats[transfer["format_id"]],
+                transfer["destination_directory_path"],
+            )
+            if storage_id in self._active(asset_id, format["id"]):
                 continue
-            source_id = transfer["original_file_set_id"]
+            source = self.file_sets.get(transfer["original_file_set_id"])
             fields = ["original_name", "size", "checksum", "type"]
-            if self.file_sets.get(source_id, {}).get("base_dir") == folder:
+            if source and source["base_dir"] == folder:
                 fields.append("directory_path")
-            source_files = self.files_in(source_id) if source_id in self.file_sets else []
-            files = [{field: file[field] for field in fields} for file in source_files]
-            format_name = self.formats[format_id]["name"]
-            self.add_file_set(asset_id, storage_id, files, format_name, base_dir=folder)
+            rows = self.files_in(source["id"]) if source else []
+            files = [{field: row[field] for field in fields} for row in rows]
+            self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=folder)
         self.transfers.clear()
         for id in self.bulk_jobs:
             self.jobs[id]["status"] = "FINISHED"

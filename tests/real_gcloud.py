@@ -1,61 +1,39 @@
 """The real gcloud, and a Google Cloud project in memory that it works with."""
 
-import functools
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sandbox.google_cloud import Google, Project, serve
+from sandbox.function import ROOT
+from sandbox.google_cloud import Project, serve
 
-GCLOUD = shutil.which("gcloud")
+MISSING = "gcloud is not installed, or this is not Linux: what Google gets is NOT tested"
+IS_THERE = shutil.which("gcloud") and Path("/proc/self/environ").exists()
+needs_gcloud = pytest.mark.skipif(not IS_THERE, reason=MISSING)
 
-needs_gcloud = pytest.mark.skipif(
-    not GCLOUD, reason="gcloud is not installed: what Google gets is NOT tested"
-)
-
+# A program that does not wait, but writes down the seconds that it should have waited.
 SLEEP = '#!/bin/sh\necho "$1" >>"$0.seconds"\n'
-"""A program that does not wait, but writes down the seconds that it should have waited."""
 
 
-@functools.cache
-def sdk() -> tuple[str, dict[str, str]]:
-    """Return gcloud's own Python, and the environment in which it finds gcloud's modules."""
-    places = "--format=value[separator=' '](installation.sdk_root,basic.python_location)"
-    quiet = {"PYTHONWARNINGS": "ignore"}  # gcloud itself is not free of warnings.
-    command = [str(GCLOUD), "info", places]
-    root, python = subprocess.check_output(command, env=os.environ | quiet, text=True).split()
-    return python, {"PYTHONPATH": f"{root}/lib:{root}/lib/third_party", **quiet}
-
-
-@dataclass(frozen=True)
 class Cloud:
-    """Google, and gcloud, which is logged in there.
+    """A project at Google, and gcloud, which is logged in there."""
 
-    Attributes:
-        google: where gcloud is led to.
-        environ: the environment in which gcloud finds Google.
-        folder: the programs that come first on the path, and what they have written.
-    """
+    project: Project  # That gcloud works with.
+    environ: dict[str, str]  # In which gcloud finds Google.
 
-    google: Google
-    environ: dict[str, str]
-    folder: Path
-
-    @property
-    def project(self) -> Project:
-        """The project that gcloud works with."""
-        return self.google.project
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder  # Programs that come first on the path, and what they have written.
+        self.reset()
 
     def reset(self) -> None:
         """Begin with a new project, in which nothing has happened."""
         for name in ("calls", "sleep.seconds"):
             (self.folder / name).write_text("")
-        self.google.project = Project(lambda: sum(self.pauses()))
+        self.project = Project(lambda: sum(self.pauses()))
 
     def calls(self) -> str:
         """Return the arguments and the environment of each command."""
@@ -69,17 +47,20 @@ class Cloud:
 @pytest.fixture(scope="session")
 def session_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Load gcloud once for all commands, and serve a project."""
-    if not GCLOUD:
-        pytest.skip("gcloud is not installed: what Google gets is NOT tested")
+    if not IS_THERE:
+        pytest.skip(MISSING)
     folder = tmp_path_factory.mktemp("gcloud")
     (folder / "sleep").write_text(SLEEP)
     (folder / "sleep").chmod(0o755)
-    python, environ = sdk()
-    with serve(folder) as (google, variables):
-        command = [python, "-S", str(Path(__file__).with_name("fast_gcloud.py")), str(folder)]
-        with subprocess.Popen(command, env=environ | variables, stdout=subprocess.PIPE) as server:
+    cloud = Cloud(folder)
+    # gcloud's launcher starts its own Python with these. gcloud is not free of warnings.
+    own = {"CLOUDSDK_PYTHON_ARGS": "-S tests/fast_gcloud.py", "PYTHONWARNINGS": "ignore"}
+    with serve(folder, lambda: cloud.project) as google:
+        cloud.environ = google | {"PATH": f"{folder}:{os.environ['PATH']}"}
+        command, environ = ["gcloud", str(folder)], os.environ | google | own
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE) as server:
             assert b"gcloud is ready\n" in (server.stdout or ())
-            yield Cloud(google, variables | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder)
+            yield cloud
             server.kill()
 
 

@@ -3,11 +3,8 @@
 import json
 import pkgutil
 import re
-import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,17 +14,34 @@ from admin.installation import AUTO, DEPLOYMENT, OTHERS
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import PROJECT, REGION
 from sandbox.site import Site
-from sandbox.world import World
 from storage_plugin import errors
 from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import NAMES, REQUIRED, TIMEOUT, Settings
 from storage_plugin.task_queue import DISPATCH_DEADLINE
-from tests.real_gcloud import Cloud
-from tests.test_release import run
+from tests.real_gcloud import needs_gcloud
+from tests.test_release import run, run_in_gcloud
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
 TEXTS = {page: page.read_text() for page in PAGES}
 README, DOCS = ROOT / "README.md", ROOT / "docs"
+
+
+# gcloud runs commands without a login, and prints those that fail for another reason.
+EXECUTE = """
+import io, shlex, sys
+sys.stderr = errors = io.StringIO()
+from googlecloudsdk import gcloud_main
+
+cli, refused = gcloud_main.CreateCLI([]), []
+for line in sys.argv[1:]:
+    before = len(errors.getvalue())
+    try:
+        cli.Execute(shlex.split(line))
+    except SystemExit as end:
+        if end.code and "active account" not in errors.getvalue()[before:]:
+            refused.append(line)
+print("Refused:", *refused, sep="\\n")
+"""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -41,40 +55,30 @@ def sources(*patterns: str) -> str:
     return "".join(path.read_text() for each in patterns for path in ROOT.glob(each))
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Return a copy of the project, with an environment that has everything."""
-    folder = tmp_path / "project"
+def test_the_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
+    """What needs no account works, by hand and by the README, and prints what that shows."""
+    project = tmp_path / "project"
     unwanted = (".*_cache", ".coverage*", ".git", ".venv*", "__pycache__", ".env.yaml")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unwanted))
-    (folder / ".venv").symlink_to(sys.prefix)
-    return folder
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*unwanted))
+    (project / ".venv").symlink_to(sys.prefix)
+    site.world.add_storage("LucidLink Dailies")
 
+    def run_blocks(page: Path) -> str:
+        # However this environment was made, it has what the commands need.
+        made = "make -o .venv/function -o .venv/admin "
+        script = "".join(blocks(page, "shell offline")).replace("make ", made)
+        return run("bash", "-euxc", script, folder=project, **environ)
 
-@pytest.fixture
-def environ(world: World, iconik_url: str) -> Iterator[dict[str, str]]:
-    """Run the function, and return what the commands of an administrator find around them."""
-    site = Site(world)
-    world.add_storage("LucidLink Dailies")
     with run_function(site.secrets()) as function:
-        yield site.settings(iconik_url) | site.secrets() | {"URL": function.url}
-
-
-def run_blocks(page: Path, folder: Path, environ: dict[str, str]) -> str:
-    """Run the shell blocks of a page that need no account, and return what they print."""
-    # However this environment was made, it has what the commands need.
-    made = "make -o .venv/function -o .venv/admin "
-    script = "".join(blocks(page, "shell offline")).replace("make ", made)
-    return run("bash", "-euxc", script, folder=folder, **environ)
-
-
-def test_the_readme_works(project: Path, environ: dict[str, str], world: World) -> None:
-    """The commands of the README work one after the other, and print what it shows."""
-    deployment = {"project": "project", "region": "us-central1", "url": environ["URL"]}
-    (project / DEPLOYMENT).write_text(json.dumps(deployment))
-    output = run_blocks(README, project, environ)
+        environ = site.settings(iconik_url) | site.secrets() | {"URL": function.url}
+        output = run_blocks(DOCS / "setup-by-hand.md")
+        assert output.count(": created.") == len(site.world.custom_actions) == 6
+        assert "0 failures." in output
+        deployment = {"project": "project", "region": "us-central1", "url": function.url}
+        (project / DEPLOYMENT).write_text(json.dumps(deployment))
+        output = run_blocks(README)
     assert output.count("After Remove from LucidLink:") == 2
-    assert len(world.custom_actions) == 6
+    assert len(site.world.custom_actions) == 12
     (shown,) = blocks(README, "text")
     rest = "\n".join(" ".join(line.split()) for line in output.splitlines())
     for line in filter(None, shown.splitlines()):
@@ -86,31 +90,27 @@ def test_the_readme_works(project: Path, environ: dict[str, str], world: World) 
     assert f"The function's log:\n{log}The full log, as Cloud Logging would" in output
 
 
-def test_setup_by_hand_works(project: Path, environ: dict[str, str], world: World) -> None:
-    """The commands that need no Google make the actions, and the doctor finds no fault."""
-    output = run_blocks(DOCS / "setup-by-hand.md", project, environ)
-    assert output.count(": created.") == len(world.custom_actions) == 6
-    assert "0 failures." in output
-
-
-def test_gcloud_knows_each_command(tmp_path: Path, cloud: Cloud) -> None:
+@needs_gcloud
+def test_gcloud_knows_each_command(tmp_path: Path) -> None:
     """The real gcloud takes each command of the pages, and then misses only a login."""
     (tmp_path / ".env.yaml").write_text("ICONIK_ID: 'x'\n")
     shutil.copytree(DOCS, tmp_path / "docs")
     text = "\n".join("".join(blocks(page, "shell")) for page in PAGES).replace("\\\n", " ")
-    shown = [line.rstrip(")") for line in re.findall(r"\bgcloud [^|\n<]+(?<! )", text)]
-    shown += re.findall(r"`(gcloud [^`]+ [^`]+)`", "\n".join(TEXTS.values()))
-    assert len(shown) > 30
-    unknown = "gcloud secrets list --unknown"
-    environ = cloud.environ | {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": ""}
-    refused = []
-    for line in {*shown, unknown}:
-        filled = line.replace("$URL", "https://example.com").replace("REGION", REGION)
-        words = shlex.split(re.sub(r"\$\w+|PROJECT", PROJECT, filled))
-        result = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
-        if result.returncode and b"active account" not in result.stderr:
-            refused.append(line)
-    assert refused == [unknown]
+    found = [line.rstrip(")") for line in re.findall(r"\bgcloud ([^|\n<]+)(?<! )", text)]
+    found += re.findall(r"`gcloud ([^`]+ [^`]+)`", "\n".join(TEXTS.values()))
+    shown = {" ".join(line.split()) for line in found}
+    assert len(shown) > 25
+    unknown = "secrets list --unknown"
+    lines = "\n".join([*shown, unknown]).replace("$URL", "https://example.com")
+    filled = re.sub(r"\$\w+|PROJECT", PROJECT, lines.replace("REGION", REGION)).splitlines()
+    own = {
+        "CLOUDSDK_CONFIG": "config",
+        "CLOUDSDK_CORE_PROJECT": PROJECT,
+        "CLOUDSDK_FUNCTIONS_REGION": REGION,
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    output = run_in_gcloud(EXECUTE, *filled, folder=tmp_path, **own)
+    assert output.partition("Refused:\n")[2] == f"{unknown}\n"
     (seconds,) = re.findall(r"--attempt-deadline=(\d+)s", text)
     assert TIMEOUT < int(seconds) < DISPATCH_DEADLINE
 

@@ -13,17 +13,19 @@ import yaml
 from sandbox.function import ROOT, run_function
 from sandbox.site import Site
 from storage_plugin.settings import NAMES, REQUIRED, Settings
-from tests.real_gcloud import needs_gcloud, sdk
+from tests.real_gcloud import needs_gcloud
 
-PACK = """
-import sys
-from googlecloudsdk.api_lib.cloudbuild import snapshot
-from googlecloudsdk.command_lib.functions import source_util
-
-source_util.CreateSourcesZipFile(sys.argv[1], ".")
-print("\\n".join(snapshot.Snapshot(".").files))
+# Begins a script for gcloud's own Python. The launcher names gcloud's main file first.
+FIND_MODULES = """
+import os, sys
+library = os.path.dirname(sys.argv.pop(1))
+sys.path[:0] = [library, f"{library}/third_party"]
 """
-"""What `gcloud functions deploy` and `gcloud run deploy --source` do with a folder."""
+# What `gcloud functions deploy` does with a folder, which becomes fun.zip.
+PACK = """
+from googlecloudsdk.command_lib.functions import source_util
+source_util.CreateSourcesZipFile(".", sys.argv[1])
+"""
 
 
 def run(*command: str, folder: Path, **environ: str) -> str:
@@ -38,13 +40,11 @@ def run(*command: str, folder: Path, **environ: str) -> str:
     return result.stdout
 
 
-def pack(folder: Path, archive: Path) -> tuple[list[str], list[str]]:
-    """Have gcloud pack a folder; return the files of `functions deploy` and of `run deploy`."""
-    python, environ = sdk()
-    printed = run(python, "-S", "-c", PACK, str(archive.parent), folder=folder, **environ)
-    (archive.parent / "fun.zip").rename(archive)
-    packed = [name for name in ZipFile(archive).namelist() if not name.endswith("/")]
-    return sorted(packed), sorted(printed.split())
+def run_in_gcloud(script: str, *arguments: str, folder: Path, **environ: str) -> str:
+    """Run a script with gcloud's own Python and modules, and return what it prints."""
+    (folder / "script.py").write_text(FIND_MODULES + script)
+    environ["CLOUDSDK_PYTHON_ARGS"] = "-S script.py"  # The launcher starts its Python with them.
+    return run("gcloud", *arguments, folder=folder, **environ)
 
 
 @needs_gcloud
@@ -61,16 +61,17 @@ def test_only_the_function_goes_to_google(tmp_path: Path) -> None:
     (checkout / "storage_plugin" / "requirements.txt").touch()
     for path in (*function, Path(".gcloudignore")):
         shutil.copy(ROOT / path, checkout / path)
-    expected = sorted(map(str, function))
-    assert pack(checkout, tmp_path / "archive.zip") == (expected, expected)
+    run_in_gcloud(PACK, "checkout", folder=tmp_path)
+    packed = [name for name in ZipFile(tmp_path / "fun.zip").namelist() if name[-1] != "/"]
+    assert sorted(packed) == sorted(map(str, function))
 
 
 @needs_gcloud
 def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str) -> None:
     """The uploaded files alone, with their requirements alone, serve both custom actions."""
     upload, python = tmp_path / "upload", str(tmp_path / "venv" / "bin" / "python")
-    pack(ROOT, tmp_path / "archive.zip")
-    ZipFile(tmp_path / "archive.zip").extractall(upload)
+    run_in_gcloud(PACK, str(ROOT), folder=tmp_path)
+    ZipFile(tmp_path / "fun.zip").extractall(upload)
     uv = str(Path(sys.executable).with_name("uv"))  # It installs much faster than pip.
     run(uv, "venv", "--python", sys.executable, str(tmp_path / "venv"), folder=tmp_path)
     for command in ("install --require-hashes --requirement requirements.txt", "check"):
@@ -87,9 +88,8 @@ def test_what_google_receives_works(tmp_path: Path, site: Site, iconik_url: str)
 def test_the_template() -> None:
     """The template for .env.yaml has each setting, and the defaults, but keeps the folders."""
     template = (ROOT / ".env.yaml.example").read_text()
-    assert {*re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", template)} == NAMES - {
-        "CLOUD_RUN_TIMEOUT_SECONDS"
-    }
+    listed = {*re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", template)}
+    assert listed == NAMES - {"CLOUD_RUN_TIMEOUT_SECONDS"}
     names = {name: value or name for name, value in yaml.safe_load(template).items()}
     required = {name: names[name] for name in (*REQUIRED, "MASTER_STORAGE_NAME")}
     expected = Settings.from_environment(required | {"STORAGE_PATH": ""})

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ def first_run(session_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def deployed(cloud: Cloud, first_run: FirstRun) -> Checkout:
     """Return a checkout that has been deployed."""
-    cloud.google.project = first_run[2].copy()
+    cloud.project = deepcopy(first_run[2])
     return first_run[0]
 
 
@@ -189,8 +190,8 @@ def test_first_run(first_run: FirstRun) -> None:
 
 def test_dry_run(checkout: Checkout, first_run: FirstRun) -> None:
     """A dry run names all that is missing, and only that, and changes nothing."""
-    for project, steps in (checkout.cloud.project, 17), (first_run[2].copy(), 3):
-        checkout.cloud.google.project = project
+    for project, steps in (checkout.cloud.project, 17), (deepcopy(first_run[2]), 3):
+        checkout.cloud.project = project
         project.requests.clear()
         status, output = checkout.deploy("--dry-run")
         assert (status, len(verbs(output))) == (0, steps)
@@ -213,7 +214,8 @@ def test_from_clone_to_right_click(
     assert service["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] == "True"
     assert [name for name in project.resources if "queue" in name] == []
 
-    project.source().extractall(tmp_path / "source")
+    (tmp_path / "source.zip").write_bytes(project.upload)
+    shutil.unpack_archive(tmp_path / "source.zip", tmp_path / "source")
     config = project.resources[FUNCTION]["serviceConfig"]
     assert config["timeoutSeconds"] == 60
     secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
@@ -267,8 +269,11 @@ def test_each_change_comes_too_early(checkout: Checkout) -> None:
     assert sentence.rjust(len(sentence) + 11) in output
 
 
-def test_only_a_person_can_decide(deployed: Checkout) -> None:
-    """If everyone is forbidden, with and without a member, the command to run is shown."""
+def test_repairs(deployed: Checkout) -> None:
+    """What others have changed is repaired, but for what only a person can decide.
+
+    If everyone is forbidden, with and without a member, the command to run is shown.
+    """
     project = deployed.cloud.project
     project.members_only = True
 
@@ -277,22 +282,16 @@ def test_only_a_person_can_decide(deployed: Checkout) -> None:
             raise Refusal(400, "constraints/run.managed.requireInvokerIam")
 
     project.before = forbid
-    status, output = deployed.deploy()
-    command = f"update iconik-handler --region={REGION} --project={PROJECT} --no-invoker-iam-check"
-    said = [f"The command was: gcloud run services {command}", "", ADMINISTRATOR, AGAIN]
-    assert (status, output[-4:]) == (1, said)
-
-
-def test_repairs(deployed: Checkout) -> None:
-    """What others have changed is repaired."""
-    project = deployed.cloud.project
     for name in ("bz-shared-secret", "iconik-token"):
         project.resources[f"projects/{PROJECT}/secrets/{name}/versions/1"]["state"] = "DISABLED"
     project.resources[QUEUE]["rateLimits"] = {}
     (binding,) = project.policies[f"projects/{PROJECT}"]["bindings"]
     binding["condition"] = {"title": "never", "expression": "false"}
     status, output = deployed.deploy()
-    assert (status, " ".join(verbs(output))) == (0, "grant store Paste store set deploy open")
+    assert " ".join(verbs(output)) == "grant store Paste store set deploy open open"
+    command = f"update iconik-handler --region={REGION} --project={PROJECT} --no-invoker-iam-check"
+    said = [f"The command was: gcloud run services {command}", "", ADMINISTRATOR, AGAIN]
+    assert (status, output[-4:]) == (1, said)
     assert project.resources[QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert project.secret("iconik-token") == TOKEN
     builder = {"role": "roles/cloudbuild.builds.builder", "members": [BUILD]}
