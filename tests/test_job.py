@@ -192,6 +192,18 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     assert stage.notes == [stage.job["message"]]
 
 
+def test_an_answer_without_a_status_ends_no_halt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Iconik may leave it out of the answer to a change."""
+    stage.assets(40)
+    answers = ["PAUSED"]
+    monkeypatch.setattr(Iconik, "update_job", lambda *_: answers.pop() if answers else None)
+    stage.remove()
+    assert stage.site.copies() > 0
+    assert stage.notes[0].startswith("Paused: ")
+
+
 # Trouble with jobs
 
 
