@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.site import CLIP
+from storage_plugin.iconik.client import Iconik
 from tests.stage import HOUR, Stage, failing, written
 from tests.system.stage import EDITOR
 
