@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sandbox.site import CLIP
-from storage_plugin import job
-from storage_plugin.iconik.client import Iconik
+from storage_plugin.job import PAUSED, Job
+from storage_plugin.logs import Log
+from storage_plugin.rounds import first_round
+from storage_plugin.webhook import Action, Selection
 from tests.stage import HOUR, Stage, failing, written
 from tests.system.stage import EDITOR
 
@@ -194,17 +198,14 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     assert stage.notes == [stage.job["message"]]
 
 
-def test_an_answer_without_a_status_ends_no_halt(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answer to a change may lack it, while other assets are finished."""
-    stage.assets(40)
-    monkeypatch.setattr(job, "PROGRESS", 0.0)
-    answers = ["PAUSED"]
-    monkeypatch.setattr(Iconik, "update_job", lambda *_: answers.pop() if answers else None)
-    stage.remove()
-    assert stage.site.copies() > 0
-    assert stage.notes[0].startswith("Paused: ")
+def test_an_answer_without_a_status_ends_no_halt() -> None:
+    """The answer to a change may lack it, while assets that have begun are finished."""
+    answers = [None, "PAUSED"]
+    client: Any = SimpleNamespace(now=lambda: 0.0, update_job=lambda *_: answers.pop())
+    round = first_round(Action("remove", Selection((EDITOR,)), {}, None))._replace(job_id=EDITOR)
+    shown = Job(client, round, storage_name="LucidLink", log=Log())
+    assert (shown.update(1, 3), shown.update(2, 3)) == (True, True)
+    assert shown.halt == PAUSED
 
 
 # Trouble with jobs
