@@ -73,9 +73,8 @@ class LastResponse(flask.Response):
 def let_in(request: flask.Request) -> bool:
     """Verify the sender before anything else, and return whether the plugin's own queue sent it.
 
-    Raises:
-        CallerError: the request has neither the shared secret nor the queue's token.
-        SecretUnavailable, QueueUnavailable: the request cannot be verified.
+    Raises CallerError if the request has neither the shared secret nor the queue's token, and
+    SecretUnavailable or QueueUnavailable if it cannot be verified.
     """
     header = webhook.SECRET_HEADER
     if given := request.headers.get(header):
@@ -113,8 +112,8 @@ def act(round: Round, log: Log, *, started: float) -> tuple[str, PluginError | N
     if settings.task_queue and round.is_click:  # The queue delivers what a click leaves.
         seconds = min(seconds, CLICK)
     # The last seconds are for showing the result to the editor, and for the answer.
-    margin, ends = min(3.0, seconds / 12), started + seconds - time.monotonic()
-    work, shown = Deadline(ends - 3 * margin), Deadline(ends - margin)
+    margin, left = min(3.0, seconds / 12), started + seconds - time.monotonic()
+    work, shown = Deadline(left - 3 * margin), Deadline(left - margin)
     rest = Rest(session, settings, read_token=iconik_token.read, pace=pace, deadline=work)
     iconik, editors = Iconik(rest), Iconik(rest.for_editor(shown))
     try:

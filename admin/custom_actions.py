@@ -50,9 +50,8 @@ def secret_of(action: Row) -> str | None:
 def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None) -> list[Row]:
     """Return the two actions that a function needs in each context, as iconik's API takes them.
 
-    Args:
-        query: the overrides, by query parameter.
-        label: the storage's name in the titles; None: LucidLink and the overrides.
+    `query` has the overrides by query parameter, and `label` is the storage's name in the titles;
+    None: LucidLink and the overrides.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
@@ -71,8 +70,7 @@ def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None
 def create(iconik: Iconik, actions: Sequence[Row]) -> Iterator[str]:
     """Create custom actions, or update the existing ones; yield a sentence for each.
 
-    Raises:
-        AdministratorError: it is not clear which action is which. Nothing is changed.
+    Raises AdministratorError, and changes nothing, if it is not clear which action is which.
     """
     existing = iconik.custom_actions()
     found = [_find(existing, action) for action in actions]

@@ -43,8 +43,7 @@ GCLOUD = {
 class Installation:
     """Everything that the commands look at. Each part is read when it is first needed.
 
-    Args:
-        url: the function's URL; None: FUNCTION_URL counts, or else the last deployment.
+    `url` is the function's URL; None: FUNCTION_URL counts, or else the last deployment.
     """
 
     def __init__(self, url: str | None = None) -> None:

@@ -19,7 +19,7 @@ from storage_plugin.webhook import ACTIONS
 
 CUSTOM_TYPES = {"add": "ADD_TO_STORAGE", "remove": "REMOVE_FROM_STORAGE"}  # Those of our jobs.
 NOUNS = {"assets": "asset", "collections": "collection", "saved_searches": "saved search"}
-# What an editor did to a job, by its status. Either ends the removal, and begins its last message.
+# An editor's halt, by the job's status. It ends the removal, and begins the job's last message.
 ABORTED, PAUSED = "Aborted: ", "Paused: "
 HALTS = {"ABORT_PENDING": ABORTED, "ABORTED": ABORTED, "DISCARDED": ABORTED, "PAUSED": PAUSED}
 INTERRUPTED = "The removal was interrupted. If files are still on the storage, repeat the action."
@@ -93,7 +93,7 @@ class Job:
         status = "ABORTED" if halt else report.status()
         sentence = halt + report.sentence()
         is_shown = self.update(total, total, status=status, message=sentence)
-        # The numbers are shown. The titles of assets take more calls.
+        # The numbers are shown first, because the titles of assets take more calls.
         titled = replace(report, notes=side_by_side(self._with_title, report.notes))
         message = halt + titled.message()
         if is_shown and message != sentence:

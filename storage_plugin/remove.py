@@ -24,11 +24,12 @@ from storage_plugin.rounds import Round, rest_of, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.task_queue import hand_over
 
-LONGEST_WAIT = 24 * 3600.0  # Seconds after the click when the last round begins.
+LONGEST_WAIT = 24 * 3600.0  # Seconds from the click to the beginning of the last round.
 BEGINNING = 0.8  # The part of the time in which assets begin. They need the rest to end.
 TURN = 60.0  # The most seconds in which assets begin in a delivery, so that removals take turns.
 SMALL = 20  # The most assets of a removal that is not large.
-SHARE = 0.8  # Of iconik's limit and the places, for large removals, so that small ones find room.
+# The part of iconik's limit and of the threads that a large removal uses, so that others find room.
+SHARE = 0.8
 
 
 def remove(
@@ -63,7 +64,7 @@ def remove(
 def _remove_assets(
     iconik: Iconik, round: Round, *, settings: Settings, job: Job
 ) -> tuple[Report, Round | None]:
-    """Return the report on this round, and what is left, unless another round is of no use."""
+    """Return the report on this round, and what is left if another round can do more."""
     with ThreadPoolExecutor(1) as beside:
         beside.submit(job.open)
         found, missing = find_assets(iconik, round.action.selection)
@@ -77,7 +78,7 @@ def _remove_assets(
     for outcome in outcomes:
         outcome.write_log(job.log)
     report_on = partial(Report.of, name=storage.name, reference=job.log.reference)
-    if not round.after:  # Otherwise, a round before has read the collections, too.
+    if not round.after:  # Otherwise, an earlier round has counted what is missing.
         report_on = partial(report_on, missing=missing)
     report, done = report_on(outcomes), [each for each in outcomes if each.is_done]
     if len(done) == len(outcomes) or isinstance(report.cause, errors.AdministratorError):
@@ -89,22 +90,22 @@ def _remove_assets(
 def _remove_each(
     removal: Removal, round: Round, *, found: Collection[str], job: Job
 ) -> list[Outcome]:
-    """Remove the assets that were found side by side."""
+    """Remove, side by side, the assets that were found."""
     iconik, named = removal.iconik, round.action.selection.assets
     order = [*named, *sorted(id for id in {*found} - {*named} if id > round.after)]
     if not removal.settings.task_queue:
         random.shuffle(order)  # A repeat must not spend all its time on the assets that are gone.
     seconds = BEGINNING * iconik.deadline.remaining()
     begins = Deadline(seconds if round.is_click else min(TURN, seconds), iconik.now)
-    is_in_vain = Event()
+    would_all_fail = Event()
     total, finished = round.report.total + len(order), itertools.count(round.report.total + 1)
 
     def remove_one(asset_id: str) -> Outcome:
-        if job.halt or is_in_vain.is_set():
+        if job.halt or would_all_fail.is_set():
             return Outcome(asset_id, End.LEFT)
         outcome = remove_asset(removal, asset_id, begins)
         if isinstance(outcome.error, errors.AdministratorError):
-            is_in_vain.set()  # Every other asset would fail in the same way.
+            would_all_fail.set()  # Every other asset would fail in the same way.
         if outcome.end is not End.LEFT:
             job.show(next(finished), total)
         if outcome.end is End.ABSENT and round.retries:
@@ -118,7 +119,7 @@ def _remove_each(
 def _hand_over(
     round: Round, rest: Round, cause: errors.PluginError | None, *, settings: Settings, job: Job
 ) -> bool:
-    """Hand what is left over to the queue, if there is one, and return whether that worked."""
+    """Hand over what is left to the queue, if there is one, and return whether that worked."""
     seconds = round.clicked + LONGEST_WAIT - time.time()
     if not settings.task_queue or seconds <= 0:
         return False

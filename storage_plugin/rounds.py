@@ -24,10 +24,10 @@ class Round(NamedTuple):
     clicked: float  # The time of the click, in seconds since 1970.
     selected: Sequence[str]  # The type and the id of the first object that was selected.
     number: int = 0  # 0 for the click, 1 for the first delivery by the queue, and so on.
-    pause: float = 0.0  # Seconds between the round before and this one.
+    pause: float = 0.0  # Seconds between the previous round and this one.
     job_id: str = ""  # Empty: the job in iconik is not known.
     storage_id: str = ""  # Empty: the storage to remove from is not known.
-    after: str = ""  # In collections and saved searches, assets up to this id are done or named.
+    after: str = ""  # Assets in containers up to this id are done, or selected themselves.
     waiting: int = 0  # The number of selected assets, the last ones, whose copies were requested.
     report: Report = Report()  # What became of the assets that are done.
     retries: int = 0  # The number of earlier deliveries of this round.
@@ -90,7 +90,8 @@ def read_task(action: Action, body: bytes, retries: str | None) -> Round:
     """Read the round in a delivery that was verified, or raise CallerError."""
     task: Any = read_object(body)
     if task.get("version") != VERSION:  # The queue must not repeat it.
-        raise CallerError("Another version of the plugin wrote the task.", status=200)
+        text = "Another version of the plugin wrote the task, which ends here: repeat the action."
+        raise CallerError(text, status=200)
     round, report = task["round"], task["round"]["report"]
     report = Report(**{**report, "numbers": Counter(report["numbers"])})
     return Round(**{**round, "action": action, "report": report, "retries": int(retries or 0)})

@@ -21,7 +21,7 @@ ICONIK_TOKEN = ("iconik-token", "ICONIK_TOKEN")
 MAX_AGE = 300.0  # Seconds for which a secret is used.
 GRACE = 3600.0  # Further seconds for which a secret is used while it cannot be read again.
 PAUSE = 10.0  # Seconds after an early or failed access in which a known secret is not read again.
-SECONDS = 4.0  # Seconds for a call to Google.
+LONGEST_CALL = 4.0  # Seconds for a call to Google.
 MOMENT = 1.0  # Seconds after a failed access in which no secret is read.
 REMEDIES = {  # Of failures that last, by the text of GoogleError.
     "NotFound": "Create it in the function's project (GOOGLE_CLOUD_PROJECT), with one version.",
@@ -63,7 +63,7 @@ class Secret:
         if stripped := value.removeprefix("\ufeff").strip():
             return stripped
         self._read = -math.inf
-        raise SecretUnavailable(self._message, f"It is empty: set it here or in {self._variable}.")
+        raise SecretUnavailable(self._message, f"It is empty: store it, or set {self._variable}.")
 
     def _renew(self, max_age: float) -> None:
         """Read the secret again if it is still too old; this thread holds the lock."""
@@ -116,10 +116,10 @@ def call_google(call: Callable[[float], str]) -> str:
     from google.api_core.exceptions import DataLoss, GoogleAPICallError, ServiceUnavailable
     from google.auth.exceptions import GoogleAuthError
 
-    ends = time.monotonic() + SECONDS
+    ends = time.monotonic() + LONGEST_CALL
     try:
         with suppress(DataLoss, ServiceUnavailable):
-            return call(SECONDS)
+            return call(LONGEST_CALL)
         return call(ends - time.monotonic())
     except (GoogleAPICallError, GoogleAuthError, UnicodeDecodeError) as error:
         raise GoogleError(type(error).__name__) from None

@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     master_storage_name: str | None = None  # None: the masters are on all storages of type B2.
     archive_before_remove: bool = False
     use_recycle_bin: bool = False
-    iconik_url: str = ICONIK_URL  # Without a slash at the end, as the function's.
+    iconik_url: str = ICONIK_URL  # Without a slash at the end, like `function_url`.
     timeout: float = TIMEOUT
     task_queue: str | None = None  # The full name.
     task_service_account: str = ""  # The e-mail address.
@@ -110,7 +110,7 @@ _VARIABLES = {
     "ICONIK_ID": _Variable(r"[!-~]+", "the App ID of an iconik application token"),
     "STORAGE_NAME": _STORAGE,
     "FORMAT_NAME": _Variable(_FORMATS, "the name of a format, or several with commas", _names),
-    "STORAGE_PATH": _Variable(_FOLDER, "empty, or a folder that begins with / and has no .."),
+    "STORAGE_PATH": _Variable(_FOLDER, "empty, or a folder without .. that begins with /"),
     MASTER: _STORAGE,
     ARCHIVE: _SWITCH,
     "USE_RECYCLE_BIN": _SWITCH,

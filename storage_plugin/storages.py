@@ -51,26 +51,26 @@ def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, St
     masters = [now[each.id] for each in storages.masters if each.id in now]
     if not storages.master:
         masters = [each for each in masters if each.method == "B2"]
-    if obstacle := _obstacle(now.get(storages.storage.id), masters):
-        name = visible(storages.storage.name)
-        raise AdministratorError(f"Nothing is removed from {name}: {obstacle}.")
+    name = visible(storages.storage.name)
+    if obstacle := _obstacle(now.get(storages.storage.id), masters, name=name):
+        raise AdministratorError(f"{obstacle}.")
     return {each.id: each for each in masters if each.status == "ACTIVE"}
 
 
-def _obstacle(storage: Storage | None, masters: Sequence[Storage]) -> str | None:
+def _obstacle(storage: Storage | None, masters: Sequence[Storage], *, name: str) -> str | None:
     """Return why nothing may be removed, and the remedy; None: files may be removed."""
-    remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the one to copy to"
+    remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the storage to copy to"
     if storage is None:
-        return f"iconik no longer lists it; {remedy}"
+        return f"iconik no longer lists {name}: {remedy}"
     if storage.method != "FILE":
-        return f"it is of type {storage.method}, not FILE; {remedy}"
+        return f"{name} is of type {storage.method}, not FILE: {remedy}"
     if own := [master for master in masters if _may_be_one(master, storage)]:
-        return f"its files are the masters of {visible(own[0].name)}; {remedy}"
+        return f"The files of {name} are the masters of {visible(own[0].name)}: {remedy}"
     if any(master.status == "ACTIVE" for master in masters):
         return None
     states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters)
-    remedy = f"check its settings in iconik, or set {MASTER}"
-    return f"no storage for masters is ACTIVE ({states or 'none is of type B2'}); {remedy}"
+    remedy = f"check the storages in iconik, or set {MASTER}"
+    return f"No storage for masters is ACTIVE ({states or 'none is of type B2'}): {remedy}"
 
 
 def _may_be_one(master: Storage, storage: Storage) -> bool:

@@ -47,7 +47,7 @@ def hand_over(settings: Settings, *, path: str, name: str, body: bytes, delay: f
     except GoogleError as error:
         if str(error) != "AlreadyExists":
             remedy = "try again, or check TASK_QUEUE and the account's roles"
-            raise QueueUnavailable(f"The queue takes no task ({error}): {remedy}.") from None
+            raise QueueUnavailable(f"The queue accepts no task ({error}): {remedy}.") from None
 
 
 def is_delivery(authorization: str, environ: Mapping[str, str]) -> bool:

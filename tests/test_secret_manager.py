@@ -141,7 +141,7 @@ def test_a_secret_is_stripped(vault: Vault, monkeypatch: pytest.MonkeyPatch, sto
     monkeypatch.setenv(VARIABLE, stored)
     assert (vault.read(), vault.read(0), len(vault.accesses)) == ("a b", "a b", 1)
     monkeypatch.setenv(VARIABLE, stored.replace("a b", ""))
-    assert vault.read() == f"It is empty: set it here or in {VARIABLE}."
+    assert vault.read() == f"It is empty: store it, or set {VARIABLE}."
 
 
 @pytest.mark.parametrize("first", [AWAY, damaged])

@@ -77,7 +77,7 @@ def test_storages_that_do_not_allow_a_removal(
     site.world.add_storage("Bucket", "S3")
     site.world.storages[site.b2].update(b2)
     settings = SETTINGS._replace(storage_name=target, master_storage_name=master)
-    with pytest.raises(AdministratorError, match=f"Nothing is removed from .*{message}"):
+    with pytest.raises(AdministratorError, match=message):
         Removal(iconik, settings)
 
 

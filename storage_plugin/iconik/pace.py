@@ -15,7 +15,7 @@ WINDOW = 20.2  # Seconds, a little over 20, because requests take different time
 IDLE = 30.0  # Seconds for which an unused connection certainly stays open.
 MAX_PAUSE = 10.0  # Seconds of the longest pause that iconik may ask for.
 # Assets in progress at once. At 0.1 s a call they send 160 requests a second, above the limit. With
-# more, each would wait so long between its requests that the evidence for a deletion is too old.
+# more, each would wait so long that the evidence for a deletion would be too old.
 PLACES = 16
 TIME_IS_UP = "The time is up: repeat the action, or deploy with a longer --timeout."
 Clock = Callable[[], float]  # Returns seconds that never go back.
@@ -49,7 +49,7 @@ class Pace:
         self._turns: list[threading.Event] = []  # The first of them have a place.
 
     def reserve(self, deadline: Deadline, share: float = 1.0) -> None:
-        """Wait for a request's turn. It may help to use up a share of iconik's limit."""
+        """Wait for a request's turn, which comes while this share of iconik's limit is not used up."""
         allowed = round(LIMIT * share)
         while True:
             with self._lock:

@@ -34,8 +34,8 @@ def read(
     """Read a list to its end, with the parameter `key` to ask for the next page.
 
     Return the parsed rows, each once, and the number of rows that iconik counts but does not send.
-    Raise IconikError if the list contradicts itself or does not go on, and CallerError if there may
-    be more rows than `most`, the number that iconik lists at most.
+    Raises IconikError if the list contradicts itself or does not go on, and CallerError if there
+    may be more rows than `most`, the number that iconik lists at most.
     """
     first = {"per_page": str(PAGE), **(query or {})}
     answer: Row = rest.get(path, first)
@@ -84,7 +84,7 @@ def _goes_on(answer: Row, path: str, page: int, *, rows: int, new: int, missing:
     """Whether more rows may follow a page of so many rows, of which so many are new."""
     size = as_number(answer.get("per_page")) or USUAL_PAGE
     if not new and rows in (size, PAGE):  # There may be more rows, which iconik never sends.
-        raise IconikError(f"iconik sends the same page of {path} again and again.")
+        raise IconikError(f"iconik sends the same page of {path} again and again: try later.")
     is_promised = answer.get("next_url") or (as_number(answer.get("pages")) or 0) > page
     # If `missing` is negative, iconik counts no rows, so only a page that is not full is the last.
     return bool(new) and bool(is_promised or missing > 0 or (missing < 0 and rows >= size))

@@ -57,11 +57,11 @@ class Rest:
     read_token: Callable[..., str]  # With `max_age=0`, it reads a new one if it was rotated.
     pace: Pace
     deadline: Deadline
-    share: float = 1.0  # The part of iconik's limit that these requests may help to use up.
+    share: float = 1.0  # While this part of iconik's limit is used up, these requests wait.
     attempts: int = 5  # The most attempts at a request; answers with 429 do not count.
     patience: float = 10.0  # Seconds to wait for an answer, and then for its end.
     is_accepted: bool = False  # Whether iconik has accepted the token.
-    sent: list[str] = field(default_factory=list)  # Methods and paths, the editor's included.
+    sent: list[str] = field(default_factory=list)  # Methods and paths, also for the editor.
 
     def __post_init__(self) -> None:
         if self.pace.is_idle():
@@ -115,8 +115,8 @@ class Rest:
     ) -> tuple[int, Row]:
         """Send a request once; if iconik serves it, return the status and the JSON object.
 
-        From the moment `not_after`, by the clock of the pace, it is not sent; then raise Stale.
-        Raise IconikUnavailable if the outcome is uncertain, and IconikBusy if iconik refuses it.
+        From the moment `not_after`, by the clock of the pace, it is not sent. Raises Stale then,
+        IconikUnavailable if the outcome is uncertain, and IconikBusy if iconik refuses it.
         """
         self.pace.reserve(self.deadline, self.share)
         call, headers, now = f"{method} {path}", self._headers(), self.pace.now()

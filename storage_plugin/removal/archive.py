@@ -20,7 +20,7 @@ from storage_plugin.storages import Storages
 def with_copy(
     verdict: Verdict, file_set: FileSet, evidence: Evidence, *, is_awaited: bool
 ) -> Verdict:
-    """Return the verdict on a file set that stays, or that it stays until it is copied.
+    """Return the verdict on a file set that stays; NOT_YET if it is copied to the masters first.
 
     If the copy is awaited, an earlier round has requested it, which happens only once.
     """
@@ -35,7 +35,7 @@ def with_copy(
 
 
 def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
-    """Whether iconik can make a complete copy of a file set, asked for by the format's name."""
+    """Whether iconik, given only the name of the format, makes a complete copy of a file set."""
     names = [each.name for each in evidence.formats.values()]
     rivals = [each for each in evidence.doomed if each.format_id == file_set.format_id]
     return (
@@ -71,7 +71,7 @@ def request_copies(
 
 
 def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
-    """Yield what one call can copy: the name of a format, and names, assets and ids of formats."""
+    """Yield a format's name for each call, and the name, asset and format's id of each copy."""
     copies = sorted((of.name, each.asset_id, of.id) for each in outcomes for of in each.to_copy)
     for name, same in itertools.groupby(copies, key=itemgetter(0)):
         for some in chunks([*same]):

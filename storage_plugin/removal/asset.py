@@ -6,7 +6,7 @@ another look.
 
 from collections.abc import Sequence
 
-from storage_plugin import errors
+from storage_plugin.errors import IconikBusy, IconikUnavailable, OutOfTime, PluginError, Stale
 from storage_plugin.iconik.client import BINNED, GONE
 from storage_plugin.iconik.pace import Deadline
 from storage_plugin.iconik.rows import FileSet
@@ -21,14 +21,14 @@ ATTEMPTS = 5  # The consecutive looks that may end without a deletion before the
 def remove_asset(removal: Removal, asset_id: str, begins: Deadline | None = None) -> Outcome:
     """Delete the files of an asset from the storage if complete copies exist elsewhere.
 
-    It begins before the end of `begins`, or not at all.
+    The removal begins before the end of `begins`, or not at all.
     """
     asset = _Asset(removal, asset_id)
     try:
         with removal.iconik.pace.asset(begins or removal.iconik.deadline):
             outcome = asset.remove()
-    except errors.PluginError as error:
-        end = End.LEFT if isinstance(error, errors.OutOfTime) else End.FAILED
+    except PluginError as error:
+        end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
         outcome = Outcome(asset_id, end, error=error)
     return outcome._replace(removed=len(asset.gone))
 
@@ -55,9 +55,9 @@ class _Asset:
             try:
                 if self._delete(verdicts, evidence):
                     return self._conclude(verdicts, evidence)
-            except errors.IconikBusy:
+            except IconikBusy:
                 pass  # The deadline ends this loop.
-            except errors.IconikUnavailable:
+            except IconikUnavailable:
                 failures = failures + 1 if len(self.gone) == before else 1
                 if failures == ATTEMPTS:
                     raise
@@ -87,7 +87,7 @@ class _Asset:
             self._sent.add(file_set.id)
             try:
                 is_gone = self._send(file_set, evidence)
-            except errors.Stale:  # Thousands of rows take time, and so may iconik's limit.
+            except Stale:  # Thousands of rows take time, and so may iconik's limit.
                 evidence = renew(self._removal, self._id, evidence)
                 is_gone = self._send(file_set, evidence)
             if is_gone:
@@ -126,7 +126,7 @@ class _Asset:
         return Outcome(self._id, End.ABSENT, reasons=why_nothing(evidence))
 
     def _plan(self, file_set: FileSet, verdict: Verdict, evidence: Evidence) -> Verdict:
-        """Return the verdict on a file set that stays. Only an archive waits for its master."""
+        """Return the verdict on a file set that stays. Only archiving waits for its master."""
         if not self._removal.settings.archive_before_remove:
             return Verdict(verdict.reason)
         is_awaited = self._id in self._removal.awaited

@@ -33,7 +33,7 @@ def needed(files: Sequence[File]) -> list[File]:
 def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | None:
     """Return the first file without a copy of its own, as a reason; None: each file has one.
 
-    Files and copies of one name are paired in order: first those that fit little else. So each file
+    Files and copies of one name are paired in order: first those that fit few others. So each file
     finds a copy if that is possible, unless checksums are of several kinds, or files are still
     being written. Then a file may stay although it has a copy, but two files never share a copy.
     """
@@ -60,9 +60,9 @@ def place_of(file: File) -> str:
 
 
 def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[str, File, bool]]:
-    """Yield the files that are, or may be, on a storage, but for those that systems add.
+    """Yield the files that are, or may be, on a storage, except those that systems add.
 
-    Each comes with its place before it, and with whether it is in the recycle bin after it.
+    Yield the place of each file, the file, and whether it is in the recycle bin.
     """
     for id, files in evidence.files.items():
         record = evidence.file_sets.get(id)
@@ -101,7 +101,7 @@ def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
 
 
 def _order(file: File) -> tuple[object, ...]:
-    """Return the sort key of files of one name: of each size, those that fit little else first.
+    """Return the sort key of files of one name: of each size, those that fit few others first.
 
     So almost every file fits the first copy that is left, and many files take no time.
     """
@@ -142,7 +142,7 @@ def _are_equal(one: str | None, other: str | None) -> bool | None:
         return None
     if one.lower() == other.lower():
         return True
-    # Those of one kind have one length. That of parts ends with their number, and depends on their
-    # sizes, too.
+    # Checksums of one kind have one length. A checksum of parts ends with the number of parts, and
+    # depends on their sizes, too.
     is_of_parts = any(re.search(r"-\d+$", each) for each in (one, other))
     return None if is_of_parts or len(one) != len(other) else False

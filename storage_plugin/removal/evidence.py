@@ -23,8 +23,7 @@ T = TypeVar("T")
 class Removal:
     """One removal: what its assets have in common. Its threads share this object.
 
-    Raises:
-        AdministratorError: the storages do not allow a removal.
+    Raises AdministratorError if the storages do not allow a removal.
     """
 
     iconik: Iconik
@@ -103,9 +102,8 @@ class Evidence(NamedTuple):
 def look(removal: Removal, asset_id: str) -> Evidence:
     """Ask iconik for the evidence that the rule needs, and no more.
 
-    Raises:
-        AdministratorError: the storages do not allow a removal.
-        PluginError: the rows of this asset alone take too long to read.
+    Raises AdministratorError if the storages do not allow a removal, and PluginError if reading the
+    rows of this asset alone takes too long.
     """
     iconik, asked = removal.iconik, removal.iconik.now()
     file_sets = {each.id: each for each in iconik.file_sets(asset_id)}
@@ -124,13 +122,12 @@ def look(removal: Removal, asset_id: str) -> Evidence:
 
 
 def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
-    """Return evidence as fresh if all that iconik stated besides the rows of files is unchanged.
+    """Return the evidence as fresh if iconik's statements are unchanged, apart from rows of files.
 
     It may take longer to read and judge many rows than evidence stays fresh. The records of file
     sets state the number of files and the last change, so rows between equal records are right.
 
-    Raises:
-        IconikUnavailable: something has changed; look again.
+    Raises IconikUnavailable if something has changed; then look again.
     """
     iconik, asked = removal.iconik, removal.iconik.now()
     asks: tuple[Callable[[], Any], ...] = (

@@ -59,7 +59,7 @@ def why_nothing(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> dict[str, Verdict]:
-    """Return new verdicts on file sets that might go, but whose files others that stay need."""
+    """Return verdicts that file sets stay because others, which stay, need their files."""
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
     others = {
         place: file
@@ -80,7 +80,7 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     """Return the verdict on a file set without regard to others on the storage."""
     of = evidence.formats.get(str(doomed.format_id))
     if of is None or doomed.storage_id is None:
-        return Verdict("iconik does not say of which format and on which storage a file set is")
+        return Verdict("iconik does not say of which format or on which storage a file set is")
     for obstacle in _obstacles(doomed, of, evidence):
         return Verdict(obstacle.reason)  # Only a master is waited for.
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)

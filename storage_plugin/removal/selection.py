@@ -15,8 +15,7 @@ Object = tuple[str, str]  # The `object_type` and the id.
 def find_assets(iconik: Iconik, selection: Selection) -> tuple[list[str], int]:
     """Find the assets level by level. A collection that contains itself is read once.
 
-    Returns:
-        The ids of the assets, and the number of selected objects that iconik does not list.
+    Return the ids of the assets, and the number of selected objects that iconik does not list.
     """
     found, level, missing = dict.fromkeys(selection.objects()), selection.objects(), 0
     while containers := [each for each in level if each[0] in READ]:
