@@ -49,7 +49,7 @@ class Pace:
         self._turns: list[threading.Event] = []  # The first of them have a place.
 
     def reserve(self, deadline: Deadline, share: float = 1.0) -> None:
-        """Wait for a request's turn, which comes while this share of iconik's limit is not used up."""
+        """Wait for a request's turn, and while this share of iconik's limit is used up."""
         allowed = round(LIMIT * share)
         while True:
             with self._lock:

@@ -67,7 +67,7 @@ def read_whole(
     """Read a list that is evidence, or raise IconikUnavailable if rows are missing; see `read`."""
     found, missing = read(rest, path, parse, key=key, query=query)
     if missing:
-        raise IconikUnavailable(f"iconik withholds {missing} rows of {path}: try again.")
+        raise IconikUnavailable(f"iconik does not send {missing} of the rows of {path}: try again.")
     return found
 
 

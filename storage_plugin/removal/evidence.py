@@ -137,7 +137,7 @@ def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
     )
     file_sets, formats, (listed, masters) = side_by_side(lambda ask: ask(), asks)
     if (file_sets, formats, masters) != (evidence.file_sets, evidence.formats, evidence.masters):
-        changed = "The asset has changed while its files were compared: try again later."
+        changed = "The asset changed while its files were compared: try again later."
         raise IconikUnavailable(changed, status=504)
     return evidence._replace(asked=min(asked, listed))
 
