@@ -48,7 +48,7 @@ class Job:
         running: list[rows.Job] = []
         with suppress(PluginError):
             running = self._iconik.running_jobs(CUSTOM_TYPES["remove"])
-        # iconik may have created it although its answer was lost.
+        # iconik may have created this job although the answer was lost.
         own = (job.id for job in running if job.click_id == self._round.click_id)
         self.id = next(own, "") or self._create(status="STARTED")
         end = {"status": "FAILED", "message": INTERRUPTED, "error_message": INTERRUPTED}
@@ -58,13 +58,13 @@ class Job:
                     self._iconik.update_job(job.id, end)
 
     def has_ended(self) -> bool:
-        """Learn whether the job has ended since the last round, and whether an editor did that."""
+        """Learn of a halt; return whether the job has ended, after a halt with its last message."""
         if self.id:
             with self._attempt():
                 job = self._iconik.job(self.id)
                 self.halt = HALTS.get(str(job.status), "")
-                is_told = str(job.message).startswith((ABORTED, PAUSED))
-                return job.status in rows.ENDED and (is_told or not self.halt)
+                is_final = str(job.message).startswith((ABORTED, PAUSED))
+                return job.status in rows.ENDED and (is_final or not self.halt)
         return False
 
     def show(self, done: int, total: int) -> None:

@@ -77,9 +77,9 @@ def _remove_assets(
         outcomes = _remove_each(removal, round, found=found, job=job)
     for outcome in outcomes:
         outcome.write_log(job.log)
-    report_on = partial(Report.of, name=storage.name, reference=job.log.reference)
-    if not round.after:  # Otherwise, an earlier round has counted what is missing.
-        report_on = partial(report_on, missing=missing)
+    if round.after:  # An earlier round has counted what is missing.
+        missing = 0
+    report_on = partial(Report.of, name=storage.name, reference=job.log.reference, missing=missing)
     report, done = report_on(outcomes), [each for each in outcomes if each.is_done]
     if len(done) == len(outcomes) or isinstance(report.cause, errors.AdministratorError):
         return report, None

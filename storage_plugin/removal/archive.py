@@ -72,7 +72,9 @@ def request_copies(
 
 def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
     """Yield a format's name for each call, and the name, asset and format's id of each copy."""
-    copies = sorted((of.name, each.asset_id, of.id) for each in outcomes for of in each.to_copy)
+    copies = sorted(
+        (format.name, each.asset_id, format.id) for each in outcomes for format in each.to_copy
+    )
     for name, same in itertools.groupby(copies, key=itemgetter(0)):
         for some in chunks([*same]):
             yield name, some

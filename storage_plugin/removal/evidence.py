@@ -87,8 +87,8 @@ class Evidence(NamedTuple):
 
     def format_of(self, file_set: FileSet) -> str:
         """Return the name of a file set's format, in words if iconik does not list the format."""
-        of = self.formats.get(str(file_set.format_id))
-        return visible(of.name) if of else "an earlier version"
+        format = self.formats.get(str(file_set.format_id))
+        return visible(format.name) if format else "an earlier version"
 
     def storage_name(self, storage_id: str | None = None) -> str:
         """Return the name of a storage for masters, or else of the one to remove from."""

@@ -78,10 +78,10 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
 
 def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str]]) -> Verdict:
     """Return the verdict on a file set without regard to others on the storage."""
-    of = evidence.formats.get(str(doomed.format_id))
-    if of is None or doomed.storage_id is None:
+    format = evidence.formats.get(str(doomed.format_id))
+    if format is None or doomed.storage_id is None:
         return Verdict("iconik does not say of which format or on which storage a file set is")
-    for obstacle in _obstacles(doomed, of, evidence):
+    for obstacle in _obstacles(doomed, format, evidence):
         return Verdict(obstacle.reason)  # Only a master is waited for.
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
     verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
@@ -95,7 +95,7 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     return Verdict(reason, Kind.NOT_YET if Kind.NOT_YET in kinds else Kind.STAYS)
 
 
-def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[Verdict]:
+def _obstacles(doomed: FileSet, format: Format, evidence: Evidence) -> Iterator[Verdict]:
     """Yield why a file set on the storage may not be deleted, whatever its masters are like."""
     where = evidence.where(doomed)
     if evidence.clicked is not None and (doomed.created or math.inf) >= evidence.clicked - CLOCKS:
@@ -104,8 +104,8 @@ def _obstacles(doomed: FileSet, of: Format, evidence: Evidence) -> Iterator[Verd
         yield Verdict(f"iconik's record of {where} is {doomed.status or UNKNOWN}")
     # Masters of a format in the recycle bin may not last. If iconik names no status, the rest of
     # the rule decides, because it does not depend on the status.
-    if of.status not in ("ACTIVE", None):
-        yield Verdict(f"the format {evidence.format_of(doomed)} is {of.status}")
+    if format.status not in ("ACTIVE", None):
+        yield Verdict(f"the format {evidence.format_of(doomed)} is {format.status}")
     yield from _contradictions(doomed, evidence)
 
 
@@ -119,8 +119,8 @@ def _flaws(
         yield Verdict(f"iconik's record of {where} is {master.status or UNKNOWN}")
     yield from _unfit(needed(copies), there, doubtful[str(master.storage_id)])
     yield from _contradictions(master, evidence)
-    of = evidence.formats[str(master.format_id)]
-    versions = map(attrgetter("version_id"), (of, master, doomed, *copies, *files))
+    format = evidence.formats[str(master.format_id)]
+    versions = map(attrgetter("version_id"), (format, master, doomed, *copies, *files))
     if len({*versions} - {None}) > 1:
         yield Verdict(f"{where} is of another version")
     if difference := comparison.first_difference(needed(files), needed(copies)):
