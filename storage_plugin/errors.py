@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 class PluginError(Exception):
-    """The base of all errors: a message for the caller, and more for the log only."""
+    """The base of all errors: a message for the caller, and a detail for the log only."""
 
     status = 500  # Of the HTTP answer.
     can_retry = False  # Whether the same request may succeed later.

@@ -25,7 +25,7 @@ _lock = threading.Lock()
 
 
 class Log:
-    """The log of an instance, or of one request, by its header `X-Cloud-Trace-Context`."""
+    """The log of an instance, or of one request with the header `X-Cloud-Trace-Context`."""
 
     def __init__(self, trace_header: str = "") -> None:
         self.figures: dict[str, object] = {}  # The fields of the request's last line.

@@ -46,7 +46,7 @@ def new_session() -> requests.Session:
 class Rest:
     """iconik's REST API for one request to the plugin, and all its threads.
 
-    All methods raise AdministratorError if iconik accepts the token for nothing, AccessDenied if it
+    All methods raise AdministratorError if iconik refuses the token every time, AccessDenied if it
     refuses the call, BadRequest and NotFound if it answers 400 and 404, IconikUnavailable if it
     still fails after some attempts, and OutOfTime if no time is left.
     """

@@ -126,7 +126,7 @@ class _Asset:
         return Outcome(self._id, End.ABSENT, reasons=why_nothing(evidence))
 
     def _plan(self, file_set: FileSet, verdict: Verdict, evidence: Evidence) -> Verdict:
-        """Return the verdict on a file set that stays, which waits for a master only with archiving."""
+        """Return the verdict on a file set that stays. It waits only with archiving."""
         if not self._removal.settings.archive_before_remove:
             return Verdict(verdict.reason)
         is_awaited = self._id in self._removal.awaited

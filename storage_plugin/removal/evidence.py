@@ -122,7 +122,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
 
 
 def renew(removal: Removal, asset_id: str, evidence: Evidence) -> Evidence:
-    """Return the evidence as fresh if iconik's statements are unchanged, apart from rows of files.
+    """Return the evidence as fresh if all of it but the rows of files, read again, is unchanged.
 
     It may take longer to read and judge many rows than evidence stays fresh. The records of file
     sets state the number of files and the last change, so rows between equal records are right.
