@@ -76,7 +76,7 @@ def rows_of(answer: Row) -> list[Row]:
     rows = answer.get("objects", "none")
     rows = [] if rows is None else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise IconikError("iconik's answer contains no list of objects: try again later.")
+        raise IconikError("iconik's answer contains no list of objects: report this to iconik.")
     return [row | {"id": identified(row).id} for row in rows]
 
 
@@ -84,7 +84,7 @@ def _goes_on(answer: Row, path: str, page: int, *, rows: int, new: int, missing:
     """Whether more rows may follow a page of so many rows, of which so many are new."""
     size = as_number(answer.get("per_page")) or USUAL_PAGE
     if not new and rows in (size, PAGE):  # There may be more rows, which iconik never sends.
-        raise IconikError(f"iconik sends the same page of {path} again and again: try later.")
+        raise IconikError(f"iconik sends the same page of {path} again and again: report this.")
     is_promised = answer.get("next_url") or (as_number(answer.get("pages")) or 0) > page
     # If `missing` is negative, iconik counts no rows, so only a page that is not full is the last.
     return bool(new) and bool(is_promised or missing > 0 or (missing < 0 and rows >= size))

@@ -157,7 +157,7 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
             if (value := read(value)) is None and (value := default) is Parameter.empty:
-                text = f"iconik's answer contains an object without {name}: try again later."
+                text = f"iconik's answer contains an object without {name}: report this to iconik."
                 raise IconikError(text)
             # Many of 60,000 rows have the same texts.
             values.append(intern(value) if isinstance(value, str) else value)
