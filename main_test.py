@@ -81,7 +81,7 @@ def test_the_administrator_sees_a_line(stage: Stage) -> None:
     assert request["message"].startswith("remove 200: OK: 1 of 2 assets removed from LucidLink, ")
     expected = {"severity": "INFO", "action": "remove", "storage": "LucidLink", "status": 200}
     numbers = {"assets": 2, "removed": 1, "stayed": 1, "file_sets": 1}
-    calls = 1 + 3 + 4 + 7  # Seven for the job and the notification.
+    calls = 1 + 3 + 4 + 7  # Storages; what stays; what goes; the job and the notification.
     expected |= {"selected": {"assets": 2}, **numbers, "iconik_calls": calls}
     assert request.items() >= expected.items()
     assert (refusal["severity"], refusal["status"]) == ("WARNING", 401)

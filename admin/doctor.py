@@ -17,7 +17,11 @@ from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
 OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]  # States, each with a sentence.
+<<<<<<< HEAD
 # The methods of the client that each purpose needs.
+=======
+# The methods of the client, and so the roles of the token's user, that each purpose needs.
+>>>>>>> h-judge
 USES = {
     "Both": "storages",
     "Add": "copy",
@@ -28,7 +32,10 @@ USES = {
     f"Remove, with {ARCHIVE}": "transfers copy job",
     "Custom actions by command": "custom_actions create_custom_action delete_custom_action",
 }
+<<<<<<< HEAD
 # The roles that the token's user therefore needs for each purpose.
+=======
+>>>>>>> h-judge
 ROLES = {
     purpose: tuple(dict.fromkeys(role for name in uses.split() for role in client.ROLES[name]))
     for purpose, uses in USES.items()
@@ -59,8 +66,8 @@ def check_settings(installation: Installation) -> Findings:
         yield WARNING, text
     yield OK, f"Complete. iconik is {installation.settings.iconik_url}."
     if installation.settings.storage_path == "/":
-        text = "files of the same name most likely become one file. '' keeps the folders of the"
-        yield WARNING, f"STORAGE_PATH is '/': {text} source."
+        text = "files of the same name most likely become one file"
+        yield WARNING, f"STORAGE_PATH is '/': {text}. '' keeps the folders of the source."
 
 
 def check_function(installation: Installation) -> Findings:

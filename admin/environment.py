@@ -2,8 +2,8 @@
 
     python3 admin/environment.py PYTHON STAMP REQUIREMENTS
 
-STAMP is a file in the environment. It is as new as the file REQUIREMENTS once all of them are
-installed. This script also runs on a Python that is too old for the plugin, to say so.
+STAMP is a file in the environment. Once all requirements are installed, it is as new as the file
+REQUIREMENTS. This script also runs on a Python that is too old for the plugin, to say so.
 """
 
 import fcntl

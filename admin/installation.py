@@ -105,7 +105,7 @@ class Installation:
 
 
 def read_variables() -> dict[str, str]:
-    """Return the variables of .env.yaml, in which gcloud must find nothing wrong.
+    """Return the variables of .env.yaml, if gcloud would accept the file.
 
     Without that file, the environment must have settings.
     """
@@ -187,6 +187,7 @@ def ask_gcloud(command: str) -> str:
     words = [program, "--quiet", *command.split()]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     if result.returncode:
-        remedies = [remedy for sign, remedy in GCLOUD.items() if sign in result.stderr]
-        raise AdministratorError(*remedies[:1] or [" ".join(result.stderr.split())])
+        message = " ".join(result.stderr.split())
+        remedies = (GCLOUD[sign] for sign in GCLOUD if sign in message)
+        raise AdministratorError(next(remedies, message))
     return result.stdout

@@ -96,7 +96,7 @@ def worker(function: Function) -> psutil.Process:
 
 
 def peak_memory(function: Function) -> float:
-    """Return the most MiB that the serving process has had in memory."""
+    """Return the most MiB that the process that serves the requests has had in memory."""
     status = Path(f"/proc/{worker(function).pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024
@@ -129,16 +129,16 @@ def measure(case: Case) -> Figures:
         ] * case.actions
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
         seconds, clicks = 0.0, 0
-        selections = [ids[number::at_once] for number in range(at_once)]
+        selections = [ids[first::at_once] for first in range(at_once)]
         while clicks < case.clicks and left():
             clicks += 1
             seconds += max(pool.map(post, functions, [case.action] * at_once, selections))
         peak = max(map(peak_memory, functions))
     assert all(site.world.file_sets_of(id, site.b2) for id in ids)
-    done, sent, calls = number - left(), faults.requests.total(), faults.requests["files"]
-    least = max(0.0, (sent - LIMIT) / (LIMIT / WINDOW))
-    each = (calls - clicks * at_once) / max(1, done)  # But for the lists of storages.
-    refused = f"{faults.refused} ({faults.refused / sent:.1%})"
-    figures = f"{seconds:.1f} | {least:.0f} | {each:.3g} | {sent - calls} | {refused} | {peak:.0f}"
+    done, calls, files = number - left(), faults.requests.total(), faults.requests["files"]
+    least = max(0.0, (calls - LIMIT) / (LIMIT / WINDOW))
+    each = (files - clicks * at_once) / max(1, done)  # Without the lists of storages.
+    refused = f"{faults.refused} ({faults.refused / calls:.1%})"
+    figures = f"{seconds:.1f} | {least:.0f} | {each:.3g} | {calls - files} | {refused} | {peak:.0f}"
     print(f"| {case.name} | {done:,} of {number:,} | {clicks} | {figures} |", flush=True)
-    return Figures(seconds, sent, least)
+    return Figures(seconds, calls, least)

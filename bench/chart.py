@@ -54,6 +54,6 @@ def _text(x: float, y: float, text: str, anchor: str, colour: str = "#333") -> s
 
 
 def _round_up(value: float) -> float:
-    """Return the next number that divides well."""
+    """Return the next multiple of half a power of ten."""
     step = 10.0 ** (len(str(int(value))) - 1) / 2
     return math.ceil(value / step) * step

@@ -19,7 +19,7 @@ from sandbox.tasks import Tasks
 from sandbox.world import Row
 
 LOG = Path(".demo.log")  # The file for the function's log.
-# The file of the assets of a large removal, their number, and the seconds of each answer then.
+# In the large removal: the file of each asset, their number, and the seconds of an iconik's answer.
 DAILY, DAILIES, LATENCY = "daily.mov", 140, 0.2
 
 
@@ -32,15 +32,16 @@ class Demo(Site):
         super().__init__()
         self.faults, world = Faults(), self.world
         world.permissions[self.lucidlink] = {"delete_access": True}
-        interview, drone, night = map(world.add_asset, ["Interview", "Drone shots", "Night shoot"])
+        titles = ("Interview", "Drone shots", "Night shoot")
+        interview, drone, self.night = map(world.add_asset, titles)
         world.add_file_set(interview, self.b2, [_file("interview.mov", 42)])
         world.add_file_set(drone, self.b2, [_file("drone_1.mov", 7), _file("drone_2.mov", 9)])
         # Its upload to B2 has not ended, so the copy on LucidLink is the only whole one.
-        world.add_file_set(night, self.b2, [_file("night.mov", 3) | {"status": "GROWING"}])
-        world.add_file_set(night, self.lucidlink, [_file("night.mov", 16)])
+        world.add_file_set(self.night, self.b2, [_file("night.mov", 3) | {"status": "GROWING"}])
+        world.add_file_set(self.night, self.lucidlink, [_file("night.mov", 16)])
         self.selection = {
             "asset_ids": [interview],
-            "collection_ids": [world.add_collection(drone, night)],
+            "collection_ids": [world.add_collection(drone, self.night)],
         }
 
     def show(self, title: str) -> None:
@@ -108,7 +109,7 @@ def show(demo: Demo, function: Function, tasks: Tasks | None) -> None:
 
 def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     """Remove many assets through the queue while another editor adds one and removes it again."""
-    dailies, interview = demo.assets(DAILIES, [_file(DAILY, 2)]), demo.selection["asset_ids"]
+    dailies, selected = demo.assets(DAILIES, [_file(DAILY, 2)]), demo.selection["asset_ids"]
 
     def left() -> int:
         return demo.world.names_on(demo.lucidlink).count(DAILY)
@@ -119,7 +120,7 @@ def show_queue(demo: Demo, function: Function, tasks: Tasks) -> None:
     print("\nThe queue has the rest removed. Another editor's clicks do not wait for it:")
     for path in ("add", "remove"):
         started = time.monotonic()
-        click(function, path, asset_ids=interview)
+        click(function, path, asset_ids=selected)
         seconds = time.monotonic() - started
         print(f"  after {seconds:.1f} s, when {left()} dailies were still on LucidLink")
     while tasks.waiting:
@@ -139,16 +140,16 @@ def wait(demo: Demo, settings: Mapping[str, str], log: Path) -> None:
     post = f"{curl} -H 'x-bz-secret: {SECRET}' -d {body} {settings['FUNCTION_URL']}"
     headers = f"-H 'App-ID: {demo.world.app_id}' -H 'Auth-Token: {demo.world.token}'"
     iconik = f"{curl} {headers} {settings['ICONIK_URL']}/API"
-    asset, night = demo.selection["asset_ids"][0], list(demo.world.assets)[-1]
+    (interview,) = demo.selection["asset_ids"]
     variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     print(
         f"\nAdd to LucidLink:\n  {post}/add"
         f"\nRemove from LucidLink:\n  {post}/remove"
-        f"\nThe files of an asset:\n  {iconik}/files/v1/assets/{asset}/files/"
+        f"\nThe files of an asset:\n  {iconik}/files/v1/assets/{interview}/files/"
         f"\nThe jobs that an editor sees:\n  {iconik}/jobs/v1/jobs/"
         f"\nThe function's log:\n  tail -f {log}"
         f"\nThe administrator's commands, in another terminal:\n  export {variables}"
-        f"\n  make actions\n  make doctor\n  make doctor ASSET={night}"
+        f"\n  make actions\n  make doctor\n  make doctor ASSET={demo.night}"
         "\n\nCtrl-C ends it.",
         flush=True,
     )

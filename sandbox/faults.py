@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-LIMIT, WINDOW = 1000, 20.0  # Requests that iconik serves a token, and the seconds in which.
+LIMIT, WINDOW = 1000, 20.0  # iconik serves a token so many requests in so many seconds.
 # Faults that are answers: status and headers.
 REFUSALS = {
     "500": (500, {}),
@@ -28,7 +28,7 @@ class Faults:
 
     latency: float = 0.0  # The seconds that each answer takes at least.
     is_limited: bool = False  # iconik's limit of requests is enforced.
-    window: float = WINDOW  # The seconds in which iconik serves so many requests.
+    window: float = WINDOW  # The seconds in which iconik serves `LIMIT` requests.
     probabilities: Mapping[str, float] = field(default_factory=dict)  # From 0 to 1, of each fault.
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Treat requests well again, and forget those that there were."""
+        """Treat requests well again, and forget earlier ones."""
         self.latency, self.is_limited, self.probabilities = 0.0, False, {}
         self.__post_init__()
 

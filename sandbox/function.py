@@ -38,7 +38,7 @@ class Function:
         return self.log.read_text().removeprefix(self.start)
 
     def click(self, action: str, **selection: object) -> requests.Response:
-        """Post a custom action as iconik does, if the secret is the usual one."""
+        """Post a custom action as iconik does, with the usual secret."""
         headers, body = {"x-bz-secret": SECRET}, payload(**selection)
         return requests.post(f"{self.url}/{action}", json=body, headers=headers, timeout=600)
 
@@ -49,7 +49,7 @@ def run_function(
 ) -> Iterator[Function]:
     """Run a folder's function with these settings alone, on loopback; stop it at the end."""
     command = [str(Path(python).with_name("functions-framework"))]
-    # In tests its lines count, and its warnings are errors.
+    # Tests measure the coverage of this process, too, and its warnings are errors.
     names = os.environ.keys() & {"PATH", "COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS"}
     with reserved_port() as port, tempfile.TemporaryDirectory() as log_folder:
         url, log = f"http://127.0.0.1:{port}", Path(log_folder, "output")
@@ -57,8 +57,8 @@ def run_function(
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "FUNCTION_TARGET": "iconik_handler",
-            "FUNCTION_URL": url,  # As `make deploy` sets it for a queue, and THREADS always.
-            "THREADS": "16",
+            "FUNCTION_URL": url,  # `make deploy` sets it for a queue.
+            "THREADS": "16",  # `make deploy` sets this, too.
             "LOG_EXECUTION_ID": "true",
             "PYTHONUNBUFFERED": "TRUE",
             **settings,
@@ -74,20 +74,20 @@ def run_function(
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
-            process.send_signal(signal.SIGQUIT)  # Unless it has ended.
+            process.send_signal(signal.SIGQUIT)  # This does nothing if it has ended.
             process.wait()
 
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Reserve a port on loopback for a server; else, a connection that waits may meet itself."""
+    """Reserve a port for a server, so that no client that waits for it connects to itself."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The server may bind it, too.
         yield int(holder.getsockname()[1])
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)):

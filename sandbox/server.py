@@ -263,9 +263,8 @@ def _page(rows: Sequence[Row], start: int, count: Row) -> Row:
         answer |= {"per_page": per_page, **count}
     if world.quirks.links_pages:
         if end < len(rows):
-            page = (
-                {"page": count["page"] + 1} if "page" in count else {"last_id": rows[end - 1]["id"]}
-            )
+            last = {"last_id": rows[end - 1]["id"]}
+            page = {"page": count["page"] + 1} if "page" in count else last
             url = f"{request.path}?{urlencode({**request.args, 'per_page': per_page, **page})}"
         answer["next_url"] = url
     return answer
@@ -285,7 +284,7 @@ def serve(
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # One packet for an answer.
-        disable_nagle_algorithm = True  # It does not wait until those of TLS have arrived.
+        disable_nagle_algorithm = True  # It does not wait for earlier ones of TLS.
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # The client breaks off.
@@ -304,7 +303,7 @@ def serve(
                     response = client.open(self.path, headers=self.headers.items(), **call)
             self.close_connection |= fault is not None and fault not in REFUSALS
             if fault in (HANG, DRIP, RESET_BEFORE, RESET_AFTER):
-                return  # Without a word.
+                return  # No answer comes.
             self.send_response(response.status_code)
             for name, value in response.headers.items():
                 self.send_header(name, value)

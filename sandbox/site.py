@@ -32,7 +32,7 @@ class Site:
     ) -> tuple[str, str]:
         """Add an asset on both storages; return its id and that of its file set on LucidLink.
 
-        Without a master the files are the same. The file set on B2 may have changes.
+        Without `master`, the files are the same. `changes` are those of the file set on B2.
         """
         asset_id = self.world.add_asset(title)
         self.world.add_file_set(asset_id, self.b2, copy if master is None else master, **changes)
@@ -89,7 +89,7 @@ class Site:
 
 
 def payload(**changes: object) -> Row:
-    """Return what iconik posts when a selection is right-clicked; changes have the selection."""
+    """Return what iconik posts after a right-click; `changes` contain the selection."""
     usual: Row = {
         "user_id": new_id(),
         "system_domain_id": new_id(),

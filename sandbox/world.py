@@ -27,7 +27,7 @@ def new_id() -> str:
 
 
 class Table(dict[str, Row]):
-    """Rows by their ids, and also by their assets, for there may be thousands."""
+    """Rows by their ids, and also by their assets, because there may be thousands."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class World:
     permissions: dict[str, Row] = field(default_factory=dict)  # Those on each storage.
 
     def add_storage(self, name: str, method: str = "FILE", **changes: object) -> str:
-        """Add a storage and return its id; changes have what is not as usual."""
+        """Add a storage and return its id; `changes` contain what is not as usual."""
         row = {"name": name, "method": method, "purpose": "FILES", "status": "ACTIVE"}
         settings = {"mount_point": f"/mnt/{name}"} if method == "FILE" else {}
         return insert(self.storages, row | {"settings": settings} | changes)
@@ -91,8 +91,8 @@ class World:
     ) -> str:
         """Add a format's files on a storage and return the file set's id.
 
-        Each asset and format has a folder of its own, so that files of one name do not meet. Files
-        have at least an `original_name`, and they and changes what is not as usual.
+        Each asset and format has a folder of its own, so that files of one name do not meet. A row
+        of a file needs an `original_name`. Rows and `changes` contain what is not as usual.
         """
         title, now = self.assets[asset_id]["title"], self.now()
         format = self.formats_of(asset_id, format_name)[0]
@@ -158,7 +158,7 @@ class World:
         return [row for row in rows if (row["storage_id"], row["status"]) == wanted]
 
     def names_on(self, storage_id: str) -> list[str]:
-        """Return the names of the files that stand on a storage, sorted."""
+        """Return the names of the files that are on a storage, sorted."""
         rows = [row for row in self.files.values() if row["storage_id"] == storage_id]
         active = [row for row in rows if self.file_sets[row["file_set_id"]]["status"] == "ACTIVE"]
         return sorted(row["original_name"] for row in active)
@@ -166,7 +166,7 @@ class World:
     def copy(self, storage_id: str, request: Row) -> str:
         """Copy one format of the requested objects to a storage, as a gateway does; return the job.
 
-        What stands there already is not copied again, nor what has no source.
+        What is there already, or has no source, is not copied.
         """
         job = self.add_job({"type": "TRANSFER", "status": "STARTED", "title": "Bulk copy"})
         preferred = request.get("preferred_original_storage_id", "")
@@ -195,10 +195,8 @@ class World:
         """Bring all transfers to their end, unless another one was faster."""
         for transfer in self.transfers.values():
             asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
-            format, folder = (
-                self.formats[transfer["format_id"]],
-                transfer["destination_directory_path"],
-            )
+            format = self.formats[transfer["format_id"]]
+            folder = transfer["destination_directory_path"]
             if storage_id in self._active(asset_id, format["id"]):
                 continue
             source = self.file_sets.get(transfer["original_file_set_id"])
@@ -209,8 +207,9 @@ class World:
             files = [{field: row[field] for field in fields} for row in rows]
             self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=folder)
         self.transfers.clear()
-        for id in self.bulk_jobs:
-            self.jobs[id]["status"] = "FINISHED"
+        for job in self.jobs.values():
+            if job["type"] == "TRANSFER":
+                job["status"] = "FINISHED"
 
     def _active(self, asset_id: str, format_id: str) -> dict[str, Row]:
         """Return the active file sets of a format by their storages."""
@@ -223,16 +222,11 @@ class World:
     def _assets_of(self, object_type: str, object_ids: Sequence[str]) -> list[str]:
         """Return the assets among the objects and below them, each once."""
         objects = [(object_type, id) for id in object_ids]
-        for kind, id in objects:  # It grows meanwhile.
+        for kind, id in objects:  # The list grows meanwhile.
             contents = [] if kind == "assets" else getattr(self, kind).get(id, [])
             below = [(row["object_type"], row["id"]) for row in contents]
             objects += [each for each in below if each not in objects]
         return [id for kind, id in dict.fromkeys(objects) if kind == "assets"]
-
-    @property
-    def bulk_jobs(self) -> list[str]:
-        """The ids of the jobs that copy."""
-        return [row["id"] for row in self.jobs.values() if row["type"] == "TRANSFER"]
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""

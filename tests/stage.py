@@ -84,8 +84,8 @@ class Stage(Scene, Time):
         self.world = World(quirks=Quirks(copies_take_time=True))
         self.world.now = lambda: written(self.now)  # type: ignore[method-assign]
         self.site = Site(self.world)
-        self.on_call: Callable[[str, str], str] = nothing  # Returns the fault of a call to iconik,
-        self.on_task: Callable[[], str] = nothing  # and of a hand-over.
+        self.on_call: Callable[[str, str], str] = nothing  # Returns the fault of a call to iconik.
+        self.on_task: Callable[[], str] = nothing  # Returns the fault of a hand-over.
         self.calls: list[str] = []
         self.tasks: list[Task] = []  # Those that the queue has not delivered.
         self.deliveries = 0

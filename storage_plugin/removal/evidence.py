@@ -39,9 +39,9 @@ class Removal:
         listed = self._listed[1]()
         self.storages = find_storages(listed, self.settings)
         check_removal(self.storages, listed)
+        masters, id = [each.id for each in self.storages.masters], self.storages.storage.id
         # Returns the assets that iconik is copying to the storage, perhaps not all.
-        ids = [each.id for each in self.storages.masters], self.storages.storage.id
-        self.arriving = _once(lambda: {each.asset_id for each in iconik.transfers(*ids)})
+        self.arriving = _once(lambda: {each.asset_id for each in iconik.transfers(masters, id)})
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those that `check_removal` returns."""
