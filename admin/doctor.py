@@ -17,11 +17,7 @@ from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
 OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]  # States, each with a sentence.
-<<<<<<< HEAD
 # The methods of the client that each purpose needs.
-=======
-# The methods of the client, and so the roles of the token's user, that each purpose needs.
->>>>>>> h-judge
 USES = {
     "Both": "storages",
     "Add": "copy",
@@ -32,10 +28,7 @@ USES = {
     f"Remove, with {ARCHIVE}": "transfers copy job",
     "Custom actions by command": "custom_actions create_custom_action delete_custom_action",
 }
-<<<<<<< HEAD
 # The roles that the token's user therefore needs for each purpose.
-=======
->>>>>>> h-judge
 ROLES = {
     purpose: tuple(dict.fromkeys(role for name in uses.split() for role in client.ROLES[name]))
     for purpose, uses in USES.items()
