@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import flask
 import pytest
 
-from sandbox.faults import Faults
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World
@@ -13,7 +13,7 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.settings import Settings
-from tests import contract
+from tests import contract, in_process
 from tests.real_gcloud import cloud, session_cloud
 
 __all__ = ["cloud", "session_cloud"]
@@ -40,29 +40,29 @@ def site(world: World) -> Site:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """Return the faults of requests to the world."""
-    return Faults()
-
-
-@pytest.fixture
-def iconik_url(world: World, faults: Faults, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Serve the world; requests and answers must be as iconik describes them.
+def app(world: World, request: pytest.FixtureRequest) -> Iterator[flask.Flask]:
+    """Return what serves the world; requests and answers must be as iconik describes them.
 
     A test that is marked as `undocumented` is about an iconik that does not keep to that.
     """
     app = create_app(world)
     is_held = contract.DESCRIPTION.is_file() and not request.node.get_closest_marker("undocumented")
     mistakes = contract.enforce(app) if is_held else []
-    with serve(app, faults) as url:
-        yield url
+    yield app
     assert mistakes == []
 
 
 @pytest.fixture
-def rest(world: World, iconik_url: str) -> Rest:
-    """Return a REST client of the world."""
-    return new_rest(iconik_url, world)
+def iconik_url(app: flask.Flask) -> Iterator[str]:
+    """Serve the world over a socket."""
+    with serve(app) as url:
+        yield url
+
+
+@pytest.fixture
+def rest(world: World, app: flask.Flask) -> Rest:
+    """Return a REST client of the world, without a socket."""
+    return new_rest(in_process.URL, world, session=in_process.InProcess(app))
 
 
 @pytest.fixture
@@ -112,8 +112,9 @@ def new_rest(
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     settings = Settings(world.app_id, "LucidLink", iconik_url=url)
-    usual = {"read_token": token or (lambda **_: world.token), "deadline": Deadline(60)}
-    return Rest(new_session(), settings, pace=pace or Pace(), **usual | changes)
+    usual = {"session": new_session(), "deadline": Deadline(60), "pace": pace or Pace()}
+    read = token or (lambda **_: world.token)
+    return Rest(settings=settings, read_token=read, **usual | changes)
 
 
 def mocked_rest(time: Time) -> Rest:

@@ -29,8 +29,9 @@ from storage_plugin.iconik.pace import Pace
 from storage_plugin.removal import evidence
 from tests import worlds
 from tests.conftest import Time, as_if_parallel
+from tests.in_process import URL
 from tests.oracle import must_go, wrong_deletions
-from tests.worlds import IN_PROCESS, Edit, Sandbox, Scene, mostly
+from tests.worlds import Edit, Sandbox, Scene, mostly
 
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
@@ -141,8 +142,8 @@ def check_removal(sandbox: Sandbox, scene: Scene) -> None:
 # Requests: whatever they are
 
 SECRETS = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": World.token}
-ENVIRONMENT = Site().settings(IN_PROCESS) | SECRETS | {"FUNCTION_TARGET": "iconik_handler"}
-WITH_QUEUE = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": IN_PROCESS}
+ENVIRONMENT = Site().settings(URL) | SECRETS | {"FUNCTION_TARGET": "iconik_handler"}
+WITH_QUEUE = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": URL}
 GIVEN = SECRET.encode().decode("latin-1")  # As WSGI hands it over.
 KNOWN = "11f0aaaa-0000-4000-8000-00000000000a"
 
@@ -205,7 +206,7 @@ def function(sandbox: Sandbox) -> Iterator[FlaskClient]:
         patch.delenv("FORMAT_NAME", raising=False)
         app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
         main, time = sys.modules["main"], Time()
-        main.session.mount(IN_PROCESS, sandbox.wire)  # type: ignore[attr-defined]
+        patch.setattr(main, "session", sandbox.wire)
         patch.setattr(main, "pace", Pace(time, time.sleep))
         yield app.test_client(use_cookies=False)
 
