@@ -67,7 +67,7 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     """Whatever changes or goes wrong, each deletion is right; when all is well, the rest goes."""
     figures: Counter[str] = Counter()
 
-    @examples(160)
+    @examples(80)
     @given(scene=worlds.CHANGING)
     def try_world(scene: Scene) -> None:
         world, wire = sandbox.reset(scene), sandbox.wire
@@ -111,7 +111,7 @@ def remove_again(sandbox: Sandbox, scene: Scene) -> set[str]:
     return {id for id in doomed if worlds.is_there(world, id)}
 
 
-@examples(80)
+@examples(40)
 @given(scene=worlds.CALM)
 def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> None:
     """A removal deletes what the rule lets go and all of that; repeated, it changes nothing."""
@@ -222,7 +222,7 @@ def send(function: FlaskClient, request: Row, headers: dict[str, str]) -> TestRe
     )
 
 
-@examples(80)
+@examples(40)
 @given(request=REQUESTS, headers=HEADERS, credentials=WITHOUT_SECRET)
 def test_without_the_secret_nothing_is_done(
     sandbox: Sandbox, function: FlaskClient, request: Row, headers: Row, credentials: Row
@@ -237,7 +237,7 @@ def test_without_the_secret_nothing_is_done(
     assert sandbox.wire.log == []
 
 
-@examples(100)
+@examples(60)
 @given(request=REQUESTS, headers=HEADERS, is_delivery=st.booleans())
 def test_with_the_secret_nothing_crashes(
     sandbox: Sandbox, function: FlaskClient, request: Row, headers: Row, is_delivery: bool

@@ -8,7 +8,6 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from typing import Any, NamedTuple
 
 import requests
@@ -343,13 +342,19 @@ def fill(world: World, scene: Scene) -> None:
 
 
 def all_but(world: World, file_sets: set[str]) -> Row:
-    """Return a copy of all that a world holds, but for some file sets."""
-    tables = {name: table for name, table in vars(world).items() if isinstance(table, dict)}
-    held = deepcopy({name: dict(table) for name, table in tables.items()})
-    held["file_sets"] = {id: row for id, row in held["file_sets"].items() if id not in file_sets}
-    files = held["files"].items()
-    held["files"] = {id: row for id, row in files if row["file_set_id"] not in file_sets}
-    return held
+    """Return in words all that a world holds, but for some file sets."""
+    rows = {
+        id: row
+        for table in vars(world).values()
+        if isinstance(table, dict)
+        for id, row in table.items()
+        if id not in file_sets
+    }
+    return {
+        id: str(row)
+        for id, row in rows.items()
+        if "file_set_id" not in row or row["file_set_id"] not in file_sets
+    }
 
 
 def is_there(world: World, file_set_id: str) -> bool:
