@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -122,8 +123,14 @@ def endpoints() -> dict[str, str]:
 
 
 def endpoint(exchange: Exchange) -> ModuleType:
-    """Return the SDK's module for a request. A module is imported when it is needed."""
-    return importlib.import_module(endpoints()[re.sub("<.*?>", "<>", exchange.rule)])
+    """Return the SDK's module for a request."""
+    name = endpoints()[re.sub("<.*?>", "<>", exchange.rule)]
+    models = name.partition(".api.")[0] + ".models"
+    if models not in sys.modules:  # Its __init__ would import all models, which takes seconds.
+        sys.modules[models] = package = ModuleType(models)
+        folders = models.removeprefix("pythonik.").replace(".", "/")
+        package.__path__ = [str(Path(friendly.__file__).parent / folders)]
+    return importlib.import_module(name)
 
 
 def parsed(exchange: Exchange) -> Any:
