@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 import flask
 import requests
 from urllib3 import HTTPResponse
+from werkzeug.test import run_wsgi_app
 
 from sandbox.world import Row
 
@@ -50,23 +50,18 @@ class InProcess:
         names = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in call["headers"]}
         environ = {
             "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
             "PATH_INFO": url.removeprefix(URL),
             "QUERY_STRING": urlencode(call["params"] or {}),
-            "SERVER_NAME": "iconik.test",
-            "SERVER_PORT": "443",
-            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "iconik.test",
             "CONTENT_TYPE": "application/json" * bool(body),
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.url_scheme": "https",
             "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": sys.stderr,
             **{names[name]: value for name, value in call["headers"].items()},
         }
-        statuses: list[str] = []
         with self._lock:  # The tables of a world know no locks.
-            data = b"".join(self._app(environ, lambda status, *_: statuses.append(status)))
-        return Answer(int(statuses[0][:3]), data)
+            data, status, _ = run_wsgi_app(self._app, environ, buffered=True)
+        return Answer(int(status[:3]), b"".join(data))
 
     def close(self) -> None:
         """Close all connections, of which there are none."""

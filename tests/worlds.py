@@ -343,18 +343,9 @@ def fill(world: World, scene: Scene) -> None:
 
 def all_but(world: World, file_sets: set[str]) -> Row:
     """Return in words all that a world holds, but for some file sets."""
-    rows = {
-        id: row
-        for table in vars(world).values()
-        if isinstance(table, dict)
-        for id, row in table.items()
-        if id not in file_sets
-    }
-    return {
-        id: str(row)
-        for id, row in rows.items()
-        if "file_set_id" not in row or row["file_set_id"] not in file_sets
-    }
+    tables = [table for table in vars(world).values() if isinstance(table, dict)]
+    rows = itertools.chain.from_iterable(table.items() for table in tables)
+    return {id: str(row) for id, row in rows if not {id, row.get("file_set_id")} & file_sets}
 
 
 def is_there(world: World, file_set_id: str) -> bool:
