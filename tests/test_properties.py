@@ -70,15 +70,15 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     @examples(80)
     @given(scene=worlds.CHANGING)
     def try_world(scene: Scene) -> None:
-        world, wire = sandbox.reset(scene), sandbox.wire
+        world = sandbox.reset(scene)
         removable = must_go(world, scene.settings)
         removed = sum(outcome.removed for outcome in sandbox.remove(scene.settings))
-        unsafe = wrong_deletions(wire.log, scene.settings, set(world.assets))
-        assert {call.method for call in wire.log} <= {"GET", "DELETE"}
-        lists = (call.body for call in wire.log if call.path.endswith("/file_sets/"))
+        unsafe = wrong_deletions(sandbox.log, scene.settings, set(world.assets))
+        assert {call.method for call in sandbox.log} <= {"GET", "DELETE"}
+        lists = (call.body for call in sandbox.log if call.path.endswith("/file_sets/"))
         listed = {row["id"] for body in lists for row in body.get("objects", ())}
         assert removed <= len(listed - world.file_sets.keys()) or scene.settings.use_recycle_bin
-        deletions, has_changed = wire.deletions, bool(wire.overtaken)
+        deletions, has_changed = sandbox.deletions, bool(sandbox.overtaken)
         left = remove_again(sandbox, scene)
         figures.update(
             worlds=1,
@@ -106,7 +106,7 @@ def remove_again(sandbox: Sandbox, scene: Scene) -> set[str]:
     world.quirks.deletion_status, world.quirks.deletions_work = None, True
     doomed = must_go(world, scene.settings)
     seconds = min(seconds, 0.75) if world.quirks.rows_per_page else seconds
-    sandbox.wire.reset(scene._replace(steps={}, seconds=seconds))
+    sandbox.begin(scene._replace(steps={}, seconds=seconds))
     sandbox.remove(scene.settings)
     return {id for id in doomed if worlds.is_there(world, id)}
 
@@ -206,7 +206,7 @@ def function(sandbox: Sandbox) -> Iterator[FlaskClient]:
         patch.delenv("FORMAT_NAME", raising=False)
         app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
         main, time = sys.modules["main"], Time()
-        patch.setattr(main, "session", sandbox.wire)
+        patch.setattr(main, "session", sandbox)
         patch.setattr(main, "pace", Pace(time, time.sleep))
         yield app.test_client(use_cookies=False)
 
@@ -234,7 +234,7 @@ def test_without_the_secret_nothing_is_done(
             patch.setenv(name, value)
         response = send(function, request, headers | credentials)
     assert response.status_code == 401
-    assert sandbox.wire.log == []
+    assert sandbox.log == []
 
 
 @examples(60)

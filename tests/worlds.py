@@ -356,17 +356,23 @@ def is_there(world: World, file_set_id: str) -> bool:
 # Removals
 
 
-class Wire(InProcess):
-    """Hands requests to an iconik in process, and lets befall them what a scene says."""
+class Sandbox(InProcess):
+    """An iconik that becomes another world for each example, and lets a scene happen."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(create_app(world))
-        self._world = world
-        self.time = Time()
-        self.reset(NOTHING)
+    def __init__(self) -> None:
+        self.world, self.time = World(), Time()
+        super().__init__(create_app(self.world))
 
-    def reset(self, scene: Scene) -> None:
-        """Begin another scene."""
+    def reset(self, scene: Scene = NOTHING) -> World:
+        """Return another world: that of a scene, or one without assets."""
+        vars(self.world).update(vars(World(quirks=Quirks(**scene.quirks))))
+        if scene.assets:
+            fill(self.world, scene)
+        self.begin(scene)
+        return self.world
+
+    def begin(self, scene: Scene) -> None:
+        """Let a scene happen in the world as it is."""
         self._scene = scene
         self.log: list[Call] = []
         # The deletions that were done, and those before which the world had changed since the look.
@@ -386,7 +392,7 @@ class Wire(InProcess):
         is_late, seconds = seconds > timeout[1], min(seconds, timeout[1])
         self.time.sleep(seconds / 2)
         for edit in step.edits:
-            self._has_changed |= apply(self._world, edit, self._scene.settings)
+            self._has_changed |= apply(self.world, edit, self._scene.settings)
         if not is_deletion and "/file_sets/" in url:
             self._has_changed = False
         self.overtaken += is_deletion and self._has_changed
@@ -418,28 +424,11 @@ class Wire(InProcess):
         odd = {RESET_AFTER: None, TRUNCATED: half, FAILS_AFTER: Answer(500)}
         return odd.get(fault, answer)
 
-
-class Sandbox:
-    """An iconik that becomes another world for each example."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.wire = Wire(self.world)
-        self.time = self.wire.time
-
-    def reset(self, scene: Scene = NOTHING) -> World:
-        """Return another world: that of a scene, or one without assets."""
-        self.wire.reset(scene)
-        vars(self.world).update(vars(World(quirks=Quirks(**scene.quirks))))
-        if scene.assets:
-            fill(self.world, scene)
-        return self.world
-
     def remove(self, configured: Settings) -> list[Outcome]:
         """Remove all assets, one after another; return nothing where that is impossible."""
         read, pace = (lambda **_: self.world.token), Pace(self.time, self.time.sleep)
         deadline, outcomes = Deadline(120, self.time), list[Outcome]()
-        rest = Rest(self.wire, configured, read_token=read, pace=pace, deadline=deadline)
+        rest = Rest(self, configured, read_token=read, pace=pace, deadline=deadline)
         with suppress(PluginError):
             removal = Removal(Iconik(rest), configured)
             for asset_id in [*self.world.assets]:

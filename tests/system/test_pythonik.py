@@ -133,15 +133,10 @@ def endpoint(exchange: Exchange) -> ModuleType:
     return importlib.import_module(name)
 
 
-def parsed(exchange: Exchange) -> Any:
-    """Return an answer as the SDK reads it."""
-    response = httpx.Response(exchange.status, text=exchange.answer)
-    return endpoint(exchange)._parse_response(client=None, response=response)
-
-
 def mistakes(exchange: Exchange) -> Iterator[str]:
     """Yield where a request or its answer differs from what the SDK knows."""
-    parameters = inspect.signature(endpoint(exchange)._get_kwargs).parameters
+    module = endpoint(exchange)
+    parameters = inspect.signature(module._get_kwargs).parameters
     types = {name.removesuffix("_"): str(each.annotation) for name, each in parameters.items()}
     for name, text in exchange.query.items():
         kind = "int" if text.isdigit() else "bool" if text in ("true", "false") else "str"
@@ -152,7 +147,8 @@ def mistakes(exchange: Exchange) -> Iterator[str]:
         yield from faults(parameters["body"].annotation.from_dict(unchanged | exchange.body))
     elif exchange.body:
         yield f"{exchange.body} is not expected"
-    answer = parsed(exchange)
+    response = httpx.Response(exchange.status, text=exchange.answer)
+    answer = module._parse_response(client=None, response=response)
     if not 200 <= exchange.status < 300 or "ResponseDefault" in type(answer).__name__:
         yield f"{exchange.status} is unknown"
     elif answer is not None:
