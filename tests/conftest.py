@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import flask
 import pytest
 
 from sandbox.server import create_app, serve
@@ -13,7 +12,7 @@ from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.iconik.rest import Rest, new_session
 from storage_plugin.settings import Settings
-from tests import contract, in_process
+from tests import contract
 from tests.real_gcloud import cloud, session_cloud
 
 __all__ = ["cloud", "session_cloud"]
@@ -40,29 +39,23 @@ def site(world: World) -> Site:
 
 
 @pytest.fixture
-def app(world: World, request: pytest.FixtureRequest) -> Iterator[flask.Flask]:
-    """Return what serves the world; requests and answers must be as iconik describes them.
+def iconik_url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Serve the world; requests and answers must be as iconik describes them.
 
     A test that is marked as `undocumented` is about an iconik that does not keep to that.
     """
     app = create_app(world)
     is_held = contract.DESCRIPTION.is_file() and not request.node.get_closest_marker("undocumented")
     mistakes = contract.enforce(app) if is_held else []
-    yield app
+    with serve(app) as url:
+        yield url
     assert mistakes == []
 
 
 @pytest.fixture
-def iconik_url(app: flask.Flask) -> Iterator[str]:
-    """Serve the world over a socket."""
-    with serve(app) as url:
-        yield url
-
-
-@pytest.fixture
-def rest(world: World, app: flask.Flask) -> Rest:
-    """Return a REST client of the world, without a socket."""
-    return new_rest(in_process.URL, world, session=in_process.InProcess(app))
+def rest(world: World, iconik_url: str) -> Rest:
+    """Return a REST client of the world."""
+    return new_rest(iconik_url, world)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from threading import Event
 from typing import Any
 from unittest.mock import Mock
 
-import flask
 import pytest
 
 from sandbox.site import CLIP, Site
@@ -25,7 +24,6 @@ from storage_plugin.removal.evidence import FRESH, Evidence, Removal
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
-from tests.in_process import URL, InProcess
 from tests.test_rule import (
     BIN,
     NEEDED,
@@ -223,14 +221,13 @@ def test_the_later_click_wins(
 class Slow:
     """An iconik on which time passes as a test wants it, and things happen at certain calls."""
 
-    def __init__(self, site: Site, app: flask.Flask, time: Time) -> None:
+    def __init__(self, site: Site, iconik_url: str, time: Time) -> None:
         self.time, self.seconds = time, 0.0
         self.calls: list[str] = []
         self._events: defaultdict[tuple[str, int], list[Callable[[], object]]] = defaultdict(list)
         site.world.quirks.on_call = self._on_call
         pace, deadline = Pace(time, time.sleep), Deadline(600, time)
-        more = {"session": InProcess(app), "pace": pace, "deadline": deadline}
-        self.iconik = Iconik(new_rest(URL, site.world, **more))
+        self.iconik = Iconik(new_rest(iconik_url, site.world, pace=pace, deadline=deadline))
 
     def at(self, call: str, number: int, do: Callable[..., object], *args: Any, **kw: Any) -> None:
         """Do something when iconik receives a call for the nth time."""
@@ -249,10 +246,10 @@ class Slow:
 
 
 @pytest.fixture
-def slow(site: Site, app: flask.Flask, time: Time, monkeypatch: pytest.MonkeyPatch) -> Slow:
+def slow(site: Site, iconik_url: str, time: Time, monkeypatch: pytest.MonkeyPatch) -> Slow:
     """Return an iconik whose time passes by hand."""
     monkeypatch.setattr(evidence, "side_by_side", as_if_parallel(time))
-    return Slow(site, app, time)
+    return Slow(site, iconik_url, time)
 
 
 LOOK = ["file_sets", "formats", "files"]
