@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sandbox.faults import Faults
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World
@@ -40,13 +39,7 @@ def site(world: World) -> Site:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """Return the faults of requests to the world."""
-    return Faults()
-
-
-@pytest.fixture
-def iconik_url(world: World, faults: Faults, request: pytest.FixtureRequest) -> Iterator[str]:
+def iconik_url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     """Serve the world; requests and answers must be as iconik describes them.
 
     A test that is marked as `undocumented` is about an iconik that does not keep to that.
@@ -54,7 +47,7 @@ def iconik_url(world: World, faults: Faults, request: pytest.FixtureRequest) -> 
     app = create_app(world)
     is_held = contract.DESCRIPTION.is_file() and not request.node.get_closest_marker("undocumented")
     mistakes = contract.enforce(app) if is_held else []
-    with serve(app, faults) as url:
+    with serve(app) as url:
         yield url
     assert mistakes == []
 
@@ -112,8 +105,9 @@ def new_rest(
 ) -> Rest:
     """Return a REST client of a world, as the function makes it."""
     settings = Settings(world.app_id, "LucidLink", iconik_url=url)
-    usual = {"read_token": token or (lambda **_: world.token), "deadline": Deadline(60)}
-    return Rest(new_session(), settings, pace=pace or Pace(), **usual | changes)
+    usual = {"session": new_session(), "deadline": Deadline(60), "pace": pace or Pace()}
+    read = token or (lambda **_: world.token)
+    return Rest(settings=settings, read_token=read, **usual | changes)
 
 
 def mocked_rest(time: Time) -> Rest:

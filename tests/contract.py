@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import flask
-from openapi_core import Config, OpenAPI
-from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 
 DESCRIPTION = Path(os.environ.get("ICONIK_OPENAPI", "unset"))
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -23,8 +21,10 @@ _faultless: set[tuple[object, ...]] = set()
 
 
 @cache
-def api() -> OpenAPI:
+def api() -> Any:
     """Return the description; what it does not name counts as a mistake, unlike at iconik."""
+    from openapi_core import Config, OpenAPI
+
     description: dict[str, Any] = json.loads(DESCRIPTION.read_text())
     description["servers"] = [{"url": "/"}]
     schemas = description["components"]["schemas"]
@@ -83,6 +83,8 @@ def enforce(app: flask.Flask) -> list[str]:
 
 def _mistakes(request: flask.Request, answer: flask.Response) -> Iterator[str]:
     """Yield what is wrong with a request and its answer, field by field where it is a body."""
+    from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
+
     asked = WerkzeugOpenAPIRequest(request)
     result = api().unmarshal_request(asked)
     yield from request.args.keys() - result.parameters.query.keys()

@@ -7,27 +7,26 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import functions_framework
 import requests
-from urllib3 import HTTPResponse
-from werkzeug.test import TestResponse, create_environ, run_wsgi_app
+from werkzeug.test import TestResponse
 
 from sandbox.quirks import Quirks
 from sandbox.server import create_app
 from sandbox.site import SECRET, Site, payload
 from sandbox.tasks import ACCOUNT, QUEUE, TIMEOUT
-from sandbox.world import Row, World
+from sandbox.world import World
 from storage_plugin import remove, task_queue
 from storage_plugin.errors import QueueUnavailable
 from storage_plugin.iconik import client, pace
 from storage_plugin.iconik.pace import Deadline, Pace
 from storage_plugin.settings import Settings
 from tests.conftest import Time
+from tests.in_process import URL, Answer, InProcess
 from tests.system.stage import EDITOR, Scene
 
 FUNCTION = functions_framework.create_app(
@@ -35,7 +34,6 @@ FUNCTION = functions_framework.create_app(
 )
 main = sys.modules["main"]
 
-ICONIK_URL = "https://iconik.test"
 MINUTE, HOUR = 60.0, 3600.0
 # What can go wrong with a call to iconik, after it is done or before, and with a hand-over.
 DONE = ("500, but done", "no answer", "time-out", "half an answer", "kill, but done")
@@ -90,12 +88,12 @@ class Stage(Scene, Time):
         self.tasks: list[Task] = []  # Those that the queue has not delivered.
         self.deliveries = 0
         self._names: set[str] = set()
-        self.environ = self.site.settings(ICONIK_URL) | self.site.secrets() | settings
+        self.environ = self.site.settings(URL) | self.site.secrets() | settings
         if has_queue:
             self.environ |= {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT}
             self.environ["FUNCTION_URL"] = "https://function.test"
             self.environ["CLOUD_RUN_TIMEOUT_SECONDS"] = TIMEOUT
-        self._iconik = create_app(self.world)
+        self._iconik = InProcess(create_app(self.world))
         self._random = random.Random(0)  # noqa: S311 - Equal stages play equally.
 
     # The editor
@@ -127,16 +125,16 @@ class Stage(Scene, Time):
         self, method: str, url: str, *, timeout: tuple[float, float], **call: Any
     ) -> requests.Response:
         """Answer a call to iconik."""
-        path = url.removeprefix(ICONIK_URL)
+        path = url.removeprefix(URL)
         self.calls.append(f"{method} {path}")
         self.now += self.latency
         fault = self.on_call(method, path)
         if self.latency > timeout[1]:
             fault = fault or "time-out"
         if not fault or fault in DONE:
-            status, data = self._serve(method, path, call)
+            answer = self._iconik.serve(method, url, call)
         if not fault:
-            return _answer(status, data)
+            return answer.response()
         if fault.startswith("kill"):
             raise Killed
         if fault == "no answer":
@@ -145,20 +143,14 @@ class Stage(Scene, Time):
             self.now += timeout[1]
             raise requests.ReadTimeout
         if fault == "half an answer":
-            return _answer(status, data[: len(data) // 2], length=len(data))
+            half, length = answer.data[: len(answer.data) // 2], str(len(answer.data))
+            return Answer(answer.status, half, {"Content-Length": length}).response()
         if fault == "HTML":
-            return _answer(200, b"<html></html>")
-        return _answer(int(fault[:3]), b'{"errors": ["fault"]}')
+            return Answer(200, b"<html></html>").response()
+        return Answer(int(fault[:3]), b'{"errors": ["fault"]}').response()
 
     def close(self) -> None:
         """Close all connections to iconik, of which there are none."""
-
-    def _serve(self, method: str, path: str, call: Row) -> tuple[int, bytes]:
-        """Have the sandbox answer a call."""
-        given = {name: call[name] for name in ("headers", "json")}
-        environ = create_environ(path, method=method, query_string=call["params"], **given)
-        chunks, status, _ = run_wsgi_app(self._iconik, environ)
-        return int(status[:3]), b"".join(chunks)
 
     # The queue
 
@@ -220,12 +212,3 @@ def failing(*parts: str, fault: str = "500") -> Callable[[str, str], str]:
 def written(seconds: float) -> str:
     """Return a time as iconik writes it."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
-
-
-def _answer(status: int, data: bytes, length: int | None = None) -> requests.Response:
-    """Return an answer, of which less may arrive than its length."""
-    response = requests.Response()
-    response.status_code = status
-    headers = {"Content-Length": str(len(data) if length is None else length)}
-    response.raw = HTTPResponse(BytesIO(data), headers=headers, preload_content=False)
-    return response

@@ -29,8 +29,9 @@ from storage_plugin.iconik.pace import Pace
 from storage_plugin.removal import evidence
 from tests import worlds
 from tests.conftest import Time, as_if_parallel
+from tests.in_process import URL
 from tests.oracle import must_go, wrong_deletions
-from tests.worlds import IN_PROCESS, Edit, Sandbox, Scene, mostly
+from tests.worlds import Edit, Sandbox, Scene, mostly
 
 ROOT = Path(__file__).parent.parent
 SECRET = "schlüssel-for-properties"
@@ -66,18 +67,18 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
     """Whatever changes or goes wrong, each deletion is right; when all is well, the rest goes."""
     figures: Counter[str] = Counter()
 
-    @examples(160)
+    @examples(80)
     @given(scene=worlds.CHANGING)
     def try_world(scene: Scene) -> None:
-        world, wire = sandbox.reset(scene), sandbox.wire
+        world = sandbox.reset(scene)
         removable = must_go(world, scene.settings)
         removed = sum(outcome.removed for outcome in sandbox.remove(scene.settings))
-        unsafe = wrong_deletions(wire.log, scene.settings, set(world.assets))
-        assert {call.method for call in wire.log} <= {"GET", "DELETE"}
-        lists = (call.body for call in wire.log if call.path.endswith("/file_sets/"))
+        unsafe = wrong_deletions(sandbox.log, scene.settings, set(world.assets))
+        assert {call.method for call in sandbox.log} <= {"GET", "DELETE"}
+        lists = (call.body for call in sandbox.log if call.path.endswith("/file_sets/"))
         listed = {row["id"] for body in lists for row in body.get("objects", ())}
         assert removed <= len(listed - world.file_sets.keys()) or scene.settings.use_recycle_bin
-        deletions, has_changed = wire.deletions, bool(wire.overtaken)
+        deletions, has_changed = sandbox.deletions, bool(sandbox.overtaken)
         left = remove_again(sandbox, scene)
         figures.update(
             worlds=1,
@@ -105,12 +106,12 @@ def remove_again(sandbox: Sandbox, scene: Scene) -> set[str]:
     world.quirks.deletion_status, world.quirks.deletions_work = None, True
     doomed = must_go(world, scene.settings)
     seconds = min(seconds, 0.75) if world.quirks.rows_per_page else seconds
-    sandbox.wire.reset(scene._replace(steps={}, seconds=seconds))
+    sandbox.begin(scene._replace(steps={}, seconds=seconds))
     sandbox.remove(scene.settings)
     return {id for id in doomed if worlds.is_there(world, id)}
 
 
-@examples(80)
+@examples(40)
 @given(scene=worlds.CALM)
 def test_what_may_go_goes_and_nothing_else(sandbox: Sandbox, scene: Scene) -> None:
     """A removal deletes what the rule lets go and all of that; repeated, it changes nothing."""
@@ -141,8 +142,8 @@ def check_removal(sandbox: Sandbox, scene: Scene) -> None:
 # Requests: whatever they are
 
 SECRETS = {"BZ_SHARED_SECRET": SECRET, "ICONIK_TOKEN": World.token}
-ENVIRONMENT = Site().settings(IN_PROCESS) | SECRETS | {"FUNCTION_TARGET": "iconik_handler"}
-WITH_QUEUE = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": IN_PROCESS}
+ENVIRONMENT = Site().settings(URL) | SECRETS | {"FUNCTION_TARGET": "iconik_handler"}
+WITH_QUEUE = {"TASK_QUEUE": QUEUE, "TASK_SERVICE_ACCOUNT": ACCOUNT, "FUNCTION_URL": URL}
 GIVEN = SECRET.encode().decode("latin-1")  # As WSGI hands it over.
 KNOWN = "11f0aaaa-0000-4000-8000-00000000000a"
 
@@ -205,7 +206,7 @@ def function(sandbox: Sandbox) -> Iterator[FlaskClient]:
         patch.delenv("FORMAT_NAME", raising=False)
         app = functions_framework.create_app("iconik_handler", str(ROOT / "main.py"))
         main, time = sys.modules["main"], Time()
-        main.session.mount(IN_PROCESS, sandbox.wire)  # type: ignore[attr-defined]
+        patch.setattr(main, "session", sandbox)
         patch.setattr(main, "pace", Pace(time, time.sleep))
         yield app.test_client(use_cookies=False)
 
@@ -221,7 +222,7 @@ def send(function: FlaskClient, request: Row, headers: dict[str, str]) -> TestRe
     )
 
 
-@examples(80)
+@examples(40)
 @given(request=REQUESTS, headers=HEADERS, credentials=WITHOUT_SECRET)
 def test_without_the_secret_nothing_is_done(
     sandbox: Sandbox, function: FlaskClient, request: Row, headers: Row, credentials: Row
@@ -233,10 +234,10 @@ def test_without_the_secret_nothing_is_done(
             patch.setenv(name, value)
         response = send(function, request, headers | credentials)
     assert response.status_code == 401
-    assert sandbox.wire.log == []
+    assert sandbox.log == []
 
 
-@examples(100)
+@examples(60)
 @given(request=REQUESTS, headers=HEADERS, is_delivery=st.booleans())
 def test_with_the_secret_nothing_crashes(
     sandbox: Sandbox, function: FlaskClient, request: Row, headers: Row, is_delivery: bool

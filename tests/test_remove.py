@@ -148,17 +148,6 @@ def test_a_later_add_wins(queued: Stage, created: float | None, stays: bool) -> 
     assert (queued.site.copies(), said) == (5 * stays, stays)
 
 
-def test_what_is_being_added_stays(queued: Stage) -> None:
-    """In a later round nothing is deleted of an asset that iconik is copying to the storage."""
-    queued.remove()
-    added, site = next(iter(queued.world.assets)), queued.site
-    ends = {"original_storage_id": site.b2, "destination_storage_id": site.lucidlink}
-    queued.world.transfers["x"] = {"id": added, "asset_id": added, **ends}
-    queued.deliver()
-    assert queued.site.copies() == 1
-    assert "a copy of it is still on its way to LucidLink" in queued.job["message"]
-
-
 @pytest.mark.parametrize(
     ("status", "word"),
     [("ABORT_PENDING", "Aborted"), ("ABORTED", "Aborted"), ("PAUSED", "Paused")],

@@ -53,7 +53,7 @@ def test_what_is_left_is_named_and_what_waits_comes_last() -> None:
     assert rest_of(rest, outcomes_of(LEFT[1:2] * 3, rest.action.selection.assets)) == rest
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     ends=st.lists(st.sampled_from(DONE + LEFT), min_size=20, max_size=40),
     begun=st.lists(st.integers(0, 9), min_size=2, max_size=9),

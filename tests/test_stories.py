@@ -17,7 +17,7 @@ from storage_plugin.iconik.rows import ENDED
 from tests.stage import AWAY, DONE, FAULTS, HOUR, LOST, Killed, Stage, Task, written
 
 # Of how many stories in which something happens at a call one is played.
-EVERY = int(os.environ.get("STORIES_EVERY", "41"))
+EVERY = int(os.environ.get("STORIES_EVERY", "83"))
 LOG = logging.getLogger(__name__)
 
 ADD, ABORT, PAUSE, DELETE = "add again", "abort", "pause", "delete the job"

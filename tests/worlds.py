@@ -8,15 +8,10 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
-from io import BytesIO
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from hypothesis import strategies as st
-from requests.adapters import BaseAdapter
-from urllib3 import HTTPResponse
 
 from sandbox.faults import REFUSALS, RESET_AFTER, RESET_BEFORE, TRUNCATED
 from sandbox.quirks import Quirks
@@ -25,15 +20,15 @@ from sandbox.world import Row, Table, World, new_id
 from storage_plugin.errors import PluginError
 from storage_plugin.iconik.client import Iconik
 from storage_plugin.iconik.pace import Deadline, Pace
-from storage_plugin.iconik.rest import Rest, new_session
+from storage_plugin.iconik.rest import Rest
 from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import Outcome
 from storage_plugin.settings import Settings
 from tests.conftest import Time
+from tests.in_process import URL, Answer, InProcess
 from tests.oracle import Call
 
-IN_PROCESS = "http://localhost"
 STORAGES = {"LucidLink": "FILE", "B2": "B2", "Second B2": "B2", "NAS": "FILE", "S3": "S3"}
 FORMATS = ("ORIGINAL", "PROXY", "OTHER")
 NAMES = ("clip.mov", "clip.wav", "Übung.mov")
@@ -72,7 +67,7 @@ class Scene(NamedTuple):
     steps: Mapping[int, Step] = {}  # By the number of a request; deletions count down from -1.
 
 
-NOTHING = Scene(Settings(World.app_id, "LucidLink", iconik_url=IN_PROCESS), {}, (), seconds=0.0)
+NOTHING = Scene(Settings(World.app_id, "LucidLink", iconik_url=URL), {}, (), seconds=0.0)
 
 
 def mostly(usual: Any, *odd: Any) -> st.SearchStrategy[Any]:
@@ -281,7 +276,7 @@ SETTINGS = build(
     format_names=st.sampled_from([("ORIGINAL",), ("ORIGINAL", "PROXY")]),
     master_storage_name=mostly("B2", None, "NAS", None, "LucidLink"),
     use_recycle_bin=mostly(False, True),
-    iconik_url=st.just(IN_PROCESS),
+    iconik_url=st.just(URL),
 )
 UNSAID = {"file_set_status": None, "format_status": None, "version_id": None}
 PAGES: list[Row] = [
@@ -347,13 +342,10 @@ def fill(world: World, scene: Scene) -> None:
 
 
 def all_but(world: World, file_sets: set[str]) -> Row:
-    """Return a copy of all that a world holds, but for some file sets."""
-    tables = {name: table for name, table in vars(world).items() if isinstance(table, dict)}
-    held = deepcopy({name: dict(table) for name, table in tables.items()})
-    held["file_sets"] = {id: row for id, row in held["file_sets"].items() if id not in file_sets}
-    files = held["files"].items()
-    held["files"] = {id: row for id, row in files if row["file_set_id"] not in file_sets}
-    return held
+    """Return in words all that a world holds, but for some file sets."""
+    tables = [table for table in vars(world).values() if isinstance(table, dict)]
+    rows = itertools.chain.from_iterable(table.items() for table in tables)
+    return {id: str(row) for id, row in rows if not {id, row.get("file_set_id")} & file_sets}
 
 
 def is_there(world: World, file_set_id: str) -> bool:
@@ -364,29 +356,34 @@ def is_there(world: World, file_set_id: str) -> bool:
 # Removals
 
 
-class Wire(BaseAdapter):
-    """Hands requests to an iconik in process, and lets befall them what a scene says."""
+class Sandbox(InProcess):
+    """An iconik that becomes another world for each example, and lets a scene happen."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self._world = world
-        self._client = create_app(world).test_client(use_cookies=False)
-        self.time = Time()
-        self.reset(NOTHING)
+    def __init__(self) -> None:
+        self.world, self.time = World(), Time()
+        super().__init__(create_app(self.world))
 
-    def reset(self, scene: Scene) -> None:
-        """Begin another scene."""
+    def reset(self, scene: Scene = NOTHING) -> World:
+        """Return another world: that of a scene, or one without assets."""
+        vars(self.world).update(vars(World(quirks=Quirks(**scene.quirks))))
+        if scene.assets:
+            fill(self.world, scene)
+        self.begin(scene)
+        return self.world
+
+    def begin(self, scene: Scene) -> None:
+        """Let a scene happen in the world as it is."""
         self._scene = scene
         self.log: list[Call] = []
         # The deletions that were done, and those before which the world had changed since the look.
         self.deletions = self.overtaken = 0
         self._deletions_sent, self._has_changed = 0, False
 
-    def send(
-        self, request: requests.PreparedRequest, *_: Any, timeout: tuple[float, float], **__: Any
+    def request(
+        self, method: str, url: str, *, timeout: tuple[float, float], **call: Any
     ) -> requests.Response:
         """Send a request, unless something befalls it, and return the answer."""
-        steps, is_deletion = self._scene.steps, request.method == "DELETE"
+        steps, is_deletion = self._scene.steps, method == "DELETE"
         step, sent = steps.get(len(self.log), Step()), self.time.now
         if is_deletion:
             self._deletions_sent += 1
@@ -395,85 +392,43 @@ class Wire(BaseAdapter):
         is_late, seconds = seconds > timeout[1], min(seconds, timeout[1])
         self.time.sleep(seconds / 2)
         for edit in step.edits:
-            self._has_changed |= apply(self._world, edit, self._scene.settings)
-        if not is_deletion and "/file_sets/" in request.path_url:
+            self._has_changed |= apply(self.world, edit, self._scene.settings)
+        if not is_deletion and "/file_sets/" in url:
             self._has_changed = False
         self.overtaken += is_deletion and self._has_changed
-        answer = self._answer(request, step.fault)
+        answer, body = self._answer(method, url, call, step.fault), None
         self.time.sleep(seconds / 2)
-        self.log.append(_call(request, sent, None if is_late else answer))
         if is_late:
-            raise requests.ReadTimeout
+            answer = None
+        if answer is not None:
+            with suppress(ValueError):
+                body = json.loads(answer.data)
+        # A list that did not arrive whole is lost.
+        is_lost = answer is None or (method == "GET" and body is None)
+        status, query = None if is_lost else answer.status, call["params"] or {}
+        self.log.append(Call(method, url.removeprefix(URL), query, sent, status, body or {}))
         if answer is None:
-            raise requests.ConnectionError
-        return answer
+            raise requests.ReadTimeout if is_late else requests.ConnectionError
+        return answer.response()
 
-    def _answer(
-        self, request: requests.PreparedRequest, fault: str | None
-    ) -> requests.Response | None:
+    def _answer(self, method: str, url: str, call: Row, fault: str | None) -> Answer | None:
         """Return the answer to a request; None: it is lost."""
         if fault == RESET_BEFORE:
             return None
         if fault in REFUSALS:
             status, headers = REFUSALS[fault]
-            return _response(status, b"<html>fault</html>", headers)
-        answer = self._client.open(
-            request.path_url,
-            method=request.method,
-            headers=request.headers.items(),
-            data=request.body,
-        )
-        self.deletions += request.method == "DELETE" and answer.status_code < 400
-        odd = {
-            RESET_AFTER: None,
-            TRUNCATED: _response(answer.status_code, answer.data[: len(answer.data) // 2]),
-            FAILS_AFTER: _response(500, b""),
-        }
-        return odd[fault] if fault in odd else _response(answer.status_code, answer.data)
-
-
-def _response(status: int, data: bytes, headers: Any = ()) -> requests.Response:
-    response = requests.Response()
-    response.status_code, response._content = status, data
-    response.raw = HTTPResponse(BytesIO(data), preload_content=False)
-    response.headers.update(headers)
-    return response
-
-
-def _call(request: requests.PreparedRequest, sent: float, answer: requests.Response | None) -> Call:
-    """Return what the log says of a request; a list that did not arrive whole is lost."""
-    url, body = urlsplit(request.path_url), None
-    if answer is not None:
-        with suppress(ValueError):
-            body = json.loads(answer.content)
-    is_lost = answer is None or (request.method == "GET" and body is None)
-    status = None if is_lost else answer.status_code
-    return Call(request.method, url.path, dict(parse_qsl(url.query)), sent, status, body or {})
-
-
-class Sandbox:
-    """An iconik that becomes another world for each example."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.wire = Wire(self.world)
-        self.time = self.wire.time
-        self.session = new_session()
-        self.session.mount(IN_PROCESS, self.wire)
-
-    def reset(self, scene: Scene = NOTHING) -> World:
-        """Return another world: that of a scene, or one without assets."""
-        self.wire.reset(scene)
-        vars(self.world).update(vars(World(quirks=Quirks(**scene.quirks))))
-        if scene.assets:
-            fill(self.world, scene)
-        return self.world
+            return Answer(status, b"<html>fault</html>", headers)
+        answer = self.serve(method, url, call)
+        self.deletions += method == "DELETE" and answer.status < 400
+        half = answer._replace(data=answer.data[: len(answer.data) // 2])
+        odd = {RESET_AFTER: None, TRUNCATED: half, FAILS_AFTER: Answer(500)}
+        return odd.get(fault, answer)
 
     def remove(self, configured: Settings) -> list[Outcome]:
         """Remove all assets, one after another; return nothing where that is impossible."""
         read, pace = (lambda **_: self.world.token), Pace(self.time, self.time.sleep)
         deadline, outcomes = Deadline(120, self.time), list[Outcome]()
-        rest = Rest(self.session, configured, read_token=read, pace=pace, deadline=deadline)
+        rest = Rest(self, configured, read_token=read, pace=pace, deadline=deadline)
         with suppress(PluginError):
             removal = Removal(Iconik(rest), configured)
             for asset_id in [*self.world.assets]:
