@@ -59,7 +59,7 @@ change() {
         sleep $pause
     done
     printf '\nThe command was: gcloud %s\n' "$*" >>"$work/message"
-    grep -q 'already exists' "$work/message" # It is fine if an earlier attempt has succeeded.
+    grep -q '\.create).*already exists' "$work/message" # An earlier attempt has succeeded.
 }
 
 # ensure LINES LINE VERB WHAT WORDS...: changes something if a line is not among some lines.

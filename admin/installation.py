@@ -36,7 +36,7 @@ STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
 GCLOUD = {
     "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
     "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
-    "NOT_FOUND": "Google does not know it: check its name, or run make deploy.",
+    "NOT_FOUND": "Google does not know it in this project: check its name, or run make deploy.",
 }
 
 
