@@ -15,7 +15,7 @@ import yaml
 from admin.custom_actions import CONTEXTS, create, name_of, target, wanted
 from admin.doctor import FAILURE, WARNING, examine, explain_removal
 from admin.installation import Installation, complete, read_variables, unknown_variables
-from storage_plugin.errors import PluginError
+from storage_plugin.errors import NotFound, PluginError
 from storage_plugin.removal.report import count
 from storage_plugin.settings import OVERRIDES, Settings, read_query
 from storage_plugin.storages import find_storage
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except PluginError as error:
-        _say(str(error), sys.stderr)
+        hint = " Is the id right?" if isinstance(error, NotFound) else ""
+        _say(f"{error}{hint}", sys.stderr)
         return 1
 
 

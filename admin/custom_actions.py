@@ -16,8 +16,8 @@ from storage_plugin.webhook import ACTIONS, ROUTE, SECRET_HEADER
 # The contexts of iconik whose selections the plugin understands.
 CONTEXTS = ("ASSET", "COLLECTION", "BULK", "SAVED_SEARCH")
 VISIBILITY = (
-    "iconik may show new actions only to administrators: give editors access to them in iconik, "
-    "under Access Control, or create them with make actions OPTIONS=--everyone."
+    "Actions keep their access. iconik may show new ones only to administrators: give editors "
+    "access in iconik, or run make actions OPTIONS=--delete, then make actions OPTIONS=--everyone."
 )
 
 
@@ -77,7 +77,7 @@ def create(iconik: Iconik, actions: Sequence[Row]) -> Iterator[str]:
     for action, other in zip(actions, found, strict=True):
         done = _update(iconik, action, other) if other else _create(iconik, action)
         yield f"{name_of(action)}: {done}."
-    if None in found and "read_access_for_everyone" not in actions[0]:
+    if any((other is None) != ("read_access_for_everyone" in actions[0]) for other in found):
         yield VISIBILITY
 
 

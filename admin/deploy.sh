@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
-dry_run=${1-} python=${PYTHON:-python3} value='' work=$(mktemp -d)
+dry_run=${1-} python=${PYTHON:-python3} value='' again='' work=$(mktemp -d)
 trap finish EXIT
 trap 'stop Interrupted.' INT TERM
 
@@ -24,8 +24,7 @@ finish() {
     *constraints/*) remedy='An administrator of your organization must allow this, or run it.' ;;
     *denied* | *DENIED*) remedy='Ask an owner of the project to run this, or to give you the role.' ;;
     esac
-    again='Run the same command again: it continues where it stopped.'
-    printf '%s\n' '' "$message" '' ${remedy:+"$remedy"} "$again" >&2
+    printf '%s\n' '' "$message" ${again:+'' ${remedy:+"$remedy"} "$again"} >&2
 }
 
 stop() { echo "$1" >"$work/message" && exit 1; }
@@ -60,7 +59,7 @@ change() {
         sleep $pause
     done
     printf '\nThe command was: gcloud %s\n' "$*" >>"$work/message"
-    return 1
+    grep -q '\.create).*already exists' "$work/message" # An earlier attempt has succeeded.
 }
 
 # ensure LINES LINE VERB WHAT WORDS...: changes something if a line is not among some lines.
@@ -92,6 +91,7 @@ timeout=60s queue=''
 if grep -q "^'TASK_QUEUE'" "$work/env.yaml"; then timeout=1800s; fi
 if grep -q "'projects/$project/locations/$region/queues/iconik'" "$work/env.yaml"; then queue=iconik; fi
 
+again='Run the same command again: it continues where it stopped.'
 echo "This deploys to the project $project, in the region $region.${dry_run:+ A dry run changes nothing.}"
 
 enabled=$(look services list --enabled --format='value(config.name)')

@@ -19,7 +19,7 @@ OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]  # States, each with a sentence.
 # The methods of the client that each purpose needs.
 USES = {
-    "Both": "storages",
+    "Add and Remove": "storages",
     "Add": "copy",
     "Remove": "file_sets formats files delete_file_set transfers",
     "Remove, with collections": "collection_contents",
@@ -58,9 +58,10 @@ def check_settings(installation: Installation) -> Findings:
     for text in unknown_variables():
         yield WARNING, text
     yield OK, f"Complete. iconik is {installation.settings.iconik_url}."
+    if "ORIGINAL" not in (names := installation.settings.format_names):
+        yield WARNING, f"FORMAT_NAME has no ORIGINAL: does iconik have {', '.join(names)}?"
     if installation.settings.storage_path == "/":
-        text = "files of the same name most likely become one file"
-        yield WARNING, f"STORAGE_PATH is '/': {text}. '' keeps the folders of the source."
+        yield WARNING, "STORAGE_PATH is '/': files of one name may become one. '' keeps folders."
 
 
 def check_function(installation: Installation) -> Findings:
@@ -109,7 +110,7 @@ def check_roles(installation: Installation) -> Findings:
         if not missing:
             enough.append(purpose)
         elif ARCHIVE not in purpose or installation.settings.archive_before_remove:
-            is_vital = purpose in ("Both", "Add", "Remove") or ARCHIVE in purpose
+            is_vital = purpose in ("Add and Remove", "Add", "Remove") or ARCHIVE in purpose
             yield FAILURE if is_vital else WARNING, f"{purpose}: give the token's user {missing}."
     if enough:
         yield OK, f"Enough for: {'; '.join(enough)}."
@@ -154,8 +155,9 @@ def check_actions(installation: Installation) -> Findings:
                 yield fault
             else:
                 sound += 1
-        elif called.verb:
-            yield WARNING, f"{name_of(action)} calls {action['url']}, not {url}."
+        elif called.verb or action["url"].startswith(f"{url}/"):
+            remedy = "if that is wrong, delete it in iconik, and run make actions"
+            yield WARNING, f"{name_of(action)} calls {action['url']}, not {url}: {remedy}."
     if missing:
         yield FAILURE, f"There is no action to {' or to '.join(sorted(missing))}: run make actions."
     if sound:

@@ -36,7 +36,7 @@ STORE = "run printf %s 'SECRET' | gcloud secrets versions add {} --data-file=-"
 GCLOUD = {
     "gcloud auth login": "Nobody is logged in to gcloud: run gcloud auth login.",
     "attribute [project]": "gcloud has no project: run gcloud config set project PROJECT.",
-    "NOT_FOUND": "Google does not know it: run make deploy.",
+    "NOT_FOUND": "Google does not know it in this project: check its name, or run make deploy.",
 }
 
 
@@ -83,7 +83,7 @@ class Installation:
         settings, token = self.settings, self._read_secret(*ICONIK_TOKEN)
         headers = {"App-ID": settings.iconik_id, "Auth-Token": token}
         if ask("GET", settings.iconik_url + USER, headers).status_code == 401:
-            remedy = f"check ICONIK_ID, or {STORE.format(ICONIK_TOKEN[0])}"
+            remedy = f"check ICONIK_ID and ICONIK_URL, or {STORE.format(ICONIK_TOKEN[0])}"
             raise AdministratorError(f"iconik refuses the application token: {remedy}")
         session, pace, deadline = new_admin_session(settings.iconik_url), Pace(), Deadline(3600)
         rest = Rest(session, settings, read_token=lambda **_: token, pace=pace, deadline=deadline)

@@ -89,16 +89,16 @@ class Job:
         # The queue may deliver a round twice at the same time.
         if not self._round.is_click and self.has_ended():
             return True
-        halt, total = self.halt, report.total
+        halt, total, left = self.halt, report.total, report.numbers["left"]
         status = "ABORTED" if halt else report.status()
         sentence = halt + report.sentence()
-        is_shown = self.update(total, total, status=status, message=sentence)
+        is_shown = self.update(total - left, total, status=status, message=sentence)
         # The numbers are shown first, because the titles of assets take more calls.
         titled = replace(report, notes=side_by_side(self._with_title, report.notes))
         message = halt + titled.message()
         if is_shown and message != sentence:
             error = {"error_message": message} if status == "FAILED" else {}
-            self.update(total, total, message=message, **error)
+            self.update(total - left, total, message=message, **error)
         if is_shown and status == "FINISHED":
             return True  # Nobody is notified of a success that the job shows.
         return self._notify(sentence, message, is_shown=is_shown) or is_shown

@@ -152,7 +152,7 @@ def test_the_queue_removes_what_waited(queued: Stage) -> None:
     above = queued.world.add_collection(*renders, queued.site.asset()[0])
     answer = queued.click(asset_ids=[kept], collection_ids=[unknown, above]).text
     numbers = "1 of 4 assets removed from LucidLink, 1 stayed, 2 wait for their copies."
-    lost = "iconik does not list 1 selected object."
+    lost = "iconik does not list 1 selected object, which may be deleted."
     assert answer == f"OK: {numbers} {lost} The removal continues in the background."
     job, (task,) = queued.job, queued.tasks
     assert (job["status"], job["message"]) == ("STARTED", answer.removeprefix("OK: "))

@@ -193,8 +193,8 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     done = 40 - stage.site.copies()
     assert 0 < done < 40
     numbers = f"{done} of 40 assets removed from LucidLink, {40 - done} not done yet."
-    assert stage.job["status"] == "ABORTED"
-    assert stage.job["message"] == f"{word}: {numbers} Repeat the action."
+    assert (stage.job["status"], stage.job["progress_processed"]) == ("ABORTED", done)
+    assert stage.job["message"] == f"{word}: {numbers} To continue, repeat the action."
     assert stage.notes == [stage.job["message"]]
 
 

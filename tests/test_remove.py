@@ -11,6 +11,7 @@ from storage_plugin.remove import SMALL
 from tests.stage import AWAY, HOUR, MINUTE, Stage, failing, nothing, written
 
 DONE = "5 of 5 assets removed from LucidLink."
+NEXT = "To continue, repeat the action."
 LEFT = "0 of 5 assets removed from LucidLink, 5 not done yet."
 
 
@@ -38,7 +39,7 @@ def test_a_click_is_answered_in_time(has_queue: bool, most: float) -> None:
     gone = [not world.file_sets_of(id, stage.site.lucidlink) for id in world.assets]
     assert (gone == sorted(gone, reverse=True)) == has_queue  # Otherwise in any order.
     numbers = f"{60 - left} of 60 assets removed from LucidLink, {left} not done yet."
-    step = "The removal continues in the background." if has_queue else "Repeat the action."
+    step = "The removal continues in the background." if has_queue else NEXT
     assert stage.job["message"] == f"{numbers} {step}"
     stage.deliver(1)
     assert stage.site.copies() > 0  # Removals take turns of a minute.
@@ -99,7 +100,8 @@ def test_what_is_not_named_in_a_task_goes_on_at_once(
     queued.deliver()
     assert queued.site.copies() == 5
     assert queued.job["message"] == (
-        "15 of 15 assets removed from LucidLink. iconik does not list 1 selected object."
+        "15 of 15 assets removed from LucidLink. "
+        "iconik does not list 1 selected object, which may be deleted."
     )
     assert queued.now < queued.clicked + 10 * MINUTE
 
@@ -160,7 +162,7 @@ def test_a_halt_before_a_delivery(queued: Stage, status: str, word: str) -> None
     assert queued.deliver() == 1
     queued.deliver_one(task)
     assert (queued.job["status"], queued.site.copies(), queued.tasks) == ("ABORTED", 5, [])
-    assert queued.notes == [f"{word}: {LEFT} Repeat the action."]
+    assert queued.notes == [f"{word}: {LEFT} {NEXT}"]
 
 
 # What goes wrong
@@ -245,7 +247,7 @@ def test_a_queue_that_is_away_at_a_delivery(queued: Stage, times: int) -> None:
     queued.deliver()
     left, ended = queued.site.copies(), (queued.job["status"], queued.notes)
     numbers = f"{50 - left} of 50 assets removed from LucidLink, {left} not done yet."
-    failed = ("FAILED", [f"{numbers} Repeat the action."])
+    failed = ("FAILED", [f"{numbers} {NEXT}"])
     assert ended == (("FINISHED", []) if times == 4 else failed)
 
 

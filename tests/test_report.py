@@ -11,6 +11,8 @@ from storage_plugin.removal.report import End, Outcome, Report
 
 GROWING = "night.mov is still being written on B2 (GROWING)"
 BUSY, TOKEN = errors.IconikUnavailable("busy"), errors.AdministratorError("token")
+WARNING = "FINISHED_WITH_WARNING"
+GONE, NEXT = "which may be deleted.", "To continue, repeat the action."
 LATE, UNREADABLE = errors.OutOfTime("late"), errors.SecretUnavailable("gone", "why")
 PREVENTED = Report.of_error(BUSY, "LucidLink", reference="4f2a9c")
 
@@ -35,7 +37,7 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
             report(removed=1_000, waiting=2, absent=1),
             "1,000 of 1,003 assets removed from LucidLink, 2 wait for their copies, "
             "1 had nothing left to remove.",
-            "FINISHED_WITH_WARNING",
+            WARNING,
         ),
         (
             report(waiting=1, failed=1, left=1),
@@ -43,11 +45,11 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
             "FAILED",
         ),
         (report(), "The selection contains no assets.", "FINISHED"),
-        (report(missing=1), "iconik does not list 1 selected object.", "FINISHED_WITH_WARNING"),
+        (report(missing=1), f"iconik does not list 1 selected object, {GONE}", WARNING),
         (
-            report(removed=1, missing=20),
-            "1 of 1 asset removed from LucidLink. iconik does not list 20 selected objects.",
-            "FINISHED_WITH_WARNING",
+            report(removed=1, missing=2),
+            f"1 of 1 asset removed from LucidLink. iconik does not list 2 selected objects, {GONE}",
+            WARNING,
         ),
         (PREVENTED, "Nothing was removed from LucidLink.", "FAILED"),
         (
@@ -67,11 +69,11 @@ def test_numbers_are_a_sentence(made: Report, sentence: str, status: str) -> Non
 
 def test_other_formats_are_not_nothing() -> None:
     """A mistyped format must not say that nothing is there, and the editor is warned."""
-    only = "only PPRO_PROXY is on LucidLink, which this action does not remove"
+    only = "only PPRO_PROXY is on LucidLink, but this action does not remove it"
     made = report(Outcome("Cut\r", End.ABSENT, reasons=(only,)), absent=1)
     numbers = "0 of 2 assets removed from LucidLink, 2 had nothing left to remove."
     assert made.message() == rf"{numbers} Cut\r: {only}."
-    assert made.status() == "FINISHED_WITH_WARNING"
+    assert made.status() == WARNING
     assert (made + report(removed=1)).status() == "FINISHED"
 
 
@@ -96,9 +98,9 @@ def test_the_first_ten_reasons_are_named(capsys: pytest.CaptureFixture[str]) -> 
     ("raised", "cause", "steps"),
     [
         ([], None, "1 of 2 assets removed from LucidLink, 1 had nothing left to remove."),
-        ([BUSY, LATE], LATE, "Repeat the action in a few minutes. Repeat the action."),
+        ([BUSY, LATE], LATE, f"Repeat the action in a few minutes. {NEXT}"),
         ([UNREADABLE], UNREADABLE, "Repeat the action in a few minutes."),
-        ([LATE, TOKEN], TOKEN, "Ask your administrator: reference 4f2a9c. Repeat the action."),
+        ([LATE, TOKEN], TOKEN, f"Ask your administrator: reference 4f2a9c. {NEXT}"),
     ],
 )
 def test_the_error_that_most_needs_action(

@@ -329,7 +329,7 @@ def test_a_file_set_that_stays_keeps_all_that_share_its_places(site: Site, iconi
 
 # Nothing to remove
 
-NOT_REMOVED = "on LucidLink, which this action does not remove"
+NOT_REMOVED = "on LucidLink, but this action does not remove it"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class End(str, Enum):
 
 # What an editor can do about assets that are not done.
 STEPS = {
-    End.LEFT: "Repeat the action.",
+    End.LEFT: "To continue, repeat the action.",
     End.WAITING: "Repeat the action when the copies are complete.",
 }
 # The log names the assets that end in one of these ways.
@@ -136,7 +136,7 @@ class Report:
         sentences = {
             f"Nothing is on {name}." if is_empty else f"{', '.join(ends)}.": total,
             f"Nothing {'more ' if total else ''}was removed from {name}.": numbers["prevented"],
-            f"iconik does not list {objects}.": numbers["missing"],
+            f"iconik does not list {objects}, which may be deleted.": numbers["missing"],
         }
         said = [sentence for sentence, number in sentences.items() if number]
         return " ".join(said) or "The selection contains no assets."

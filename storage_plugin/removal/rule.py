@@ -49,7 +49,7 @@ def judge(evidence: Evidence) -> list[tuple[FileSet, Verdict]]:
 def why_nothing(evidence: Evidence) -> tuple[str, ...]:
     """Return why nothing is to be deleted although the storage has file sets of the asset."""
     states = {"ARCHIVED": "archived", "DELETED": "in the recycle bin"}
-    here = f"on {evidence.storage_name()}, which this action does not remove"
+    here = f"on {evidence.storage_name()}, but this action does not remove it"
     reasons = (
         f"{evidence.format_of(each)} is {states.get(str(each.status), here)}"
         for each in evidence.present

@@ -79,7 +79,8 @@ def test_create(world: World, run: Run) -> None:
         assert (action["type"], action["headers"]) == ("POST", {"x-bz-secret": SECRET})
         assert action["app_id"] == world.app_id
     before = json.dumps(world.custom_actions)
-    assert create(run).count(": already up to date.\n") == 6
+    output = create(run, "--everyone")
+    assert (output.count(": already up to date.\n"), "--delete" in output) == (6, True)
     assert json.dumps(world.custom_actions) == before
 
 

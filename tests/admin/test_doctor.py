@@ -39,6 +39,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
     ("where", "changes", "finding"),
     [
         ("settings", {"STORAGE_PATH": "/"}, "WARNING|settings|STORAGE_PATH is '/'"),
+        ("settings", {"FORMAT_NAME": "ORIGNAL"}, "WARNING|settings|does iconik have ORIGNAL?"),
         ("settings", {"COLOUR": "x"}, "WARNING|settings|Nothing reads COLOUR."),
         ("settings", {"MASTER_STORAGE_NAME": None}, "WARNING|storages|of type B2 count: B2."),
         ("settings", {"MASTER_STORAGE_NAME": "Other"}, "WARNING|storages|Other is not of type B2"),
@@ -50,7 +51,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("permission", {"delete_access": False}, "FAILURE|storages|enable Delete"),
         ("world", {"permissions": {}}, "WARNING|storages|does not say whether"),
         ("world", {"custom_actions": {}}, "FAILURE|actions|or to remove: run make actions."),
-        ("world", {"roles": []}, "FAILURE|roles|Both: give the token's user can_read_storages."),
+        ("world", {"roles": []}, "FAILURE|roles|Add and Remove: give the token's user can_read_st"),
         ("world", {"roles": []}, "WARNING|roles|to see it: give the token's user can_write_jobs"),
         ("LucidLink", {"status": "FAILING"}, "FAILURE|storages|LucidLink is FAILING, of type FILE"),
         ("LucidLink", {"method": "S3"}, "FAILURE|storages|not FILE"),
@@ -59,6 +60,7 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("action", {"type": "OPEN"}, "FAILURE|actions|not of type POST, or sends another secret"),
         ("action", {"url": "{}?storage=X"}, "FAILURE|actions|no storages named X"),
         ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example/add"),
+        ("action", {"url": "{}/ad"}, "WARNING|actions|/ad, not "),
         ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
         ("action", {"status": "FAILING", "last_error": SECRET}, "WARNING|actions|last time: *** "),
     ],
@@ -148,6 +150,7 @@ def test_a_removal_is_explained(site: Site, run: Run) -> None:
     output = run("doctor", "--asset", site.master())[1]
     assert "  Nothing: it has no files of ORIGINAL there.\n" in output
     assert site.copies() == 2
-    for nothing in ("interview", "11f0aaaa-0000-4000-8000-00000000000a"):
+    unknown = "11f0aaaa-0000-4000-8000-00000000000a"
+    for nothing, words in {"interview": "is neither the id", unknown: "Is the id right?"}.items():
         status, output = run("doctor", "--asset", nothing)
-        assert (status, nothing in output) == (1, True)
+        assert (status, nothing in output, words in output) == (1, True, True)
