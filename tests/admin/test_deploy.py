@@ -1,7 +1,6 @@
 """Deploying with the real gcloud, to a Google Cloud project in memory."""
 
 import base64
-import itertools
 import json
 import os
 import pty
@@ -39,13 +38,13 @@ QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.
 """A Python that need not import anything to print the environment."""
 
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
-REMEDIES = {
-    "Permission 'x.y.z' denied on it": "Ask an owner of the project to run this, or to give you",
-    "Billing must be enabled.": f"Link a billing account to the project {PROJECT}.",
-    "constraints/gcp.resourceLocations": "Choose a region with gcloud config set functions/region",
-    "Operation denied by org policy: constraints/x.y": ADMINISTRATOR,
-}
-"""What the script says after Google's words."""
+# Kinds of changes, what Google says of them, and what the script says after that.
+TROUBLES = [
+    ("batchEnable", "Billing must be enabled.", f"Link a billing account to the project {PROJECT}."),
+    (":setIamPolicy", "Permission 'x.y.z' denied on it", "Ask an owner of the project to run this"),
+    (":addVersion", "constraints/gcp.resourceLocations", "Choose a region with gcloud config set"),
+    ("/functions", "Operation denied by org policy: constraints/x.y", ADMINISTRATOR),
+]
 
 CONCURRENT = "There were concurrent policy changes. Please retry the whole read-modify-write."
 UNREADY = f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts."
@@ -134,15 +133,14 @@ def is_change(request: str) -> bool:
     return not re.match(r"GET |PUT storage|.*:(getIamPolicy|generateUploadUrl)$", request)
 
 
-def refuse_once(message: Callable[[str], str]) -> Callable[[str], None]:
-    """Return what refuses one request of each kind, and each of the last step, if it may change."""
-    refused = set[str]()
+def refuse_once(messages: dict[str, str]) -> Callable[[str], None]:
+    """Return what refuses the first request of each kind, by its end, with a message."""
+    left = dict(messages)
 
     def hook(request: str) -> None:
-        kind = request if "run/" in request else re.split("[:/]", request)[-1]
-        if is_change(request) and kind not in refused:
-            refused.add(kind)
-            raise Refusal(403, message(request))
+        for kind in left:
+            if is_change(request) and request.endswith(kind):
+                raise Refusal(403, left.pop(kind))
 
     return hook
 
@@ -235,20 +233,14 @@ def test_from_clone_to_right_click(
 
 def test_each_answer_is_lost(first_run: FirstRun, checkout: Checkout) -> None:
     """Runs that end after one change each add up to a single run; each fault has its remedy."""
-    whole, said = first_run[2], list[tuple[str, str]]()
-    remedies = itertools.cycle(REMEDIES.items())
-
-    def refuse(_: str) -> str:
-        said.append(next(remedies))
-        return said[-1][0]
-
-    checkout.cloud.project.after = refuse_once(refuse)
-    while (result := checkout.deploy())[0]:
-        message, remedy = said[-1]
-        assert message in "".join(result[1])
-        assert (remedy in result[1][-2], result[1][-1]) == (True, AGAIN)
-    assert len(said) == 11
-    assert checkout.cloud.pauses() == []
+    whole = first_run[2]
+    messages = {kind: message for kind, message, _ in TROUBLES}
+    checkout.cloud.project.after = refuse_once(messages)
+    for _, message, remedy in TROUBLES:
+        status, output = checkout.deploy()
+        assert (status, message in "".join(output), output[-1]) == (1, True, AGAIN)
+        assert remedy in output[-2]
+    assert (checkout.deploy()[0], checkout.cloud.pauses()) == (0, [])
     assert checkout.cloud.project.resources.keys() == whole.resources.keys()
     assert checkout.cloud.project.grants() == whole.grants()
 
@@ -261,8 +253,8 @@ def test_each_change_comes_too_early(checkout: Checkout) -> None:
     assert "iam API has not been used in project" in "".join(output)
     checkout.cloud.reset()
     checkout.cloud.project.lag = 50
-    refuse = refuse_once(lambda request: UNREADY if "/functions" in request else CONCURRENT)
-    checkout.cloud.project.before = refuse
+    messages = {":setIamPolicy": CONCURRENT, "/functions": UNREADY}
+    checkout.cloud.project.before = refuse_once(messages)
     status, output = checkout.deploy()
     assert (status, {*checkout.cloud.pauses()}) == (0, {10, 20, 40}), output
     sentence = "Google needs a moment to know what is new. The next attempt is in 40 s."
