@@ -9,7 +9,7 @@ from sandbox.faults import HANG
 from sandbox.site import CLIP
 from tests.stage import Stage as InProcess
 from tests.system.conftest import running, stage
-from tests.system.stage import ID, SECRET, Stage, post, send
+from tests.system.stage import ID, SECRET, Stage, send
 
 __all__ = ["running", "stage"]
 
@@ -180,7 +180,7 @@ def test_an_iconik_that_hangs_is_504(stage: Stage) -> None:
     """The removal ends in time, and does not ask iconik for each asset."""
     stage.faults.probabilities = {HANG: 1}
     with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="1") as function:
-        response = post(function, "/remove", asset_ids=stage.assets(20))
+        response = function.click("remove", SECRET, asset_ids=stage.assets(20))
     assert (response.status_code, stage.faults.requests["files"] < 5) == (504, True)
 
 

@@ -1,13 +1,16 @@
-"""What the pages say is so: their commands, links, tables and shown output."""
+"""What the pages and the template say is so: commands, links, tables and shown output."""
 
 import json
+import os
 import pkgutil
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from admin.doctor import ROLES
 from admin.installation import AUTO, DEPLOYMENT, OTHERS
@@ -19,13 +22,18 @@ from storage_plugin.secret_manager import ICONIK_TOKEN, SHARED_SECRET
 from storage_plugin.settings import NAMES, REQUIRED, TIMEOUT, Settings
 from storage_plugin.task_queue import DISPATCH_DEADLINE
 from tests.real_gcloud import needs_gcloud
-from tests.test_release import run, run_in_gcloud
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
 TEXTS = {page: page.read_text() for page in PAGES}
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 
 
+# Begins a script for gcloud's own Python. The launcher names gcloud's main file first.
+FIND_MODULES = """
+import os, sys
+library = os.path.dirname(sys.argv.pop(1))
+sys.path[:0] = [library, f"{library}/third_party"]
+"""
 # gcloud runs commands without a login, and prints those that fail for another reason.
 EXECUTE = """
 import io, shlex, sys
@@ -44,6 +52,25 @@ print("Refused:", *refused, sep="\\n")
 """
 
 
+def run(*command: str, folder: Path, **environ: str) -> str:
+    """Run a command that must succeed, and return what it prints."""
+    # What others run is not this suite's: neither its lines count, nor its warnings.
+    own = {"COVERAGE_PROCESS_CONFIG", "PYTHONWARNINGS", "MAKEFLAGS", "MAKELEVEL"}
+    env = {name: value for name, value in os.environ.items() if name not in own} | environ
+    result = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def run_in_gcloud(script: str, *arguments: str, folder: Path, **environ: str) -> str:
+    """Run a script with gcloud's own Python and modules, and return what it prints."""
+    (folder / "script.py").write_text(FIND_MODULES + script)
+    environ["CLOUDSDK_PYTHON_ARGS"] = "-S script.py"  # The launcher starts its Python with them.
+    return run("gcloud", *arguments, folder=folder, **environ)
+
+
 def blocks(page: Path, language: str) -> list[str]:
     """Return the blocks of a page that are in some language."""
     pattern = rf"^ *```{language}\n(.*?)^ *```"
@@ -58,7 +85,7 @@ def sources(*patterns: str) -> str:
 def test_the_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
     """What needs no account works, by hand and by the README, and prints what that shows."""
     project = tmp_path / "project"
-    unwanted = (".*_cache", ".coverage*", ".git", ".venv*", "__pycache__", ".env.yaml")
+    unwanted = (".*_cache", ".coverage*", ".git", ".venv*", ".env.yaml")
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*unwanted))
     (project / ".venv").symlink_to(sys.prefix)
     site.world.add_storage("LucidLink Dailies")
@@ -78,6 +105,8 @@ def test_the_commands_work(tmp_path: Path, site: Site, iconik_url: str) -> None:
         (project / DEPLOYMENT).write_text(json.dumps(deployment))
         output = run_blocks(README)
     assert output.count("After Remove from LucidLink:") == 2
+    for kind in ("the function", "the function with a queue"):
+        assert output.count(f", and {kind} at http") == 1
     assert len(site.world.custom_actions) == 12
     (shown,) = blocks(README, "text")
     rest = "\n".join(" ".join(line.split()) for line in output.splitlines())
@@ -154,6 +183,18 @@ def test_settings_are_listed() -> None:
     settings = [required | {name: default} for name, default in stated]
     assert len(settings) > 4
     assert {*map(Settings.from_environment, settings)} == {Settings.from_environment(required)}
+
+
+def test_the_template() -> None:
+    """The template for .env.yaml has each setting, and the defaults, but keeps the folders."""
+    template = (ROOT / ".env.yaml.example").read_text()
+    listed = {*re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", template)}
+    assert listed == NAMES - {"CLOUD_RUN_TIMEOUT_SECONDS"}
+    names = {name: value or name for name, value in yaml.safe_load(template).items()}
+    required = {name: names[name] for name in (*REQUIRED, "MASTER_STORAGE_NAME")}
+    expected = Settings.from_environment(required | {"STORAGE_PATH": ""})
+    assert Settings.from_environment(names | {"STORAGE_PATH": ""}) == expected
+    assert "\nSTORAGE_PATH: ''\n" in template
 
 
 def test_roles_are_listed() -> None:

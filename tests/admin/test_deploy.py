@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,14 +15,12 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 
 from admin.installation import MISSING, complete
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import Site
-from storage_plugin.webhook import SECRET_HEADER
 from tests.admin.conftest import Finds, Run, set_deployment
 from tests.real_gcloud import Cloud
 
@@ -32,6 +31,7 @@ URL = f"https://{REGION}-{PROJECT}.cloudfunctions.net/iconik_handler"
 TOKENS = f"projects/{PROJECT}/secrets/iconik-token/versions"
 SETTINGS = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
 TOKEN = "an-application-token"
+ENVIRON = dict(os.environ)
 
 AGAIN = "Run the same command again: it continues where it stopped."
 QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.executable} "$@"'
@@ -40,7 +40,7 @@ QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
 # Kinds of changes, what Google says of them, and what the script says after that.
 TROUBLES = [
-    ("batchEnable", "Billing must be enabled.", f"Link a billing account to the project {PROJECT}."),
+    ("batchEnable", "Billing must be enabled.", f"Link a billing account to the project {PROJECT}"),
     (":setIamPolicy", "Permission 'x.y.z' denied on it", "Ask an owner of the project to run this"),
     (":addVersion", "constraints/gcp.resourceLocations", "Choose a region with gcloud config set"),
     ("/functions", "Operation denied by org policy: constraints/x.y", ADMINISTRATOR),
@@ -201,10 +201,21 @@ def test_dry_run(checkout: Checkout, first_run: FirstRun) -> None:
 def test_from_clone_to_right_click(
     cloud: Cloud, site: Site, iconik_url: str, run: Run, tmp_path: Path
 ) -> None:
-    """What was uploaded serves both actions, even in an organization that forbids much."""
+    """What was uploaded serves both actions, even in an organization that forbids much.
+
+    It is the function alone, with its requirements alone. A key, a password or a cache that lies in
+    a folder of the function stays at home.
+    """
     project = cloud.project
     project.regions_only = project.members_only = True
     checkout = Checkout(tmp_path / "checkout", cloud)
+    modules = [path.relative_to(ROOT) for path in (ROOT / "storage_plugin").rglob("*.py")]
+    files = [Path("main.py"), Path("requirements.txt"), *modules]
+    for folder in {path.parent for path in files} | {Path("admin"), Path(".venv/lib")}:
+        for decoy in (".env", "key.pem", "key", "notes.py.txt", "__pycache__/x.py", "x/y.py"):
+            (path := checkout.folder / folder / decoy).parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (checkout.folder / "storage_plugin" / "requirements.txt").touch()
     checkout.set(**site.settings(iconik_url))
     status, output = checkout.deploy()
     assert (status, verbs(output)[-2:]) == (0, ["open", "open"])
@@ -212,16 +223,27 @@ def test_from_clone_to_right_click(
     assert service["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] == "True"
     assert [name for name in project.resources if "queue" in name] == []
 
+    source, venv = tmp_path / "source", tmp_path / "venv"
     (tmp_path / "source.zip").write_bytes(project.upload)
-    shutil.unpack_archive(tmp_path / "source.zip", tmp_path / "source")
+    shutil.unpack_archive(tmp_path / "source.zip", source)
+    packed = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    assert sorted(packed) == sorted(files)
+    for command in (
+        f"venv --python {sys.executable} {venv}",
+        f"pip install --python {venv} --require-hashes --requirement {source}/requirements.txt",
+        f"pip check --python {venv}",
+    ):
+        # uv installs much faster than pip, and not from this Google.
+        uv = [Path(sys.executable).with_name("uv"), "--quiet", *command.split()]
+        subprocess.run(uv, env=ENVIRON, check=True)
     config = project.resources[FUNCTION]["serviceConfig"]
     assert config["timeoutSeconds"] == 60
     secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
     secrets = {"BZ_SHARED_SECRET": secret, "ICONIK_TOKEN": TOKEN}
-    headers, body = {SECRET_HEADER: secret}, {"asset_ids": [site.master()]}
-    with run_function(config["environmentVariables"] | secrets, tmp_path / "source") as function:
+    environment, asset_ids = config["environmentVariables"] | secrets, [site.master()]
+    with run_function(environment, source, python=str(venv / "bin" / "python")) as function:
         for verb, copies in (("add", 1), ("remove", 0)):
-            answer = requests.post(f"{function.url}/{verb}", headers=headers, json=body, timeout=60)
+            answer = function.click(verb, secret, asset_ids=asset_ids)
             assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
 
         set_deployment(function.url, PROJECT)

@@ -13,7 +13,6 @@ from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World, new_id
 from storage_plugin.secret_manager import MOMENT
-from tests.system.stage import post
 
 NAME = "bz-shared-secret"
 
@@ -36,7 +35,7 @@ class System:
 
     def post(self, secret: str = "secret-1") -> int:
         """Post a custom action, and return the status of the answer."""
-        return post(self.function, "/add", secret, asset_ids=[new_id()]).status_code
+        return self.function.click("add", secret, asset_ids=[new_id()]).status_code
 
 
 @pytest.fixture
