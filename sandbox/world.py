@@ -195,10 +195,8 @@ class World:
         """Bring all transfers to their end, unless another one was faster."""
         for transfer in self.transfers.values():
             asset_id, storage_id = transfer["asset_id"], transfer["destination_storage_id"]
-            format, folder = (
-                self.formats[transfer["format_id"]],
-                transfer["destination_directory_path"],
-            )
+            format = self.formats[transfer["format_id"]]
+            folder = transfer["destination_directory_path"]
             if storage_id in self._active(asset_id, format["id"]):
                 continue
             source = self.file_sets.get(transfer["original_file_set_id"])
@@ -209,8 +207,9 @@ class World:
             files = [{field: row[field] for field in fields} for row in rows]
             self.add_file_set(asset_id, storage_id, files, format["name"], base_dir=folder)
         self.transfers.clear()
-        for id in self.bulk_jobs:
-            self.jobs[id]["status"] = "FINISHED"
+        for job in self.jobs.values():
+            if job["type"] == "TRANSFER":
+                job["status"] = "FINISHED"
 
     def _active(self, asset_id: str, format_id: str) -> dict[str, Row]:
         """Return the active file sets of a format by their storages."""
@@ -228,11 +227,6 @@ class World:
             below = [(row["object_type"], row["id"]) for row in contents]
             objects += [each for each in below if each not in objects]
         return [id for kind, id in dict.fromkeys(objects) if kind == "assets"]
-
-    @property
-    def bulk_jobs(self) -> list[str]:
-        """The ids of the jobs that copy."""
-        return [row["id"] for row in self.jobs.values() if row["type"] == "TRANSFER"]
 
     def add_job(self, job: Row) -> Row:
         """Add a job and return it."""

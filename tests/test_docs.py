@@ -27,16 +27,11 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
 TEXTS = {page: page.read_text() for page in PAGES}
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 
-
-# Begins a script for gcloud's own Python. The launcher names gcloud's main file first.
-FIND_MODULES = """
-import os, sys
-library = os.path.dirname(sys.argv.pop(1))
-sys.path[:0] = [library, f"{library}/third_party"]
-"""
 # gcloud runs commands without a login, and prints those that fail for another reason.
 EXECUTE = """
-import io, shlex, sys
+import io, os, shlex, sys
+library = os.path.dirname(sys.argv.pop(1))  # The launcher names gcloud's main file first.
+sys.path[:0] = [library, f"{library}/third_party"]
 sys.stderr = errors = io.StringIO()
 from googlecloudsdk import gcloud_main
 
@@ -62,13 +57,6 @@ def run(*command: str, folder: Path, **environ: str) -> str:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
-
-
-def run_in_gcloud(script: str, *arguments: str, folder: Path, **environ: str) -> str:
-    """Run a script with gcloud's own Python and modules, and return what it prints."""
-    (folder / "script.py").write_text(FIND_MODULES + script)
-    environ["CLOUDSDK_PYTHON_ARGS"] = "-S script.py"  # The launcher starts its Python with them.
-    return run("gcloud", *arguments, folder=folder, **environ)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -136,9 +124,11 @@ def test_gcloud_knows_each_command(tmp_path: Path) -> None:
         "CLOUDSDK_CONFIG": "config",
         "CLOUDSDK_CORE_PROJECT": PROJECT,
         "CLOUDSDK_FUNCTIONS_REGION": REGION,
+        "CLOUDSDK_PYTHON_ARGS": "-S script.py",  # The launcher starts its Python with them.
         "https_proxy": "http://127.0.0.1:9",
     }
-    output = run_in_gcloud(EXECUTE, *filled, folder=tmp_path, **own)
+    (tmp_path / "script.py").write_text(EXECUTE)
+    output = run("gcloud", *filled, folder=tmp_path, **own)
     assert output.partition("Refused:\n")[2] == f"{unknown}\n"
     (seconds,) = re.findall(r"--attempt-deadline=(\d+)s", text)
     assert TIMEOUT < int(seconds) < DISPATCH_DEADLINE
