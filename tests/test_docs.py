@@ -162,7 +162,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_settings_are_listed() -> None:
-    """The table of the settings has each variable that is read, no other, and the defaults."""
+    """The table has each variable that is read, no other, and the defaults; so has the template.
+
+    But the template keeps the folders.
+    """
     section = TEXTS[README].partition("## Configure the Function")[2].partition("\n## ")[0]
     known = NAMES | OTHERS | {SHARED_SECRET[1], ICONIK_TOKEN[1]}
     platform = {"THREADS", "CLOUD_RUN_TIMEOUT_SECONDS"}
@@ -173,17 +176,12 @@ def test_settings_are_listed() -> None:
     settings = [required | {name: default} for name, default in stated]
     assert len(settings) > 4
     assert {*map(Settings.from_environment, settings)} == {Settings.from_environment(required)}
-
-
-def test_the_template() -> None:
-    """The template for .env.yaml has each setting, and the defaults, but keeps the folders."""
     template = (ROOT / ".env.yaml.example").read_text()
     listed = {*re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", template)}
     assert listed == NAMES - {"CLOUD_RUN_TIMEOUT_SECONDS"}
     names = {name: value or name for name, value in yaml.safe_load(template).items()}
-    required = {name: names[name] for name in (*REQUIRED, "MASTER_STORAGE_NAME")}
-    expected = Settings.from_environment(required | {"STORAGE_PATH": ""})
-    assert Settings.from_environment(names | {"STORAGE_PATH": ""}) == expected
+    own = {name: names[name] for name in (*REQUIRED, "MASTER_STORAGE_NAME")} | {"STORAGE_PATH": ""}
+    assert Settings.from_environment(names | own) == Settings.from_environment(own)
     assert "\nSTORAGE_PATH: ''\n" in template
 
 
