@@ -107,15 +107,11 @@ def test_without_the_secret_everything_is_401(
     assert found == (401, HEADER, f"The header {HEADER} must hold the shared secret.")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-def test_other_methods_are_405(stage: Stage, method: str) -> None:
-    """Only POST is served."""
-    response = send(stage.function, method, "/nowhere")
-    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
-
-
-def test_large_bodies_are_413(stage: Stage) -> None:
-    """A body over 800 kB is refused, whether or not the request announces its length."""
+def test_other_methods_are_405_and_large_bodies_413(stage: Stage) -> None:
+    """Only POST is served, with at most 800 kB, whether or not their length is announced."""
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
+        response = send(stage.function, method, "/nowhere")
+        assert (response.status_code, response.headers["Allow"]) == (405, "POST")
     body = b" " * 800_000
     assert send(stage.function, "POST", "/nowhere", data=body + b" ").status_code == 413
     assert send(stage.function, "POST", "/nowhere", data=iter([body, b" "])).status_code == 413
@@ -124,12 +120,10 @@ def test_large_bodies_are_413(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "named"),
     [
-        ("/add", b"[]", 400, "JSON object"),
         ("/add", b"{}", 400, "Nothing is selected"),
         ("/add", b'{"asset_ids": ["../../users/v1/users"]}', 400, "asset_ids"),
         # A mistyped override is refused, because the action would use the wrong storage.
         ("/remove?x=1", SELECTED, 400, "x"),
-        ("/remove?storage=", SELECTED, 400, "storage"),
         ("/remove?storage=a&storage=b", SELECTED, 400, "storage"),
         ("/added", SELECTED, 404, "/add or /remove"),
     ],

@@ -34,9 +34,8 @@ TOKEN = "an-application-token"
 ENVIRON = dict(os.environ)
 
 AGAIN = "Run the same command again: it continues where it stopped."
+# A Python that need not import anything to print the environment.
 QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.executable} "$@"'
-"""A Python that need not import anything to print the environment."""
-
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
 # Kinds of changes, what Google says of them, and what the script says after that.
 TROUBLES = [
@@ -45,9 +44,12 @@ TROUBLES = [
     (":addVersion", "constraints/gcp.resourceLocations", "Choose a region with gcloud config set"),
     ("/functions", "Operation denied by org policy: constraints/x.y", ADMINISTRATOR),
 ]
-
-CONCURRENT = "There were concurrent policy changes. Please retry the whole read-modify-write."
-UNREADY = f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts."
+# What Google says of changes that come too early.
+EARLY = {
+    ":setIamPolicy": "There were concurrent policy changes. Please retry the whole read-modify-write.",
+    "/functions": "Unable to retrieve the repository metadata for "
+    f"{PLACE}/repositories/gcf-artifacts.",
+}
 
 
 class Checkout:
@@ -256,8 +258,7 @@ def test_from_clone_to_right_click(
 def test_each_answer_is_lost(first_run: FirstRun, checkout: Checkout) -> None:
     """Runs that end after one change each add up to a single run; each fault has its remedy."""
     whole = first_run[2]
-    messages = {kind: message for kind, message, _ in TROUBLES}
-    checkout.cloud.project.after = refuse_once(messages)
+    checkout.cloud.project.after = refuse_once({kind: text for kind, text, _ in TROUBLES})
     for _, message, remedy in TROUBLES:
         status, output = checkout.deploy()
         assert (status, message in "".join(output), output[-1]) == (1, True, AGAIN)
@@ -275,8 +276,7 @@ def test_each_change_comes_too_early(checkout: Checkout) -> None:
     assert "iam API has not been used in project" in "".join(output)
     checkout.cloud.reset()
     checkout.cloud.project.lag = 50
-    messages = {":setIamPolicy": CONCURRENT, "/functions": UNREADY}
-    checkout.cloud.project.before = refuse_once(messages)
+    checkout.cloud.project.before = refuse_once(EARLY)
     status, output = checkout.deploy()
     assert (status, {*checkout.cloud.pauses()}) == (0, {10, 20, 40}), output
     sentence = "Google needs a moment to know what is new. The next attempt is in 40 s."
