@@ -46,7 +46,7 @@ TROUBLES = [
 ]
 # What Google says of changes that come too early.
 EARLY = {
-    ":setIamPolicy": "There were concurrent policy changes. Please retry the whole read-modify-write.",
+    ":setIamPolicy": "There were concurrent policy changes.",
     "/functions": "Unable to retrieve the repository metadata for "
     f"{PLACE}/repositories/gcf-artifacts.",
 }
