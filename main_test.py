@@ -7,8 +7,9 @@ import pytest
 
 from sandbox.faults import HANG
 from sandbox.site import CLIP
+from tests.stage import Stage as InProcess
 from tests.system.conftest import running, stage
-from tests.system.stage import ID, SECRET, Stage, post, send
+from tests.system.stage import ID, SECRET, Stage, send
 
 __all__ = ["running", "stage"]
 
@@ -61,13 +62,13 @@ def test_what_has_no_complete_master_stays(stage: Stage) -> None:
     assert not stage.world.file_sets_of(gone, stage.site.lucidlink)
 
 
-def test_what_has_no_master_can_be_archived_first(stage: Stage) -> None:
+def test_what_has_no_master_can_be_archived_first() -> None:
     """With ARCHIVE_BEFORE_REMOVE, the first click copies it to B2, and the second removes it."""
+    stage = InProcess(ARCHIVE_BEFORE_REMOVE="true")
     asset_id = stage.site.only_copy()
-    with stage.run(ARCHIVE_BEFORE_REMOVE="true") as function:
-        response = post(function, "/remove", asset_ids=[asset_id])
-        assert ": ORIGINAL is being copied to B2 first." in response.text
-        assert post(function, "/remove", asset_ids=[asset_id]).text == "OK"
+    assert ": ORIGINAL is being copied to B2 first." in stage.click(asset_ids=[asset_id]).text
+    stage.world.finish_copies()
+    assert stage.click(asset_ids=[asset_id]).text == "OK"
     assert (stage.site.copies(), stage.site.masters()) == (0, 1)
 
 
@@ -106,15 +107,11 @@ def test_without_the_secret_everything_is_401(
     assert found == (401, HEADER, f"The header {HEADER} must hold the shared secret.")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-def test_other_methods_are_405(stage: Stage, method: str) -> None:
-    """Only POST is served."""
-    response = send(stage.function, method, "/nowhere")
-    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
-
-
-def test_large_bodies_are_413(stage: Stage) -> None:
-    """A body over 800 kB is refused, whether or not the request announces its length."""
+def test_other_methods_are_405_and_large_bodies_413(stage: Stage) -> None:
+    """Only POST is served, with at most 800 kB, whether or not their length is announced."""
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
+        response = send(stage.function, method, "/nowhere")
+        assert (response.status_code, response.headers["Allow"]) == (405, "POST")
     body = b" " * 800_000
     assert send(stage.function, "POST", "/nowhere", data=body + b" ").status_code == 413
     assert send(stage.function, "POST", "/nowhere", data=iter([body, b" "])).status_code == 413
@@ -123,12 +120,10 @@ def test_large_bodies_are_413(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "named"),
     [
-        ("/add", b"[]", 400, "JSON object"),
         ("/add", b"{}", 400, "Nothing is selected"),
         ("/add", b'{"asset_ids": ["../../users/v1/users"]}', 400, "asset_ids"),
         # A mistyped override is refused, because the action would use the wrong storage.
         ("/remove?x=1", SELECTED, 400, "x"),
-        ("/remove?storage=", SELECTED, 400, "storage"),
         ("/remove?storage=a&storage=b", SELECTED, 400, "storage"),
         ("/added", SELECTED, 404, "/add or /remove"),
     ],
@@ -147,7 +142,7 @@ def test_unusable_requests_are_400_or_404(
 @pytest.mark.parametrize(
     ("changes", "query", "status", "named"),
     [
-        ({"ICONIK_ID": None, "ICONIK_URL": "ftp://x"}, "", 500, ["ICONIK_ID", "ICONIK_URL"]),
+        ({"ICONIK_ID": "", "ICONIK_URL": "ftp://x"}, "", 500, ["ICONIK_ID", "ICONIK_URL"]),
         # The storage must exist, and masters are never removed.
         ({}, "?storage=Nowhere", 500, ["STORAGE_NAME"]),
         ({}, "?storage=B2", 500, ["STORAGE_NAME"]),
@@ -157,11 +152,11 @@ def test_unusable_requests_are_400_or_404(
     ],
 )
 def test_wrong_settings_are_named(
-    stage: Stage, changes: dict[str, str | None], query: str, status: int, named: list[str]
+    changes: dict[str, str], query: str, status: int, named: list[str]
 ) -> None:
     """The answer names everything that is missing or wrong, and nothing is touched."""
-    with stage.run(**changes) as function:
-        response = post(function, f"/remove{query}", asset_ids=stage.assets(1))
+    stage = InProcess(**changes)  # Each case in a process of its own would take half a second.
+    response = stage.click(f"/remove{query}", asset_ids=stage.assets(1))
     assert (response.status_code, stage.site.copies(), stage.site.masters()) == (status, 1, 1)
     assert [each for each in named if each not in response.text] == []
 
@@ -179,7 +174,7 @@ def test_an_iconik_that_hangs_is_504(stage: Stage) -> None:
     """The removal ends in time, and does not ask iconik for each asset."""
     stage.faults.probabilities = {HANG: 1}
     with stage.run(CLOUD_RUN_TIMEOUT_SECONDS="1") as function:
-        response = post(function, "/remove", asset_ids=stage.assets(20))
+        response = function.click("remove", SECRET, asset_ids=stage.assets(20))
     assert (response.status_code, stage.faults.requests["files"] < 5) == (504, True)
 
 

@@ -101,6 +101,6 @@ def payload(**changes: object) -> Row:
         "metadata_view_id": None,
         "metadata_values": None,
         "date_created": f"{LONG_AGO}.000000",
-        "auth_token": "not-used-by-the-plugin",
+        "auth_token": "payload-token",
     }
     return usual | changes

@@ -18,7 +18,7 @@ from tests.real_gcloud import cloud, session_cloud
 __all__ = ["cloud", "session_cloud"]
 
 
-SLOW = "test_deploy test_docs test_function test_properties test_release test_secrets main_test"
+SLOW = "test_deploy test_docs test_function test_properties test_secrets main_test"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,8 +15,8 @@ from sandbox.site import Site
 
 SECRET = "shared-secret-for-tests"
 URL = "https://us-central1-project.cloudfunctions.net/iconik_handler"
+# A custom action that is not the plugin's.
 OTHER = {"context": "BULK", "title": "Order a taxi", "url": "https://taxi.example/add-ride"}
-"""A custom action that is not the plugin's."""
 
 Run = Callable[..., tuple[int, str]]
 Finds = Callable[[str], bool]

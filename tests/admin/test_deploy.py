@@ -1,12 +1,12 @@
 """Deploying with the real gcloud, to a Google Cloud project in memory."""
 
 import base64
-import itertools
 import json
 import os
 import pty
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,14 +15,12 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 
 from admin.installation import MISSING, complete
 from sandbox.function import ROOT, run_function
 from sandbox.google_cloud import DOMAIN, PROJECT, REGION, Project, Refusal
 from sandbox.site import Site
-from storage_plugin.webhook import SECRET_HEADER
 from tests.admin.conftest import Finds, Run, set_deployment
 from tests.real_gcloud import Cloud
 
@@ -33,22 +31,25 @@ URL = f"https://{REGION}-{PROJECT}.cloudfunctions.net/iconik_handler"
 TOKENS = f"projects/{PROJECT}/secrets/iconik-token/versions"
 SETTINGS = {"ICONIK_ID": "app-id", "STORAGE_NAME": "LucidLink"}
 TOKEN = "an-application-token"
+ENVIRON = dict(os.environ)
 
 AGAIN = "Run the same command again: it continues where it stopped."
+# A Python that need not import anything to print the environment.
 QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.executable} "$@"'
-"""A Python that need not import anything to print the environment."""
-
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
-REMEDIES = {
-    "Permission 'x.y.z' denied on it": "Ask an owner of the project to run this, or to give you",
-    "Billing must be enabled.": f"Link a billing account to the project {PROJECT}.",
-    "constraints/gcp.resourceLocations": "Choose a region with gcloud config set functions/region",
-    "Operation denied by org policy: constraints/x.y": ADMINISTRATOR,
+# Kinds of changes, what Google says of them, and what the script says after that.
+TROUBLES = [
+    ("batchEnable", "Billing must be enabled.", f"Link a billing account to the project {PROJECT}"),
+    (":setIamPolicy", "Permission 'x.y.z' denied on it", "Ask an owner of the project to run this"),
+    (":addVersion", "constraints/gcp.resourceLocations", "Choose a region with gcloud config set"),
+    ("/functions", "Operation denied by org policy: constraints/x.y", ADMINISTRATOR),
+]
+# What Google says of changes that come too early.
+EARLY = {
+    ":setIamPolicy": "There were concurrent policy changes.",
+    "/functions": "Unable to retrieve the repository metadata for "
+    f"{PLACE}/repositories/gcf-artifacts.",
 }
-"""What the script says after Google's words."""
-
-CONCURRENT = "There were concurrent policy changes. Please retry the whole read-modify-write."
-UNREADY = f"Unable to retrieve the repository metadata for {PLACE}/repositories/gcf-artifacts."
 
 
 class Checkout:
@@ -134,15 +135,14 @@ def is_change(request: str) -> bool:
     return not re.match(r"GET |PUT storage|.*:(getIamPolicy|generateUploadUrl)$", request)
 
 
-def refuse_once(message: Callable[[str], str]) -> Callable[[str], None]:
-    """Return what refuses one request of each kind, and each of the last step, if it may change."""
-    refused = set[str]()
+def refuse_once(messages: dict[str, str]) -> Callable[[str], None]:
+    """Return what refuses the first request of each kind, by its end, with a message."""
+    left = dict(messages)
 
     def hook(request: str) -> None:
-        kind = request if "run/" in request else re.split("[:/]", request)[-1]
-        if is_change(request) and kind not in refused:
-            refused.add(kind)
-            raise Refusal(403, message(request))
+        for kind in left:
+            if is_change(request) and request.endswith(kind):
+                raise Refusal(403, left.pop(kind))
 
     return hook
 
@@ -203,10 +203,21 @@ def test_dry_run(checkout: Checkout, first_run: FirstRun) -> None:
 def test_from_clone_to_right_click(
     cloud: Cloud, site: Site, iconik_url: str, run: Run, tmp_path: Path
 ) -> None:
-    """What was uploaded serves both actions, even in an organization that forbids much."""
+    """What was uploaded serves both actions, even in an organization that forbids much.
+
+    It is the function alone, with its requirements alone. A key, a password or a cache that lies in
+    a folder of the function stays at home.
+    """
     project = cloud.project
     project.regions_only = project.members_only = True
     checkout = Checkout(tmp_path / "checkout", cloud)
+    modules = [path.relative_to(ROOT) for path in (ROOT / "storage_plugin").rglob("*.py")]
+    files = [Path("main.py"), Path("requirements.txt"), *modules]
+    for folder in {path.parent for path in files} | {Path("admin"), Path(".venv/lib")}:
+        for decoy in (".env", "key.pem", "key", "notes.py.txt", "__pycache__/x.py", "x/y.py"):
+            (path := checkout.folder / folder / decoy).parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (checkout.folder / "storage_plugin" / "requirements.txt").touch()
     checkout.set(**site.settings(iconik_url))
     status, output = checkout.deploy()
     assert (status, verbs(output)[-2:]) == (0, ["open", "open"])
@@ -214,16 +225,27 @@ def test_from_clone_to_right_click(
     assert service["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] == "True"
     assert [name for name in project.resources if "queue" in name] == []
 
+    source, venv = tmp_path / "source", tmp_path / "venv"
     (tmp_path / "source.zip").write_bytes(project.upload)
-    shutil.unpack_archive(tmp_path / "source.zip", tmp_path / "source")
+    shutil.unpack_archive(tmp_path / "source.zip", source)
+    packed = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    assert sorted(packed) == sorted(files)
+    for command in (
+        f"venv --python {sys.executable} {venv}",
+        f"pip install --python {venv} --require-hashes --requirement {source}/requirements.txt",
+        f"pip check --python {venv}",
+    ):
+        # uv installs much faster than pip, and not from this Google.
+        uv = [Path(sys.executable).with_name("uv"), "--quiet", *command.split()]
+        subprocess.run(uv, env=ENVIRON, check=True)
     config = project.resources[FUNCTION]["serviceConfig"]
     assert config["timeoutSeconds"] == 60
     secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
     secrets = {"BZ_SHARED_SECRET": secret, "ICONIK_TOKEN": TOKEN}
-    headers, body = {SECRET_HEADER: secret}, {"asset_ids": [site.master()]}
-    with run_function(config["environmentVariables"] | secrets, tmp_path / "source") as function:
+    environment, asset_ids = config["environmentVariables"] | secrets, [site.master()]
+    with run_function(environment, source, python=str(venv / "bin" / "python")) as function:
         for verb, copies in (("add", 1), ("remove", 0)):
-            answer = requests.post(f"{function.url}/{verb}", headers=headers, json=body, timeout=60)
+            answer = function.click(verb, secret, asset_ids=asset_ids)
             assert (answer.status_code, answer.text, site.copies()) == (200, "OK", copies)
 
         set_deployment(function.url, PROJECT)
@@ -235,20 +257,13 @@ def test_from_clone_to_right_click(
 
 def test_each_answer_is_lost(first_run: FirstRun, checkout: Checkout) -> None:
     """Runs that end after one change each add up to a single run; each fault has its remedy."""
-    whole, said = first_run[2], list[tuple[str, str]]()
-    remedies = itertools.cycle(REMEDIES.items())
-
-    def refuse(_: str) -> str:
-        said.append(next(remedies))
-        return said[-1][0]
-
-    checkout.cloud.project.after = refuse_once(refuse)
-    while (result := checkout.deploy())[0]:
-        message, remedy = said[-1]
-        assert message in "".join(result[1])
-        assert (remedy in result[1][-2], result[1][-1]) == (True, AGAIN)
-    assert len(said) == 11
-    assert checkout.cloud.pauses() == []
+    whole = first_run[2]
+    checkout.cloud.project.after = refuse_once({kind: text for kind, text, _ in TROUBLES})
+    for _, message, remedy in TROUBLES:
+        status, output = checkout.deploy()
+        assert (status, message in "".join(output), output[-1]) == (1, True, AGAIN)
+        assert remedy in output[-2]
+    assert (checkout.deploy()[0], checkout.cloud.pauses()) == (0, [])
     assert checkout.cloud.project.resources.keys() == whole.resources.keys()
     assert checkout.cloud.project.grants() == whole.grants()
 
@@ -261,8 +276,7 @@ def test_each_change_comes_too_early(checkout: Checkout) -> None:
     assert "iam API has not been used in project" in "".join(output)
     checkout.cloud.reset()
     checkout.cloud.project.lag = 50
-    refuse = refuse_once(lambda request: UNREADY if "/functions" in request else CONCURRENT)
-    checkout.cloud.project.before = refuse
+    checkout.cloud.project.before = refuse_once(EARLY)
     status, output = checkout.deploy()
     assert (status, {*checkout.cloud.pauses()}) == (0, {10, 20, 40}), output
     sentence = "Google needs a moment to know what is new. The next attempt is in 40 s."

@@ -93,15 +93,6 @@ def test_without_settings(run: Run, command: str, text: str) -> None:
     assert (status, output.count(MISSING), output.count(": run ")) == (1, 1, 0)
 
 
-def test_doctor_knows_the_last_deployment(finds: Finds) -> None:
-    """FUNCTION_URL counts before the last deployment; without either, the remedy is named."""
-    assert finds("FAILURE|function|run make deploy, or add OPTIONS='--url URL'")
-    set_deployment(URL)
-    assert finds("FAILURE|function|us-central1-project.cloudfunctions.net cannot")
-    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
-    assert finds("FAILURE|function|127.0.0.1:9 cannot be reached")
-
-
 ASKS = {"WWW-Authenticate": "x-bz-secret"}
 
 
@@ -122,16 +113,23 @@ def test_doctor_knows_who_answers(finds: Finds, status: int, headers: dict[str, 
     assert asked == {("/remove", None)}
 
 
-def test_doctor_names_host_and_cause(run: Run) -> None:
-    """Where nothing answers, host, proxy without its password, and cause are named once."""
+def test_doctor_names_host_and_cause(run: Run, finds: Finds) -> None:
+    """Where nothing answers, host, proxy without its password, and cause are named once.
+
+    FUNCTION_URL counts before the last deployment; without either, the remedy is named.
+    """
+    assert finds("FAILURE|function|run make deploy, or add OPTIONS='--url URL'")
+    set_deployment(URL)
     os.environ["https_proxy"] = "http://user:password@127.0.0.1:9"
-    os.environ.update(FUNCTION_URL=URL, ICONIK_URL="http://127.0.0.1:9")
+    os.environ["ICONIK_URL"] = "http://127.0.0.1:9"
     host, why = "us-central1-project.cloudfunctions.net", "[Errno 111] Connection refused."
     lines = [line for line in run("doctor")[1].splitlines() if line.startswith("FAILURE")]
     assert lines == [
         f"FAILURE  function: {host} cannot be reached through the proxy 127.0.0.1:9: {why}",
         f"FAILURE  iconik: 127.0.0.1:9 cannot be reached: {why}",
     ]
+    os.environ["FUNCTION_URL"] = "http://127.0.0.1:9"
+    assert finds("FAILURE|function|127.0.0.1:9 cannot be reached")
 
 
 def test_a_removal_is_explained(site: Site, run: Run) -> None:

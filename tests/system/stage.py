@@ -10,7 +10,7 @@ import requests
 from sandbox.faults import Faults
 from sandbox.function import Function, run_function
 from sandbox.server import create_app, serve
-from sandbox.site import Site, payload
+from sandbox.site import Site
 from sandbox.tasks import Tasks
 from sandbox.world import Row, World
 from tests import contract
@@ -83,10 +83,10 @@ class Stage(Scene):
         return run_function({name: value for name, value in changed.items() if value is not None})
 
     def post(
-        self, path: str = "/remove", secret: str | None = SECRET, **selection: object
+        self, path: str = "/remove", secret: str = SECRET, **selection: object
     ) -> requests.Response:
         """Post a custom action to the function, as iconik does."""
-        return post(self.function, path, secret, **selection)
+        return self.function.click(path[1:], secret, user_id=EDITOR, **selection)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -104,14 +104,6 @@ class QueuedStage(Stage):
     def _set_up(self) -> None:
         self.tasks.reset()
         super()._set_up()
-
-
-def post(
-    function: Function, path: str, secret: str | None = SECRET, **selection: object
-) -> requests.Response:
-    """Post a custom action to any function, as iconik does."""
-    body = payload(user_id=EDITOR, auth_token="payload-token", **selection)
-    return send(function, "POST", path, secret, json=body)
 
 
 def send(

@@ -49,21 +49,21 @@ def test_only_the_queue_delivers(queued: QueuedStage) -> None:
 
 def test_a_killed_instance_does_not_matter(queued: QueuedStage) -> None:
     """What a dying process leaves is done by the next delivery, under the same job."""
-    remove_renders(queued, 60)
+    remove_renders(queued, 30)
     queued.world.finish_copies()
     queued.faults.latency = 0.02
     purge = queued.world.purge
 
     def purge_and_kill(file_set_id: str) -> None:
         purge(file_set_id)
-        if queued.site.copies() == 30:
+        if queued.site.copies() == 15:
             (worker,) = psutil.Process(queued.function.pid).children()
             worker.kill()
 
     queued.world.purge = purge_and_kill  # type: ignore[method-assign]
     assert queued.tasks.deliver() == [0]
-    assert 0 < queued.site.copies() <= 30
+    assert 0 < queued.site.copies() <= 15
     assert queued.job["status"] == "STARTED"
     assert queued.tasks.deliver() == [200]
     assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
-    assert queued.job["message"] == "60 of 60 assets removed from LucidLink."
+    assert queued.job["message"] == "30 of 30 assets removed from LucidLink."

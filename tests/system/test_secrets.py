@@ -1,5 +1,6 @@
 """A running function whose secrets are in Secret Manager."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from sandbox.secrets import ACCOUNTS, PROJECT_PATH, Secrets, found, hang
 from sandbox.server import create_app, serve
 from sandbox.site import Site
 from sandbox.world import World, new_id
-from tests.system.stage import post
+from storage_plugin.secret_manager import MOMENT
 
 NAME = "bz-shared-secret"
 
@@ -34,7 +35,7 @@ class System:
 
     def post(self, secret: str = "secret-1") -> int:
         """Post a custom action, and return the status of the answer."""
-        return post(self.function, "/add", secret, asset_ids=[new_id()]).status_code
+        return self.function.click("add", secret, asset_ids=[new_id()]).status_code
 
 
 @pytest.fixture
@@ -44,43 +45,44 @@ def system() -> Iterator[System]:
         yield System(stack)
 
 
-@pytest.mark.parametrize("project", ["project", ""])
-def test_credentials_are_made_once(project: str) -> None:
-    """All accesses share one token; only without a setting is Google asked for the project.
+def test_the_project_can_be_unknown() -> None:
+    """Without a setting Google is asked for the project. All accesses share one token.
 
     Each has its own connection, so one that the network has forgotten costs no click.
     """
     with ExitStack() as stack:
-        system = System(stack, GOOGLE_CLOUD_PROJECT=project)
+        system = System(stack, GOOGLE_CLOUD_PROJECT="")
         assert [system.post(), system.post("wrong"), system.post()] == [200, 401, 200]
     assert system.secrets.accesses == [NAME, "iconik-token", NAME]
     assert len(system.secrets.network.opened) == 3
     assert system.secrets.asked.count(f"{ACCOUNTS}/default/token") == 1
-    assert (PROJECT_PATH in system.secrets.asked) == (not project)
+    assert PROJECT_PATH in system.secrets.asked
 
 
-@pytest.mark.parametrize("trouble", [HANG, DRIP, "the server hangs"])
-def test_no_request_waits_long_for_google(system: System, trouble: str) -> None:
+def test_no_request_waits_long_for_google(system: System) -> None:
     """Requests are refused before iconik's patience is over, all at once, until Google is back."""
     secrets, answers = system.secrets, system.secrets.answers
-    if trouble == "the server hangs":
-        secrets.answers = dict.fromkeys(answers, hang)
-    else:
-        secrets.faults.probabilities = {trouble: 1}  # No token comes.
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
-    assert "Secret Manager is unavailable (DeadlineExceeded)" in system.function.output
-    assert len(secrets.accesses) <= 1
-    secrets.faults.probabilities, secrets.answers = {}, answers
-    assert any(system.post() == 200 for _ in range(10_000))
+    for number, trouble in enumerate((HANG, DRIP, None), start=1):
+        if trouble:
+            secrets.faults.probabilities = {trouble: 1}  # No token comes.
+        else:
+            secrets.faults.probabilities, secrets.answers = {}, dict.fromkeys(answers, hang)
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda _: system.post(), range(4))) == [503] * 4
+        refusals = system.function.output.count("Secret Manager is unavailable (DeadlineExceeded)")
+        assert refusals == number
+        time.sleep(MOMENT)  # In which Google is left alone.
+    assert len(secrets.accesses) == 1
+    secrets.answers = answers
+    assert system.post() == 200
 
 
 def test_rotation_under_load(system: System) -> None:
     """While both secrets are rotated no action fails, and none with a valid secret is refused.
 
-    Requests that start together share an access.
+    Requests that start together share an access, and nobody is asked for a project that is set.
     """
-    rotations = {100: ("secret-2", "token-1"), 200: ("secret-2", "token-2")}
+    rotations = {30: ("secret-2", "token-1"), 60: ("secret-2", "token-2")}
 
     def act(number: int) -> int:
         if number in rotations:
@@ -91,6 +93,7 @@ def test_rotation_under_load(system: System) -> None:
         return 200 if status == 401 and secret != system.secret else status
 
     with ThreadPoolExecutor(8) as pool:
-        assert {*pool.map(act, range(300))} == {200}
+        assert {*pool.map(act, range(90))} == {200}
     assert system.post("secret-1") == 401
     assert system.secrets.accesses.count(NAME) <= 5
+    assert PROJECT_PATH not in system.secrets.asked
