@@ -48,7 +48,7 @@ bench: ## Measure, on Python 3.13 if it is installed; takes twenty minutes.
 
 measure: $(VENV)/dev
 	@$(BIN)/python -m bench
-	@$(BIN)/python -m tests.soak
+	@$(BIN)/python -m bench.soak
 
 lint: $(VENV)/dev ## Check style, format, imports between modules, and the complexity of functions.
 	$(BIN)/ruff check
@@ -70,7 +70,7 @@ mutation: $(VENV)/dev ## Make small changes to the rule and the removal; the tes
 	@! $(BIN)/mutmut results | grep --invert-match timeout
 
 soak: $(VENV)/dev ## Remove 10,000 assets beside other clicks, in six minutes; OPTIONS=--many removes 50,000.
-	@$(BIN)/python -m tests.soak $(OPTIONS)
+	@$(BIN)/python -m bench.soak $(OPTIONS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-strip-extras --python-version 3.10 \
     --custom-compile-command "make lock"

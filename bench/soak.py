@@ -21,8 +21,8 @@ from sandbox.function import ROOT
 from sandbox.server import create_app, serve
 from sandbox.site import CLIP, LONG_AGO, Site
 from sandbox.tasks import Tasks
+from sandbox.world import Row
 from storage_plugin.job import INTERRUPTED
-from tests.system.stage import Scene
 
 ASSETS, STAYING, MANY, CLICKS = 10_000, 200, 50_000, 50
 LATENCY = 0.1  # Seconds that the real iconik is taken to need for an answer.
@@ -30,7 +30,7 @@ MOST_DELAY = 3.0  # Seconds by which a removal may delay the longest click.
 LONGEST = 3600.0  # Seconds after which a removal must be over.
 
 
-class Soak(Site, Scene):
+class Soak(Site):
     """The function with a queue, as it is deployed, and a faster iconik."""
 
     def __init__(self, stack: ExitStack, speed: float, chance: random.Random) -> None:
@@ -38,10 +38,15 @@ class Soak(Site, Scene):
         self.tasks, self.chance, self.kills = Tasks(speed), chance, 0
         self.faults = Faults(LATENCY / speed, is_limited=True, window=WINDOW / speed)
         url = stack.enter_context(serve(create_app(self.world), self.faults))
-        source = {"FUNCTION_SOURCE": "tests/fast_function.py", "PYTHONPATH": str(ROOT)}
+        source = {"FUNCTION_SOURCE": "bench/fast_function.py", "PYTHONPATH": str(ROOT)}
         settings = self.settings(url) | self.secrets() | source | {"SPEED": str(speed)}
         self.function = stack.enter_context(self.tasks.run_function(settings))
         stack.enter_context(self.tasks.run())
+
+    @property
+    def jobs(self) -> list[Row]:
+        """The jobs of the plugin."""
+        return [job for job in self.world.jobs.values() if job["type"] == "CUSTOM"]
 
     def click(self, action: str, **selection: object) -> float:
         """Click until the function has done it or taken it over; return the seconds."""
@@ -124,8 +129,9 @@ def remove_many(soak: Soak) -> None:
     collection, started = soak.world.add_collection(*soak.assets(MANY)), time.monotonic()
     soak.click("remove", collection_ids=[collection])
     soak.end(MANY, started)
-    assert soak.job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
-    assert (soak.job["status"], soak.copies(), soak.masters()) == ("FINISHED", 0, MANY)
+    (job,) = soak.jobs
+    assert job["message"] == f"{MANY:,} of {MANY:,} assets removed from LucidLink."
+    assert (job["status"], soak.copies(), soak.masters()) == ("FINISHED", 0, MANY)
 
 
 if __name__ == "__main__":
