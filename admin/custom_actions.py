@@ -41,10 +41,10 @@ def name_of(action: Row) -> str:
     return f"{action['title']} ({action['context']})"
 
 
-def secret_of(action: Row) -> str | None:
-    """Return the secret that an action sends."""
-    headers = action.get("headers") or {}
-    return {name.lower(): value for name, value in headers.items()}.get(SECRET_HEADER)
+def headers_of(action: Row) -> dict[str, object]:
+    """Return the headers that an action sends."""
+    headers = action.get("headers")
+    return headers if isinstance(headers, dict) else {}
 
 
 def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None) -> list[Row]:
@@ -95,8 +95,8 @@ def _find(existing: Sequence[Row], action: Row) -> Row | None:
 
 def _update(iconik: Iconik, action: Row, other: Row) -> str:
     """Update the fields of an action that differ, except other headers; return the result."""
-    headers = other.get("headers") or {}
-    others = {key: value for key, value in headers.items() if key.lower() != SECRET_HEADER}
+    headers = headers_of(other).items()
+    others = {key: value for key, value in headers if key.lower() != SECRET_HEADER}
     whole = {field: action[field] for field in ("context", "title", "url", "type")}
     whole["headers"] = others | action["headers"]
     if differing := [field for field in whole if other.get(field) != whole[field]]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from admin.custom_actions import VISIBILITY, name_of, secret_of, target
+from admin.custom_actions import VISIBILITY, headers_of, name_of, target
 from admin.installation import Installation, ask, ask_gcloud, unknown_variables
 from storage_plugin.errors import AdministratorError, PluginError
 from storage_plugin.iconik import client
@@ -17,8 +17,7 @@ from storage_plugin.webhook import ACTIONS, SECRET_HEADER, is_uuid
 
 OK, WARNING, FAILURE = "ok", "WARNING", "FAILURE"
 Findings = Iterator[tuple[str, str]]  # States, each with a sentence.
-# The methods of the client that each purpose needs.
-USES = {
+USES = {  # The methods of the client that each purpose needs.
     "Add and Remove": "storages",
     "Add": "copy",
     "Remove": "file_sets formats files delete_file_set transfers",
@@ -28,8 +27,7 @@ USES = {
     f"Remove, with {ARCHIVE}": "transfers copy job",
     "Custom actions by command": "custom_actions create_custom_action delete_custom_action",
 }
-# The roles that the token's user therefore needs for each purpose.
-ROLES = {
+ROLES = {  # The roles that the token's user therefore needs for each purpose.
     purpose: tuple(dict.fromkeys(role for name in uses.split() for role in client.ROLES[name]))
     for purpose, uses in USES.items()
 }
@@ -174,14 +172,16 @@ def find_fault(action: Row, installation: Installation) -> tuple[str, str] | Non
             find_storage(listed, "storage= in its URL", query["storage"])
     except PluginError as error:
         return FAILURE, f"{name}: {error}"
-    if action.get("type") != "POST" or secret_of(action) != installation.secret:
+    headers = {header.lower(): value for header, value in headers_of(action).items()}
+    if action.get("type") != "POST" or headers.get(SECRET_HEADER) != installation.secret:
         remedy = "run make actions again, with the same OPTIONS as before"
         return FAILURE, f"{name} is not of type POST, or sends another secret: {remedy}."
     if action.get("disabled"):
         return WARNING, f"{name} is disabled: enable it in iconik if you need it."
     if action.get("status") == "FAILING":
-        # iconik may quote the headers.
-        reason = action["last_error"].replace(installation.secret, "***")
+        reason = action["last_error"]
+        for value in filter(None, map(str, headers.values())):  # iconik may quote them.
+            reason = reason.replace(value, "***")
         return WARNING, f"{name} failed last time: {reason} See the function's log."
     return None
 

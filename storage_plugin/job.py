@@ -79,8 +79,8 @@ class Job:
             with self._attempt():
                 progress = {"progress_processed": done, "progress_total": total}
                 state = {"title": self._title(total), **progress, **changes}
-                if status := self._iconik.update_job(self.id, state):
-                    self.halt = HALTS.get(status, "")
+                # A halt ends the removal, even if an answer from before it arrives late.
+                self.halt = HALTS.get(str(self._iconik.update_job(self.id, state)), self.halt)
                 return True
         return False
 

@@ -20,7 +20,7 @@ from storage_plugin.removal.asset import remove_asset
 from storage_plugin.removal.evidence import Removal
 from storage_plugin.removal.report import End, Outcome, Report
 from storage_plugin.removal.selection import find_assets
-from storage_plugin.rounds import Round, rest_of, write_task
+from storage_plugin.rounds import MAX_RETRIES, Round, rest_of, write_task
 from storage_plugin.settings import Settings
 from storage_plugin.task_queue import hand_over
 
@@ -43,8 +43,10 @@ def remove(
     job = Job(editors, round, storage_name=settings.storage_name, log=log)
     if job.has_ended():
         return "OK: The removal had already ended.", None
+    report, rest = Report(job.storage_name), None
     try:
-        report, rest = _remove_assets(iconik, round, settings=settings, job=job)
+        if not round.is_over:
+            report, rest = _remove_assets(iconik, round, settings=settings, job=job)
     except errors.PluginError as error:
         report = Report.of_error(error, job.storage_name, reference=log.reference)
         rest = round if error.can_retry else None
@@ -55,8 +57,9 @@ def remove(
         sentence = f"{report.sentence()} The removal continues in the background."
         job.update(rest.report.total, report.total, message=sentence)
         return f"OK: {sentence}", None
-    if not job.close(report) and round.can_repeat:
-        raise errors.IconikUnavailable("iconik does not show the result: try again.", status=503)
+    if not job.close(report):  # Another round tries that again.
+        ended = round._replace(report=report, is_over=True)
+        _hand_over(round, ended, None, settings=settings, job=job)
     # After an error, the queue would deliver the round again.
     return report.answer(), report.cause if round.is_click else None
 
@@ -136,7 +139,7 @@ def _hand_over(
             delay=min(following.pause, seconds),
         )
     except errors.QueueUnavailable as error:
-        if round.can_repeat:
+        if not round.is_click and round.retries < MAX_RETRIES:
             raise
         job.log.write("WARNING", str(error))
         return False

@@ -30,17 +30,13 @@ class Round(NamedTuple):
     after: str = ""  # Assets in containers up to this id are done, or selected themselves.
     waiting: int = 0  # The number of selected assets, the last ones, whose copies were requested.
     report: Report = Report()  # What became of the assets that are done.
+    is_over: bool = False  # Whether only the result is to be shown, which has failed before.
     retries: int = 0  # The number of earlier deliveries of this round.
 
     @property
     def is_click(self) -> bool:
         """Whether this is the click itself."""
         return self.number == 0
-
-    @property
-    def can_repeat(self) -> bool:
-        """Whether the queue is to deliver this round again after an error."""
-        return not self.is_click and self.retries < MAX_RETRIES
 
     @property
     def awaited(self) -> frozenset[str]:

@@ -198,9 +198,10 @@ def test_a_halt_ends_the_removal(stage: Stage, status: str, word: str) -> None:
     assert stage.notes == [stage.job["message"]]
 
 
-def test_an_answer_without_a_status_ends_no_halt() -> None:
-    """The answer to a change may lack it, while assets that have begun are finished."""
-    answers = [None, "PAUSED"]
+@pytest.mark.parametrize("late", [None, "STARTED"])
+def test_no_later_answer_ends_a_halt(late: str | None) -> None:
+    """The answer to a change may lack a status, or have one from before, and arrive late."""
+    answers = [late, "PAUSED"]
     client: Any = SimpleNamespace(now=lambda: 0.0, update_job=lambda *_: answers.pop())
     round = first_round(Action("remove", Selection((EDITOR,)), {}, None))._replace(job_id=EDITOR)
     shown = Job(client, round, storage_name="LucidLink", log=Log())

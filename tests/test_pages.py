@@ -79,6 +79,7 @@ CONTINUED = [page(1, **LINK), page(1, total=2), page(1, pages=2), page(1, total=
         *([last] for last in LAST),
         *([full, end] for full in FULL for end in (page(), MISSING, NULL)),
         [page(*range(24)), page(*range(24))],
+        [page(*TEN, total=20), page(*range(10, 20)), page(20)],
         *([first, page(2)] for first in CONTINUED),
     ],
 )

@@ -251,17 +251,25 @@ def test_a_queue_that_is_away_at_a_delivery(queued: Stage, times: int) -> None:
     assert ended == (("FINISHED", []) if times == 4 else failed)
 
 
-@pytest.mark.parametrize("times", [4, 100])
-def test_an_end_that_cannot_be_shown(queued: Stage, times: int) -> None:
-    """The round is delivered again, up to four times. What is gone meanwhile counts as removed."""
+@pytest.mark.parametrize("word", ["", "Aborted: "])
+def test_an_end_that_cannot_be_shown(queued: Stage, word: str) -> None:
+    """Another round tries that again, and says what the one before did, even if it was aborted."""
+    queued.world.add_asset("Empty", ["ORIGINAL"])
     queued.remove()
-    queued.on_call = lambda _, path: "500" * ("/files/" not in path and queued.deliveries <= times)
+    queued.on_call = lambda _, path: "500" * ("/files/" not in path)
+    queued.deliver(1)
+    assert (queued.site.copies(), len(queued.tasks)) == (0, 1)
+    queued.on_call = nothing
+    queued.job.update(status="ABORTED" if word else "STARTED")
     queued.deliver()
-    is_shown = (queued.job["status"], queued.job["message"]) == ("FINISHED", DONE)
-    assert (queued.site.copies(), queued.deliveries, is_shown) == (0, 5, times == 4)
+    numbers = "5 of 6 assets removed from LucidLink, 1 had nothing left to remove."
+    assert (queued.deliveries, queued.job["message"]) == (2, f"{word}{numbers}")
 
 
-def test_a_click_that_nobody_can_learn_of_is_answered(queued: Stage) -> None:
-    """If the end of a click cannot be shown, its answer still says it, and nothing follows."""
+def test_an_end_of_a_click_that_cannot_be_shown(queued: Stage) -> None:
+    """The answer says it. Other rounds try to show it until a day after the click."""
     queued.latency, queued.on_call = 0.05, lambda _, path: "500" * ("/files/" not in path)
-    assert (queued.remove().text, queued.site.copies(), queued.tasks) == ("OK", 0, [])
+    assert (queued.remove().text, queued.site.copies(), len(queued.tasks)) == ("OK", 0, 1)
+    queued.deliver()
+    assert queued.now == pytest.approx(queued.clicked + 24 * HOUR, abs=5 * MINUTE)
+    assert (queued.deliveries < 40, queued.jobs) == (True, [])

@@ -54,7 +54,7 @@ def report(*more: Outcome, missing: int = 0, **numbers: int) -> Report:
         (PREVENTED, "Nothing was removed from LucidLink.", "FAILED"),
         (
             report(removed=3) + PREVENTED,
-            "3 of 3 assets removed from LucidLink. Nothing more was removed from LucidLink.",
+            "3 of 3 assets removed from LucidLink. The rest was not removed from LucidLink.",
             "FAILED",
         ),
     ],

@@ -44,7 +44,8 @@ def read(
     for page in itertools.count(1):  # pragma: no branch - it never ends by itself.
         rows, known = rows_of(answer), len(found)
         received += len(rows)
-        total = max(total, as_number(answer.get("total")) or 0)
+        stated = as_number(answer.get("total")) or 0
+        total = max(total, stated)
         if max(received, total) >= most:  # A total may stop at that number, too.
             text = f"A search finds {most:,} or more objects: narrow it, or use a collection."
             raise CallerError(text, status=413)
@@ -52,7 +53,8 @@ def read(
             if found.setdefault(row["id"], item := parse(row)) != item:
                 raise IconikUnavailable(f"iconik contradicts itself in {path}: try again.")
         missing, new = total - len(found), len(found) - known
-        if not _goes_on(answer, path, page, rows=len(rows), new=new, missing=missing):
+        counted = missing if stated else missing or -1  # Totals of earlier pages may be too small.
+        if not _goes_on(answer, path, page, rows=len(rows), new=new, missing=counted):
             break
         following = {"page": str(page + 1), "last_id": rows[-1]["id"]}[key]
         answer = {"objects": []}

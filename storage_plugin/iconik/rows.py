@@ -159,8 +159,8 @@ def parser(kind: Callable[..., T], **paths: str) -> Callable[[Row], T]:
             if (value := read(value)) is None and (value := default) is Parameter.empty:
                 text = f"iconik's answer contains an object without {name}: report this to iconik."
                 raise IconikError(text)
-            # Many of 60,000 rows have the same texts.
-            values.append(intern(value) if isinstance(value, str) else value)
+            # Many of 60,000 rows have the same texts, except their ids.
+            values.append(intern(value) if isinstance(value, str) and name != "id" else value)
         return kind(*values)
 
     return parse

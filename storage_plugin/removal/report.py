@@ -132,10 +132,11 @@ class Report:
         ends = [f"{numbers['removed']:,} of {count(total, 'asset')} removed from {name}"]
         ends += [f"{numbers[end]:,} {words[end]}" for end in words if numbers[end]]
         is_empty = total == numbers["absent"] and not numbers["notable"]
+        rest = "The rest was not" if total else "Nothing was"
         objects = count(numbers["missing"], "selected object")
         sentences = {
             f"Nothing is on {name}." if is_empty else f"{', '.join(ends)}.": total,
-            f"Nothing {'more ' if total else ''}was removed from {name}.": numbers["prevented"],
+            f"{rest} removed from {name}.": numbers["prevented"],
             f"iconik does not list {objects}, which may be deleted.": numbers["missing"],
         }
         said = [sentence for sentence, number in sentences.items() if number]

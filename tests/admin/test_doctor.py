@@ -32,6 +32,9 @@ def test_doctor_is_content(site: Site, run: Run, finds: Finds) -> None:
 
 ARCHIVE = {"ARCHIVE_BEFORE_REMOVE": "true"}
 MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
+ODD = pytest.mark.undocumented
+QUOTED = {"headers": {"x-bz-secret": SECRET, "Authorization": "Own"}}
+FAILING = {"status": "FAILING", "last_error": f"{SECRET} and Own are wrong", **QUOTED}
 
 
 @pytest.mark.usefixtures("sound")
@@ -62,7 +65,8 @@ MOUNTED = {"settings": {"mount_point": "/mnt/LucidLink"}}
         ("action", {"url": "https://x.example/add"}, "WARNING|actions|calls https://x.example/add"),
         ("action", {"url": "{}/ad"}, "WARNING|actions|/ad, not "),
         ("action", {"disabled": True}, "WARNING|actions|Add to LucidLink (ASSET) is disabled"),
-        ("action", {"status": "FAILING", "last_error": SECRET}, "WARNING|actions|last time: *** "),
+        pytest.param("action", {"headers": ["x"]}, "FAILURE|actions|sends another", marks=ODD),
+        ("action", FAILING, "WARNING|actions|last time: *** and *** "),
     ],
 )
 def test_doctor_finds(
