@@ -94,18 +94,6 @@ def test_a_remove_is_four_calls_for_an_asset_and_then_one(stage: Stage, assets: 
     assert count(stage, "/remove", asset_ids=ids) == again
 
 
-@pytest.mark.parametrize(("counts_rows", "calls"), [(True, 2), (False, 4)])
-def test_a_remove_of_a_collection_is_a_call_for_each_page(
-    stage: Stage, calls: int, counts_rows: bool
-) -> None:
-    """A page has up to 100 objects. If iconik does not count more than nine, one more is asked."""
-    stage.site.quirk(counts_rows=counts_rows)
-    inner = stage.world.add_collection(*(stage.world.add_asset("Clip") for _ in range(20)))
-    outer = stage.world.add_collection(inner, *(stage.world.add_asset("Clip") for _ in range(60)))
-    found = count(stage, "/remove", collection_ids=[outer])
-    assert found == STORAGES | {"GET contents": calls, "GET file_sets": 80} | ABSENT
-
-
 def test_what_stays_costs_its_news(stage: Stage) -> None:
     """The notification costs a call for each of ten titles, and two for all."""
     ids = [stage.site.asset([CLIP], [CLIP | {"size": 1}])[0] for _ in range(13)]

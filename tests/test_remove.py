@@ -62,6 +62,14 @@ def test_an_iconik_that_never_answers(fault: str) -> None:
 # From round to round
 
 
+def test_the_queue_delivers_only_removals(queued: Stage) -> None:
+    """Nothing else is ever handed over."""
+    queued.remove()
+    queued.calls.clear()
+    response = queued.post("/add", queued.tasks[0].body, {"Authorization": "queue"})
+    assert (response.status_code, queued.calls) == (404, [])
+
+
 def test_a_removal_goes_through_the_queue(queued: Stage) -> None:
     """The answer comes before the work; one job shows all of it."""
     answer = queued.remove().text
