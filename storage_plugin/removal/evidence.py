@@ -67,8 +67,8 @@ class Evidence(NamedTuple):
 
     storage: Storage  # The one to remove from.
     clicked: float | None  # See `Removal`.
-    asked: float  # Just before the first request for evidence, in seconds that never go back.
     file_sets: Mapping[str, FileSet]  # iconik's own records, of all formats and storages, by id.
+    asked: float = 0.0  # Just before the first request for evidence, by the clock of the pace.
     formats: Mapping[str, Format] = {}  # Those of the asset's current version, by id.
     files: Mapping[str, Sequence[File]] = {}  # The rows, by the id of the file set.
     masters: Mapping[str, Storage] = {}  # The storages whose copies count as masters, by id.
@@ -107,7 +107,7 @@ def look(removal: Removal, asset_id: str) -> Evidence:
     """
     iconik, asked = removal.iconik, removal.iconik.now()
     file_sets = {each.id: each for each in iconik.file_sets(asset_id)}
-    evidence = Evidence(removal.storages.storage, removal.clicked, asked, file_sets)
+    evidence = Evidence(removal.storages.storage, removal.clicked, file_sets)
     if evidence.present:
         evidence = evidence._replace(formats=_formats(iconik, asset_id))
     if not (chosen := _chosen(removal.settings, evidence)):
