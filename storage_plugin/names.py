@@ -19,7 +19,7 @@ def place(path: str) -> str:
 
     https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
     """
-    names = (name.rstrip(". ") for name in path.replace("\\", "/").split("/"))
+    names = [name.rstrip(". ") for name in path.replace("\\", "/").split("/")]
     return normal(normal("/".join(filter(None, names))).casefold())
 
 

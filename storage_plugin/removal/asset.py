@@ -1,7 +1,6 @@
 """Removing one asset from the storage: look, judge, delete.
 
-The three are one unit: a deletion is sent only on fresh evidence, and never repeated without
-another look.
+The three are one unit: a deletion needs fresh evidence, and is never repeated without a look.
 """
 
 from collections.abc import Sequence

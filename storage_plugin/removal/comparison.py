@@ -59,18 +59,15 @@ def place_of(file: File) -> str:
     return place(f"{file.folder}/{file.name}")
 
 
-def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[str, File, bool]]:
-    """Yield the files that are, or may be, on a storage, except those that systems add.
-
-    Yield the place of each file, the file, and whether it is in the recycle bin.
-    """
+def files_on(storage_id: str, evidence: Evidence) -> Iterator[tuple[File, bool]]:
+    """Yield each file that may be on a storage, but no OF_SYSTEMS, and whether it is in the bin."""
     for id, files in evidence.files.items():
         record = evidence.file_sets.get(id)
         for file in files:
             named = {file.storage_id, record and record.storage_id} - {None}
             is_there = storage_id in named or not named
             if is_there and file.type != "DIRECTORY" and file.original_name not in OF_SYSTEMS:
-                yield place_of(file), file, record is not None and record.status == "DELETED"
+                yield file, record is not None and record.status == "DELETED"
 
 
 def doubtful_places(storage_id: str, evidence: Evidence) -> Set[str]:
@@ -79,10 +76,9 @@ def doubtful_places(storage_id: str, evidence: Evidence) -> Set[str]:
     At most one of them exists. Purging one from the recycle bin would delete the others, too.
     """
     found, several = dict[str, tuple[File, bool]](), set[str]()
-    for path, file, is_in_bin in files_on(storage_id, evidence):
-        first, was_in_bin = found.setdefault(path, (file, is_in_bin))
-        is_same = first.size == file.size is not None and _are_equal(first.checksum, file.checksum)
-        if first is not file and (is_in_bin or was_in_bin or not is_same):
+    for file, is_in_bin in files_on(storage_id, evidence):
+        first, was_in_bin = found.setdefault(path := place_of(file), (file, is_in_bin))
+        if first is not file and (is_in_bin or was_in_bin or not _are_same(first, file)):
             several.add(path)
     return several
 
@@ -98,6 +94,11 @@ def at_risk(doomed: Sequence[File], others: Mapping[str, File]) -> File | None:
         if not lost.isdisjoint(["", *steps]):  # The place of the whole storage is empty.
             return file
     return None
+
+
+def _are_same(one: File, other: File) -> bool:
+    """Whether iconik's rows prove that two files are equal."""
+    return one.size == other.size is not None and _are_equal(one.checksum, other.checksum) is True
 
 
 def _order(file: File) -> tuple[object, ...]:

@@ -62,8 +62,8 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
     """Return verdicts that file sets stay because others, which stay, need their files."""
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
     others = {
-        place: file
-        for place, file, is_in_bin in comparison.files_on(evidence.storage.id, evidence)
+        comparison.place_of(file): file
+        for file, is_in_bin in comparison.files_on(evidence.storage.id, evidence)
         if file.file_set_id not in going and not is_in_bin  # There, it has nothing to lose.
     }
     stay = {}
@@ -114,16 +114,17 @@ def _flaws(
 ) -> Iterator[Verdict]:
     """Yield why a file set on a storage for masters is no complete copy of a doomed one."""
     where, there = evidence.where(master), evidence.storage_name(master.storage_id)
-    files, copies = evidence.files[doomed.id], evidence.files[master.id]
+    files, rows = evidence.files[doomed.id], evidence.files[master.id]
+    copies = needed(rows)
     if master.status != "ACTIVE":
         yield Verdict(f"iconik's record of {where} is {master.status or UNKNOWN}")
-    yield from _unfit(needed(copies), there, doubtful[str(master.storage_id)])
+    yield from _unfit(copies, there, doubtful[str(master.storage_id)])
     yield from _contradictions(master, evidence)
     format = evidence.formats[str(master.format_id)]
-    versions = map(attrgetter("version_id"), (format, master, doomed, *copies, *files))
+    versions = map(attrgetter("version_id"), (format, master, doomed, *rows, *files))
     if len({*versions} - {None}) > 1:
         yield Verdict(f"{where} is of another version")
-    if difference := comparison.first_difference(needed(files), needed(copies)):
+    if difference := comparison.first_difference(needed(files), copies):
         yield Verdict(difference)
 
 
