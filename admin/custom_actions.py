@@ -51,7 +51,7 @@ def wanted(url: str, query: Mapping[str, str], *, secret: str, label: str | None
     """Return the two actions that a function needs in each context, as iconik's API takes them.
 
     `query` has the overrides by query parameter, and `label` is the storage's name in the titles;
-    None: LucidLink and the overrides.
+    without one, they name LucidLink and the overrides.
     """
     options = f"?{urlencode(query, quote_via=quote, safe='/,')}" if query else ""
     others = ", ".join(filter(None, query.values()))
@@ -82,7 +82,7 @@ def create(iconik: Iconik, actions: Sequence[Row]) -> Iterator[str]:
 
 
 def _find(existing: Sequence[Row], action: Row) -> Row | None:
-    """Return the existing action with the same context and target; None: there is none."""
+    """Return the existing action with the same context and target, or None."""
     called, title = target(action["url"]), action["title"]
     same = [each for each in existing if each["context"] == action["context"]]
     found = [each for each in same if target(each["url"]) == called or each["title"] == title]

@@ -163,7 +163,7 @@ def check_actions(installation: Installation) -> Findings:
 
 
 def find_fault(action: Row, installation: Installation) -> tuple[str, str] | None:
-    """Return a finding about a custom action that calls the function; None: it will work."""
+    """Return a finding about an action that calls the function, or None if it will work."""
     name = name_of(action)
     try:
         query = read_query(target(action["url"]).query)

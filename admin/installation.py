@@ -43,7 +43,7 @@ GCLOUD = {
 class Installation:
     """Everything that the commands look at. Each part is read when it is first needed.
 
-    `url` is the function's URL; None: FUNCTION_URL counts, or else the last deployment.
+    `url` is the function's URL, or None for FUNCTION_URL, or else the last deployment.
     """
 
     def __init__(self, url: str | None = None) -> None:
@@ -126,7 +126,7 @@ def read_variables() -> dict[str, str]:
 
 
 def _problem(key: yaml.Node, value: yaml.Node, others: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a line of .env.yaml; None: nothing."""
+    """Return what is wrong with a line of .env.yaml, or None if nothing is."""
     if not key.tag == value.tag == "tag:yaml.org,2002:str":
         return "must have a name and a value in quotes, like THREADS: '8'"
     if key.value in others:

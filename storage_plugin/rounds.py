@@ -25,8 +25,8 @@ class Round(NamedTuple):
     selected: Sequence[str]  # The type and the id of the first object that was selected.
     number: int = 0  # 0 for the click, 1 for the first delivery by the queue, and so on.
     pause: float = 0.0  # Seconds between the previous round and this one.
-    job_id: str = ""  # Empty: the job in iconik is not known.
-    storage_id: str = ""  # Empty: the storage to remove from is not known.
+    job_id: str = ""  # Empty if the job in iconik is not known.
+    storage_id: str = ""  # Empty if the storage to remove from is not known.
     after: str = ""  # Assets in containers up to this id are done, or selected themselves.
     waiting: int = 0  # The number of selected assets, the last ones, whose copies were requested.
     report: Report = Report()  # What became of the assets that are done.

@@ -24,8 +24,8 @@ class Settings(NamedTuple):
     iconik_id: str
     storage_name: str
     format_names: tuple[str, ...] = ("ORIGINAL",)
-    storage_path: str = "/"  # Empty: the folders of the source.
-    master_storage_name: str | None = None  # None: the masters are on all storages of type B2.
+    storage_path: str = "/"  # If empty, the folders of the source are kept.
+    master_storage_name: str | None = None  # If None, all storages of type B2 have masters.
     archive_before_remove: bool = False
     use_recycle_bin: bool = False
     iconik_url: str = ICONIK_URL  # Without a slash at the end, like `function_url`.

@@ -58,7 +58,7 @@ def check_removal(storages: Storages, listed: Sequence[Storage]) -> dict[str, St
 
 
 def _obstacle(storage: Storage | None, masters: Sequence[Storage], *, name: str) -> str | None:
-    """Return why nothing may be removed, and the remedy; None: files may be removed."""
+    """Return why nothing may be removed, and the remedy, or None if files may be removed."""
     remedy = "set STORAGE_NAME, or storage= in the custom action's URL, to the storage to copy to"
     if storage is None:
         return f"iconik no longer lists {name}: {remedy}"

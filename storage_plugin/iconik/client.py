@@ -54,7 +54,7 @@ class Iconik:
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(self, storage_id: str, order: Row) -> str | None:
-        """Have objects of one type copied to a storage; return the job's id; None: it is unknown.
+        """Have objects of one type copied to a storage; return the job's id, or None if unknown.
 
         `order` is as iconik's API takes it, except that what is empty is not sent. Collections are
         copied with all their contents. Without a `file_path`, the source's folders are kept.
@@ -126,7 +126,7 @@ class Iconik:
 
     @needs("can_read_assets")
     def asset_title(self, asset_id: str) -> str | None:
-        """Return an asset's title; None: iconik did not send it."""
+        """Return an asset's title, or None if iconik did not send it."""
         return as_text(self.rest.get(f"{ASSETS}/assets/{asset_id}/").get("title"))
 
     @needs("can_write_jobs")
@@ -136,7 +136,7 @@ class Iconik:
 
     @needs("can_write_jobs")
     def update_job(self, job_id: str, changes: Row) -> str | None:
-        """Change some fields of a job, and return its status; None: iconik did not send it.
+        """Change some fields of a job, and return its status, or None if it is not sent.
 
         Change the status only at the end, because an editor may have aborted the job meanwhile.
         """
@@ -166,7 +166,7 @@ class Iconik:
 
     @needs("can_write_storages")
     def can_delete_on(self, storage_id: str) -> bool | None:
-        """Return whether iconik may delete files on a storage; None: unknown."""
+        """Return whether iconik may delete files on a storage, or None if unknown."""
         with suppress(AccessDenied, IconikError):  # The plugin itself does not need that role.
             path = f"{FILES}/storages/{storage_id}/verifications/permissions/"
             access = self.rest.get(path).get("delete_access")

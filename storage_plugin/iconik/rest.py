@@ -153,7 +153,7 @@ class Rest:
         return {"App-ID": self.settings.iconik_id, "Auth-Token": token}
 
     def _read(self, response: requests.Response, seconds: float) -> Row | None:
-        """Return the JSON object in an answer, empty if there is none; None: it is not JSON."""
+        """Return the JSON object in an answer, or an empty one, or None if it is not JSON."""
         ends, body = self.pace.now() + seconds, bytearray()
         with response:
             while chunk := response.raw.read1(1 << 16, decode_content=True):

@@ -31,7 +31,7 @@ def needed(files: Sequence[File]) -> list[File]:
 
 
 def first_difference(files: Sequence[File], copies: Sequence[File]) -> str | None:
-    """Return the first file without a copy of its own, as a reason; None: each file has one.
+    """Return the first file without a copy of its own, as a reason, or None if each has one.
 
     Files and copies of one name are paired in order: first those that fit few others. So each file
     finds a copy if that is possible, unless checksums are of several kinds, or files are still
@@ -112,7 +112,7 @@ def _order(file: File) -> tuple[object, ...]:
 
 
 def _difference(file: File, copy: File, of_empty: frozenset[str | None]) -> str | None:
-    """Return how a file differs from its copy, a master; None: nothing would be lost."""
+    """Return how a file differs from its copy, a master, or None if nothing would be lost."""
     if file.status == "AWAITED" and not file.size:
         return None  # Nothing has been written yet.
     name, is_equal = visible(file.original_name), _are_equal(file.checksum, copy.checksum)
@@ -138,7 +138,7 @@ def _size_difference(file: File, copy: File, may_be_empty: bool) -> str | None:
 
 
 def _are_equal(one: str | None, other: str | None) -> bool | None:
-    """Whether two checksums prove that files are equal, or that they differ; None: neither."""
+    """Whether two checksums prove that files are equal or differ, or None if they prove nothing."""
     if one is None or other is None:
         return None
     if one.lower() == other.lower():

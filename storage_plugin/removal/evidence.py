@@ -28,8 +28,8 @@ class Removal:
 
     iconik: Iconik
     settings: Settings
-    # When the editor clicked, in seconds since 1970, if the removal has waited since then; what was
-    # added to the storage later stays. None: it has not waited.
+    # When the editor clicked, in seconds since 1970, or None if the removal has not waited since
+    # then. What was added to the storage later stays.
     clicked: float | None = None
     awaited: Collection[str] = ()  # The assets whose copies to the masters were requested before.
 
