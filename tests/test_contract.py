@@ -20,7 +20,6 @@ STORAGE = {"name": "B2", "method": "B2", "purpose": "FILES", "settings": {}}
         (f"{STORAGES}?per_page=101", {}, 200, "the maximum of 100"),
         (STORAGES, {"objects": [STORAGE | {"id": "x"}]}, 200, "$.objects[0].id"),
         (STORAGES, {"rows": []}, 200, "'rows' was unexpected"),
-        (STORAGES, "text", 200, "text/html"),
         (STORAGES, {"objects": [], "next_url": None}, 200, ""),
     ],
 )

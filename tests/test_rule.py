@@ -309,6 +309,8 @@ def test_a_folder_that_holds_a_file_that_stays(
     path, _, name = folder.rpartition("/")
     copy = site.add_copies(asset_id, [CLIP, *files(f"{name or '/'} type=DIRECTORY in={path}")])
     site.world.add_file_set(asset_id, site.lucidlink, [CLIP | {"directory_path": other}], "OTHER")
+    # Masters of another format share a place, which does no harm.
+    site.world.add_file_set(asset_id, site.b2, files("b sum=A, b sum=B"), "OTHER")
     assert list(remove(iconik, asset_id).reasons) == ([NEEDED] if is_needed else [])
     assert (copy in site.world.file_sets) == is_needed
 
