@@ -27,7 +27,6 @@ CLICK = 10.0  # Seconds for which iconik waits for the answer to a click, approx
 shared_secret, iconik_token = Secret(*SHARED_SECRET), Secret(*ICONIK_TOKEN)
 session = new_session()
 pace = Pace()
-
 Log().write("INFO", greeting())
 
 

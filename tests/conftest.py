@@ -17,7 +17,6 @@ from tests.real_gcloud import cloud, session_cloud
 
 __all__ = ["cloud", "session_cloud"]
 
-
 SLOW = "test_deploy test_docs test_function test_properties test_secrets main_test"
 
 

@@ -14,9 +14,6 @@ from sandbox.world import new_id
 from tests.stage import Stage
 
 ROOT = Path(__file__).parent.parent
-
-# Imported modules
-
 SCRIPT = """
 import json, sys
 import functions_framework, requests

@@ -75,10 +75,12 @@ def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch, created: str) -> None
     tzset()
 
 
-def test_custom_actions_may_be_odd(iconik: Iconik, requests_mock: Mocker) -> None:
-    """The context of a custom action enters URLs, and iconik may leave out its other texts."""
+def test_texts_may_be_missing(iconik: Iconik, requests_mock: Mocker) -> None:
+    """A storage is then called by its id. The context of a custom action must be fit for URLs."""
     rows = [{"id": ID, "context": context} for context in ("ASSET", "../ASSET", None)]
-    requests_mock.get("/API/assets/v1/custom_actions/", json={"objects": rows})
+    for path in ("/API/assets/v1/custom_actions/", "/API/files/v1/storages/"):
+        requests_mock.get(path, json={"objects": rows})
+    assert [storage.name for storage in iconik.storages()] == [ID]
     (action,) = iconik.custom_actions()
     assert (action["context"], action["url"], action["title"]) == ("ASSET", "", "")
 

@@ -50,7 +50,8 @@ class Iconik:
     @needs("can_read_storages")
     def storages(self) -> list[rows.Storage]:
         """List all storages. iconik's filter by name is not used, because it may be inexact."""
-        return pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
+        found = pages.read_whole(self.rest, f"{FILES}/storages/", rows.storage)
+        return [each._replace(name=each.name or each.id) for each in found]
 
     @needs("can_read_assets", "can_read_files", "can_read_formats", "can_write_transfers")
     def copy(self, storage_id: str, order: Row) -> str | None:
