@@ -35,7 +35,7 @@ ENVIRON = dict(os.environ)
 
 AGAIN = "Run the same command again: it continues where it stopped."
 # A Python that need not import anything to print the environment.
-QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec {sys.executable} "$@"'
+QUICK_PYTHON = f'#!/bin/sh\n[ "$2" = admin ] && exec cat environment; exec "{sys.executable}" "$@"'
 ADMINISTRATOR = "An administrator of your organization must allow this, or run it."
 # Kinds of changes, what Google says of them, and what the script says after that.
 TROUBLES = [
@@ -231,13 +231,13 @@ def test_from_clone_to_right_click(
     packed = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     assert sorted(packed) == sorted(files)
     for command in (
-        f"venv --python {sys.executable} {venv}",
-        f"pip install --python {venv} --require-hashes --requirement {source}/requirements.txt",
-        f"pip check --python {venv}",
+        ("venv", "--python", sys.executable, venv),
+        ("pip", "install", "--require-hashes", "--requirement", source / "requirements.txt"),
+        ("pip", "check"),
     ):
         # uv installs much faster than pip, and not from this Google.
-        uv = [Path(sys.executable).with_name("uv"), "--quiet", *command.split()]
-        subprocess.run(uv, env=ENVIRON, check=True)
+        uv, environ = Path(sys.executable).with_name("uv"), ENVIRON | {"VIRTUAL_ENV": str(venv)}
+        subprocess.run([uv, "--quiet", *command], env=environ, check=True)
     config = project.resources[FUNCTION]["serviceConfig"]
     assert config["timeoutSeconds"] == 60
     secret, site.world.token = project.secret("bz-shared-secret"), TOKEN
