@@ -1,5 +1,6 @@
 """An iconik in memory for every test, and a client that speaks to it over a socket."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from storage_plugin.settings import Settings
 from tests import contract
 from tests.real_gcloud import cloud, session_cloud
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # `make test &` would ignore Ctrl-C.
 __all__ = ["cloud", "session_cloud"]
 
 SLOW = "test_deploy test_docs test_function test_properties test_secrets main_test"
