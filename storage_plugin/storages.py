@@ -68,9 +68,8 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage], *, name: str)
         return f"The files of {name} are the masters of {visible(own[0].name)}: {remedy}"
     if any(master.status == "ACTIVE" for master in masters):
         return None
-    states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters)
-    remedy = f"check the storages in iconik, or set {MASTER}"
-    return f"No storage for masters is ACTIVE ({states or 'none is of type B2'}): {remedy}"
+    states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters) or "none is B2"
+    return f"No storage for masters is ACTIVE ({states}): check them in iconik, or set {MASTER}"
 
 
 def _may_be_one(master: Storage, storage: Storage) -> bool:

@@ -364,6 +364,29 @@ def test_a_deletion_that_waits_for_its_turn(site: Site, slow: Slow, vanishes: bo
     assert (slow.calls.count("files"), slow.calls.count("DELETE")) == (1 + vanishes, not vanishes)
 
 
+@pytest.mark.parametrize("count", [1, None])
+def test_another_click_that_deletes_the_files_during_a_look(
+    site: Site, slow: Slow, count: int | None
+) -> None:
+    """Then iconik lists fewer files than its records count, which is no reason to report."""
+    asset_id, copy = site.asset()
+    record(site, asset_id, "copy")["file_count"] = count
+    slow.at("files", 1, site.world.purge, copy)
+    assert remove(slow.iconik, asset_id) == Outcome(asset_id, End.ABSENT)
+    assert slow.calls[:6] == ["storages", *LOOK, "file_sets", "transfers_to"]
+
+
+def test_a_list_that_stays_too_short(site: Site, slow: Slow) -> None:
+    """Two looks show it, and the copy stays."""
+    asset_id, copy = site.asset()
+    record(site, asset_id, "copy")["file_count"] = 2
+    assert reasons(slow.iconik, asset_id) == [
+        "iconik lists 1 of the 2 files of ORIGINAL on LucidLink"
+    ]
+    assert slow.calls == ["storages", *LOOK, *LOOK]
+    assert copy in site.world.file_sets
+
+
 def test_a_file_set_that_joins_during_a_look_keeps_its_file(site: Site, slow: Slow) -> None:
     """Its rows are listed, although its record was not yet."""
     asset_id, copy = site.asset()

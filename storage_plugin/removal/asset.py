@@ -64,6 +64,8 @@ class _Asset:
     def _look(self) -> Evidence:
         """Look at the asset, and see which file sets are gone."""
         evidence = look(self._removal, self._id)
+        if any(len(evidence.files[each.id]) < (each.file_count or 1) for each in evidence.doomed):
+            evidence = look(self._removal, self._id)  # Another click may be deleting them.
         to_bin = self._removal.settings.use_recycle_bin
         file_sets = evidence.file_sets.values()
         listed = {each.id for each in file_sets if not (to_bin and each.status == "DELETED")}

@@ -159,8 +159,7 @@ def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[Verdict]:
     if count is not None and listed < count:
         yield Verdict(f"iconik lists {listed:,} of the {count:,} files of {where}", Kind.NOT_YET)
     if not needed(files):
-        yield Verdict(
-            f"iconik lists no files of {where}: rescan its folder in iconik", Kind.NOT_YET
-        )
+        reason = f"iconik lists no files of {where}: rescan its folder in iconik"
+        yield Verdict(reason, Kind.NOT_YET)
     if count is None and file_set.type == "MANY_FILES":
         yield Verdict(f"iconik does not say how many files {where} has", Kind.NOT_YET)
