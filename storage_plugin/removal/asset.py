@@ -12,7 +12,7 @@ from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.archive import with_copy
 from storage_plugin.removal.evidence import FRESH, Evidence, Removal, look, renew
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
+from storage_plugin.removal.rule import Kind, Verdict, contradictions, judge, why_nothing
 
 ATTEMPTS = 5  # The consecutive looks that may end without a deletion before the plugin gives up.
 
@@ -63,9 +63,12 @@ class _Asset:
 
     def _look(self) -> Evidence:
         """Look at the asset, and see which file sets are gone."""
-        evidence = look(self._removal, self._id)
-        if any(len(evidence.files[each.id]) < (each.file_count or 1) for each in evidence.doomed):
-            evidence = look(self._removal, self._id)  # Another click may be deleting them.
+        evidence, seen = look(self._removal, self._id), None
+        # Lists contradict one another while another click deletes what they list.
+        while evidence.file_sets != seen and any(
+            [*contradictions(each, evidence)] for each in evidence.doomed
+        ):
+            seen, evidence = evidence.file_sets, look(self._removal, self._id)
         to_bin = self._removal.settings.use_recycle_bin
         file_sets = evidence.file_sets.values()
         listed = {each.id for each in file_sets if not (to_bin and each.status == "DELETED")}
@@ -75,10 +78,8 @@ class _Asset:
     def _is_arriving(self, evidence: Evidence) -> bool:
         """Whether iconik is copying the asset to the storage, in the cases where it matters."""
         files = [file for each in evidence.doomed for file in evidence.files[each.id]]
-        is_there = any(file.status != "AWAITED" for file in files)
-        if self.gone or (is_there and evidence.clicked is None):
-            return False
-        return self._id in self._removal.arriving()
+        may_be = evidence.clicked is not None or all(file.status == "AWAITED" for file in files)
+        return may_be and not self.gone and self._id in self._removal.arriving()
 
     def _delete(self, verdicts: Sequence[tuple[FileSet, Verdict]], evidence: Evidence) -> bool:
         """Delete the file sets that may go; return whether all of them are certainly gone."""
@@ -130,5 +131,4 @@ class _Asset:
         """Return the verdict on a file set that stays. It waits only with archiving."""
         if not self._removal.settings.archive_before_remove:
             return Verdict(verdict.reason)
-        is_awaited = self._id in self._removal.awaited
-        return with_copy(verdict, file_set, evidence, is_awaited=is_awaited)
+        return with_copy(verdict, file_set, evidence, is_awaited=self._id in self._removal.awaited)
