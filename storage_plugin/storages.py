@@ -68,8 +68,9 @@ def _obstacle(storage: Storage | None, masters: Sequence[Storage], *, name: str)
         return f"The files of {name} are the masters of {visible(own[0].name)}: {remedy}"
     if any(master.status == "ACTIVE" for master in masters):
         return None
-    states = ", ".join(f"{visible(each.name)} is {each.status}" for each in masters) or "none is B2"
-    return f"No storage for masters is ACTIVE ({states}): check them in iconik, or set {MASTER}"
+    states = [f"{visible(each.name)} is {each.status}" for each in masters]
+    what = f"No storage for masters is ACTIVE ({', '.join(states) or 'none is of type B2'})"
+    return f"{what}: check the storages in iconik, or set {MASTER}"
 
 
 def _may_be_one(master: Storage, storage: Storage) -> bool:

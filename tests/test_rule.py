@@ -217,28 +217,27 @@ ROWS |= dict.fromkeys(("format_id", "storage_id"), STRANGE)
 
 @pytest.mark.undocumented
 @pytest.mark.parametrize(
-    ("of", "changes", "reason"),
+    ("of", "changes", "kind", "reason"),
     [
-        ("format", {"status": "DELETED"}, "the format ORIGINAL is DELETED"),
-        ("copy", {"status": "PENDING"}, "iconik's record of {} is PENDING"),
-        ("master", {"status": "DELETED"}, "iconik's record of {} is DELETED"),
-        ("format", {"version_id": STRANGE}, "ORIGINAL on B2 is of another version"),
-        ("master", {"version_id": STRANGE}, "{} is of another version"),
-        ("copy", {"format_id": None}, UNSAID),
-        ("copy", {"file_count": 24}, "iconik lists 1 of the 24 files of {}"),
-        ("master", {"file_count": 1024}, "iconik lists 1 of the 1,024 files of {}"),
-        ("master", UNCOUNTED, "iconik does not say how many files {} has"),
+        ("format", {"status": "DELETED"}, Kind.UNCLEAR, "the format ORIGINAL is DELETED"),
+        ("copy", {"status": "PENDING"}, Kind.UNCLEAR, "iconik's record of {} is PENDING"),
+        ("master", {"status": "DELETED"}, Kind.STAYS, "iconik's record of {} is DELETED"),
+        ("format", {"version_id": STRANGE}, Kind.STAYS, "ORIGINAL on B2 is of another version"),
+        ("master", {"version_id": STRANGE}, Kind.STAYS, "{} is of another version"),
+        ("copy", {"format_id": None}, Kind.UNCLEAR, UNSAID),
+        ("copy", {"file_count": 24}, Kind.UNCLEAR, "iconik lists 1 of the 24 files of {}"),
+        ("master", {"file_count": 1024}, Kind.NOT_YET, "iconik lists 1 of the 1,024 files of {}"),
+        ("master", UNCOUNTED, Kind.NOT_YET, "iconik does not say how many files {} has"),
     ],
 )
 def test_records_that_keep_the_copy(
-    site: Site, iconik: Iconik, of: str, changes: Row, reason: str
+    site: Site, iconik: Iconik, of: str, changes: Row, kind: Kind, reason: str
 ) -> None:
     """Iconik's own record decides, whatever the rows of the files say."""
     site.world.quirks.unsaid = {"file_set_status": "ACTIVE", "version_id": None}
     asset_id, copy = site.asset()
     record(site, asset_id, of).update(changes)
-    is_coming = of == "master" and "file_count" in changes
-    assert kinds(iconik, asset_id) == [Kind.NOT_YET if is_coming else Kind.STAYS]
+    assert kinds(iconik, asset_id) == [kind]
     assert reasons(iconik, asset_id) == [reason.format(f"ORIGINAL on {WHERE.get(of)}")]
     assert copy in site.world.file_sets
 
@@ -260,8 +259,8 @@ def test_lists_that_keep_the_copy(
     lists = [files(rows), files("1, 2")]
     asset_id, copy = site.asset(*(lists if of == "copy" else lists[::-1]))
     record(site, asset_id, of)["file_count"] = count
-    is_coming = of == "master" and reason.startswith("lists")
-    assert kinds(iconik, asset_id) == [Kind.NOT_YET if is_coming else Kind.STAYS]
+    kind = Kind.NOT_YET if reason.startswith("lists") else Kind.STAYS
+    assert kinds(iconik, asset_id) == [Kind.UNCLEAR if of == "copy" else kind]
     assert reasons(iconik, asset_id) == [f"iconik {reason}".format(f"ORIGINAL on {storage}")]
     assert copy in site.world.file_sets
 

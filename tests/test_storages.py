@@ -67,7 +67,7 @@ WITHIN = ("/mnt/LucidLink", "/MNT//lucidlink/.", "\\mnt\\LucidLink\\b", "/mnt", 
             for status in ("FAILING", "INACTIVE", None)
             for master in ("B2", None)
         ),
-        (mounted("/mnt/b2"), "LucidLink", None, "none is B2"),
+        (mounted("/mnt/b2"), "LucidLink", None, "none is of type B2"),
     ],
 )
 def test_storages_that_do_not_allow_a_removal(

@@ -12,7 +12,7 @@ from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.archive import with_copy
 from storage_plugin.removal.evidence import FRESH, Evidence, Removal, look, renew
 from storage_plugin.removal.report import End, Outcome
-from storage_plugin.removal.rule import Kind, Verdict, contradictions, judge, why_nothing
+from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
 
 ATTEMPTS = 5  # The consecutive looks that may end without a deletion before the plugin gives up.
 
@@ -53,6 +53,9 @@ class _Asset:
                 return Outcome(self._id, End.STAYED, reasons=(reason,))
             try:
                 if self._delete(verdicts, evidence):
+                    unclear = [each.id for each, its in verdicts if its.kind is Kind.UNCLEAR]
+                    if not self._accepted.issuperset(unclear):  # Another click may be deleting it.
+                        renew(self._removal, self._id, evidence)
                     return self._conclude(verdicts, evidence)
             except IconikBusy:
                 pass  # The deadline ends this loop.
@@ -63,15 +66,9 @@ class _Asset:
 
     def _look(self) -> Evidence:
         """Look at the asset, and see which file sets are gone."""
-        evidence, seen = look(self._removal, self._id), None
-        # Lists contradict one another while another click deletes what they list.
-        while evidence.file_sets != seen and any(
-            [*contradictions(each, evidence)] for each in evidence.doomed
-        ):
-            seen, evidence = evidence.file_sets, look(self._removal, self._id)
-        to_bin = self._removal.settings.use_recycle_bin
-        file_sets = evidence.file_sets.values()
-        listed = {each.id for each in file_sets if not (to_bin and each.status == "DELETED")}
+        evidence = look(self._removal, self._id)
+        end = "DELETED" if self._removal.settings.use_recycle_bin else "none"
+        listed = {each.id for each in evidence.file_sets.values() if each.status != end}
         self.gone |= self._sent - listed
         return evidence
 

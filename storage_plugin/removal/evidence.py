@@ -77,8 +77,8 @@ class Evidence(NamedTuple):
     @property
     def present(self) -> list[FileSet]:
         """The file sets that are on the storage, or may be because iconik does not say where."""
-        ids = (self.storage.id, None)
-        return [each for each in self.file_sets.values() if each.storage_id in ids]
+        places = (self.storage.id, None)
+        return [each for each in self.file_sets.values() if each.storage_id in places]
 
     def masters_of(self, file_set: FileSet) -> list[FileSet]:
         """Return the file sets of the same format on the storages for masters."""

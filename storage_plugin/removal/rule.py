@@ -25,6 +25,7 @@ class Kind(Enum):
 
     GOES = "It may be deleted."
     STAYS = "It stays."
+    UNCLEAR = "It stays because of iconik's own record and rows of it."
     ALONE = "It stays because no storage for masters has any file set of its format."
     NOT_YET = "It stays until its master is complete."
 
@@ -58,30 +59,6 @@ def why_nothing(evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[Verdict]:
-    """Yield how iconik's list of the files contradicts its own records, or has gaps."""
-    files, where = evidence.files[file_set.id], evidence.where(file_set)
-    expected = {
-        "format_id": (file_set.format_id, None),
-        "storage_id": (file_set.storage_id, None),
-        "format_status": ("ACTIVE", None),
-        # The rows of a file set that was deleted just now may be out of date.
-        "file_set_status": ("ACTIVE", file_set.status, None),
-    }
-    for field, values in expected.items():
-        for wrong in {getattr(file, field) for file in files}.difference(values):
-            yield Verdict(f"iconik contradicts itself about {where} ({field} of a file: {wrong})")
-    count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
-    # iconik does not document how it counts, so more files than it counts are no gap.
-    if count is not None and listed < count:
-        yield Verdict(f"iconik lists {listed:,} of the {count:,} files of {where}", Kind.NOT_YET)
-    if not needed(files):
-        reason = f"iconik lists no files of {where}: rescan its folder in iconik"
-        yield Verdict(reason, Kind.NOT_YET)
-    if count is None and file_set.type == "MANY_FILES":
-        yield Verdict(f"iconik does not say how many files {where} has", Kind.NOT_YET)
-
-
 def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> dict[str, Verdict]:
     """Return verdicts that file sets stay because others, which stay, need their files."""
     going = {id for id, verdict in verdicts.items() if verdict.kind is Kind.GOES}
@@ -104,9 +81,10 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     """Return the verdict on a file set without regard to others on the storage."""
     format = evidence.formats.get(str(doomed.format_id))
     if format is None or doomed.storage_id is None:
-        return Verdict("iconik does not say of which format or on which storage a file set is")
+        unsaid = "iconik does not say of which format or on which storage a file set is"
+        return Verdict(unsaid, Kind.UNCLEAR)
     for obstacle in _obstacles(doomed, format, evidence):
-        return Verdict(obstacle.reason)  # Only a master is waited for.
+        return Verdict(obstacle.reason, Kind.UNCLEAR)  # Only a master is waited for.
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
     verdicts = [next(_flaws(each, doomed, evidence, doubtful), goes) for each in masters]
     if not verdicts:
@@ -130,7 +108,7 @@ def _obstacles(doomed: FileSet, format: Format, evidence: Evidence) -> Iterator[
     # the rule decides, because it does not depend on the status.
     if format.status not in ("ACTIVE", None):
         yield Verdict(f"the format {evidence.format_of(doomed)} is {format.status}")
-    yield from contradictions(doomed, evidence)
+    yield from _contradictions(doomed, evidence)
 
 
 def _flaws(
@@ -143,7 +121,7 @@ def _flaws(
     if master.status != "ACTIVE":
         yield Verdict(f"iconik's record of {where} is {master.status or UNKNOWN}")
     yield from _unfit(copies, there, doubtful[str(master.storage_id)])
-    yield from contradictions(master, evidence)
+    yield from _contradictions(master, evidence)
     format = evidence.formats[str(master.format_id)]
     versions = map(attrgetter("version_id"), (format, master, doomed, *rows, *files))
     if len({*versions} - {None}) > 1:
@@ -163,3 +141,27 @@ def _unfit(copies: Sequence[File], there: str, doubtful: Set[str]) -> Iterator[V
         elif doubtful and comparison.place_of(copy) in doubtful:  # Thousands of places take time.
             reason = f"{there} has one place for {name} and another file, so one may be missing"
             yield Verdict(reason)
+
+
+def _contradictions(file_set: FileSet, evidence: Evidence) -> Iterator[Verdict]:
+    """Yield how iconik's list of the files contradicts its own records, or has gaps."""
+    files, where = evidence.files[file_set.id], evidence.where(file_set)
+    expected = {
+        "format_id": (file_set.format_id, None),
+        "storage_id": (file_set.storage_id, None),
+        "format_status": ("ACTIVE", None),
+        # The rows of a file set that was deleted just now may be out of date.
+        "file_set_status": ("ACTIVE", file_set.status, None),
+    }
+    for field, values in expected.items():
+        for wrong in {getattr(file, field) for file in files}.difference(values):
+            yield Verdict(f"iconik contradicts itself about {where} ({field} of a file: {wrong})")
+    count, listed = file_set.file_count, sum(file.type != "DIRECTORY" for file in files)
+    # iconik does not document how it counts, so more files than it counts are no gap.
+    if count is not None and listed < count:
+        yield Verdict(f"iconik lists {listed:,} of the {count:,} files of {where}", Kind.NOT_YET)
+    if not needed(files):
+        reason = f"iconik lists no files of {where}: rescan its folder in iconik"
+        yield Verdict(reason, Kind.NOT_YET)
+    if count is None and file_set.type == "MANY_FILES":
+        yield Verdict(f"iconik does not say how many files {where} has", Kind.NOT_YET)
