@@ -70,17 +70,6 @@ def test_the_queue_delivers_only_removals(queued: Stage) -> None:
     assert (response.status_code, queued.calls) == (404, [])
 
 
-def test_a_removal_goes_through_the_queue(queued: Stage) -> None:
-    """The answer comes before the work; one job shows all of it."""
-    answer = queued.remove().text
-    assert answer == f"OK: {LEFT} The removal continues in the background."
-    (task,) = queued.tasks
-    assert (queued.job["status"], task.due <= queued.now) == ("STARTED", True)
-    queued.deliver()
-    assert (queued.site.copies(), queued.job["status"]) == (0, "FINISHED")
-    assert (queued.job["message"], queued.notes) == (DONE, [])
-
-
 @pytest.mark.parametrize("latency", [0.01, 1.0])
 @pytest.mark.parametrize(("number", "shares"), [(SMALL, {1, 16}), (SMALL + 1, {0.8, 1, 12})])
 def test_other_clicks_find_room(number: int, shares: set[float], latency: float) -> None:
@@ -159,8 +148,7 @@ def test_a_later_add_wins(queued: Stage, created: float | None, stays: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "word"),
-    [("ABORT_PENDING", "Aborted"), ("ABORTED", "Aborted"), ("PAUSED", "Paused")],
+    ("status", "word"), [("ABORT_PENDING", "Aborted"), ("ABORTED", "Aborted"), ("PAUSED", "Paused")]
 )
 def test_a_halt_before_a_delivery(queued: Stage, status: str, word: str) -> None:
     """Nothing is removed, and even if the round comes again, the editor is told once."""

@@ -208,7 +208,7 @@ def test_any_b2_storage_may_hold_the_master(site: Site, iconik: Iconik) -> None:
     assert reasons(iconik, site.only_copy(), ANY_B2) == [nowhere]
 
 
-UNSAID = "iconik does not say of which format or on which storage a file set is"
+UNSAID = "iconik does not name the format or storage of a file set"
 UNCOUNTED = {"file_count": None, "type": "MANY_FILES"}
 WRONG = "contradicts itself about {} (%s of a file: %s)"
 ROWS = dict.fromkeys(("file_set_status", "format_status"), "DELETED")

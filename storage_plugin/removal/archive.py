@@ -4,6 +4,7 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 """
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
@@ -16,6 +17,8 @@ from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict
 from storage_plugin.storages import Storages
 
+_requesting = threading.Lock()  # So that the next click sees what this one has requested.
+
 
 def with_copy(
     verdict: Verdict, file_set: FileSet, evidence: Evidence, *, is_awaited: bool
@@ -27,9 +30,8 @@ def with_copy(
     # What is on the masters' storage is never overwritten.
     if verdict.kind is not Kind.ALONE or not _is_whole(file_set, evidence):
         return verdict
-    (master_id,) = evidence.masters  # Archiving demands a setting that names one.
-    there = evidence.storage_name(master_id)
-    reason = f"{evidence.format_of(file_set)} is being copied to {there} first"
+    (id,) = evidence.masters  # Archiving demands a setting that names one.
+    reason = f"{evidence.format_of(file_set)} is being copied to {evidence.storage_name(id)} first"
     to_copy = None if is_awaited else evidence.formats[str(file_set.format_id)]
     return Verdict(reason, Kind.NOT_YET, to_copy)
 
@@ -56,13 +58,14 @@ def request_copies(
     done = {each.asset_id: each for each in outcomes}
     for name, some in _batches(outcomes):
         try:
-            # What iconik is already copying is not requested again.
-            transfers = iconik.transfers([source_id], master_id)
-            under_way = {(each.asset_id, each.format_id) for each in transfers}
-            missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
-            if missing:
-                order = {"object_type": "assets", "object_ids": missing, "format_name": name}
-                iconik.copy(master_id, order | {"preferred_original_storage_id": source_id})
+            with _requesting:
+                # What iconik is already copying is not requested again.
+                transfers = iconik.transfers([source_id], master_id)
+                under_way = {(each.asset_id, each.format_id) for each in transfers}
+                missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
+                if missing:
+                    order = {"object_type": "assets", "object_ids": missing, "format_name": name}
+                    iconik.copy(master_id, order | {"preferred_original_storage_id": source_id})
         except PluginError as error:
             end = End.LEFT if isinstance(error, OutOfTime) else End.FAILED
             for _, id, _ in some:

@@ -37,8 +37,7 @@ class _Asset:
 
     def __init__(self, removal: Removal, asset_id: str) -> None:
         self._removal, self._id = removal, asset_id
-        # The ids of file sets whose deletion was sent, those whose deletion iconik has accepted,
-        # although they may still be listed, and those that are gone.
+        # Ids of file sets: deletions that were sent, those that iconik accepted, and what is gone.
         self._sent, self._accepted, self.gone = set[str](), set[str](), set[str]()
 
     def remove(self) -> Outcome:
@@ -53,8 +52,7 @@ class _Asset:
                 return Outcome(self._id, End.STAYED, reasons=(reason,))
             try:
                 if self._delete(verdicts, evidence):
-                    unclear = [each.id for each, its in verdicts if its.kind is Kind.UNCLEAR]
-                    if not self._accepted.issuperset(unclear):  # Another click may be deleting it.
+                    if self._pending(Kind.UNCLEAR, verdicts):  # Another click may be deleting it.
                         renew(self._removal, self._id, evidence)
                     return self._conclude(verdicts, evidence)
             except IconikBusy:
@@ -78,10 +76,14 @@ class _Asset:
         may_be = evidence.clicked is not None or all(file.status == "AWAITED" for file in files)
         return may_be and not self.gone and self._id in self._removal.arriving()
 
+    def _pending(self, kind: Kind, verdicts: Sequence[tuple[FileSet, Verdict]]) -> list[FileSet]:
+        """Return the file sets of one kind, without those whose deletion was accepted."""
+        found = [each for each, its in verdicts if its.kind is kind]
+        return [each for each in found if each.id not in self._accepted]
+
     def _delete(self, verdicts: Sequence[tuple[FileSet, Verdict]], evidence: Evidence) -> bool:
         """Delete the file sets that may go; return whether all of them are certainly gone."""
-        doomed = [each for each, verdict in verdicts if verdict.kind is Kind.GOES]
-        doomed = [each for each in doomed if each.id not in self._accepted]
+        doomed = self._pending(Kind.GOES, verdicts)
         for file_set in doomed:
             self._sent.add(file_set.id)
             try:
@@ -106,11 +108,7 @@ class _Asset:
 
     def _conclude(self, verdicts: Sequence[tuple[FileSet, Verdict]], evidence: Evidence) -> Outcome:
         """Return what became of the asset after the last look."""
-        stay = [
-            self._plan(each, verdict, evidence)
-            for each, verdict in verdicts
-            if verdict.kind is not Kind.GOES
-        ]
+        stay = [self._plan(each, its, evidence) for each, its in verdicts if its.kind != Kind.GOES]
         reasons = [each.reason for each in stay]
         if self._accepted - self.gone:
             here = evidence.storage_name()

@@ -34,14 +34,13 @@ class Removal:
     awaited: Collection[str] = ()  # The assets whose copies to the masters were requested before.
 
     def __post_init__(self) -> None:
-        iconik = self.iconik
-        self._listed = iconik.now(), _once(iconik.storages)
+        self._listed = self.iconik.now(), _once(self.iconik.storages)
         listed = self._listed[1]()
         self.storages = find_storages(listed, self.settings)
         check_removal(self.storages, listed)
-        masters, id = [each.id for each in self.storages.masters], self.storages.storage.id
+        ids, id = [each.id for each in self.storages.masters], self.storages.storage.id
         # Returns the assets that iconik is copying to the storage, perhaps not all.
-        self.arriving = _once(lambda: {each.asset_id for each in iconik.transfers(masters, id)})
+        self.arriving = _once(lambda: {each.asset_id for each in self.iconik.transfers(ids, id)})
 
     def masters(self) -> tuple[float, dict[str, Storage]]:
         """Return when iconik was asked for the storages, and those that `check_removal` returns."""

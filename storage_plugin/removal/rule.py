@@ -25,7 +25,7 @@ class Kind(Enum):
 
     GOES = "It may be deleted."
     STAYS = "It stays."
-    UNCLEAR = "It stays because of iconik's own record and rows of it."
+    UNCLEAR = "It stays because of what is on the storage, which may just change."
     ALONE = "It stays because no storage for masters has any file set of its format."
     NOT_YET = "It stays until its master is complete."
 
@@ -73,7 +73,8 @@ def _needed_by_others(verdicts: Mapping[str, Verdict], evidence: Evidence) -> di
             name, owner = visible(file.name), evidence.file_sets.get(file.file_set_id)
             whose = evidence.format_of(owner) if owner else "another file set"
             what = evidence.format_of(evidence.file_sets[id])
-            stay[id] = Verdict(f"deleting {what} could also delete {name} of {whose}, which stays")
+            reason = f"deleting {what} could also delete {name} of {whose}, which stays"
+            stay[id] = Verdict(reason, Kind.UNCLEAR)
     return stay
 
 
@@ -81,8 +82,7 @@ def _verdict(doomed: FileSet, evidence: Evidence, doubtful: Mapping[str, Set[str
     """Return the verdict on a file set without regard to others on the storage."""
     format = evidence.formats.get(str(doomed.format_id))
     if format is None or doomed.storage_id is None:
-        unsaid = "iconik does not say of which format or on which storage a file set is"
-        return Verdict(unsaid, Kind.UNCLEAR)
+        return Verdict("iconik does not name the format or storage of a file set", Kind.UNCLEAR)
     for obstacle in _obstacles(doomed, format, evidence):
         return Verdict(obstacle.reason, Kind.UNCLEAR)  # Only a master is waited for.
     goes, masters = Verdict(kind=Kind.GOES), evidence.masters_of(doomed)
