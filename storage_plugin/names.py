@@ -25,4 +25,4 @@ def place(path: str) -> str:
 
 def visible(text: str) -> str:
     """Return a text with an escape in place of each character that nobody sees."""
-    return text if text.isprintable() else UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+    return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)

@@ -65,8 +65,8 @@ class _Asset:
     def _look(self) -> Evidence:
         """Look at the asset, and see which file sets are gone."""
         evidence = look(self._removal, self._id)
-        end = "DELETED" if self._removal.settings.use_recycle_bin else "none"
-        listed = {each.id for each in evidence.file_sets.values() if each.status != end}
+        in_bin = self._removal.settings.use_recycle_bin and "DELETED"
+        listed = {each.id for each in evidence.file_sets.values() if each.status != in_bin}
         self.gone |= self._sent - listed
         return evidence
 
