@@ -100,12 +100,12 @@ def test_no_deletion_is_wrong_whatever_changes_meanwhile(sandbox: Sandbox) -> No
 def remove_again(sandbox: Sandbox, scene: Scene) -> set[str]:
     """Remove again on a world where all is well, however slow; return what is left and must go.
 
-    Lists that take several requests are never fresh if each takes seconds.
+    Lists of several pages are never fresh if each page takes a second.
     """
     world, seconds = sandbox.world, scene.seconds
     world.quirks.deletion_status, world.quirks.deletions_work = None, True
     doomed = must_go(world, scene.settings)
-    seconds = min(seconds, 0.75) if world.quirks.rows_per_page else seconds
+    seconds = min(seconds, 0.5) if world.quirks.rows_per_page else seconds
     sandbox.begin(scene._replace(steps={}, seconds=seconds))
     sandbox.remove(scene.settings)
     return {id for id in doomed if worlds.is_there(world, id)}

@@ -17,7 +17,7 @@ from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict
 from storage_plugin.storages import Storages
 
-_requesting = threading.Lock()  # So that the next click sees what this one has requested.
+_requesting = threading.RLock()  # So that the next click sees what this one has requested.
 
 
 def with_copy(
