@@ -17,7 +17,7 @@ from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict
 from storage_plugin.storages import Storages
 
-_requesting = threading.RLock()  # So that the next click sees what this one has requested.
+_requesting = threading.RLock()  # So that the instance's next click sees what this one requests.
 
 
 def with_copy(
@@ -30,7 +30,7 @@ def with_copy(
     # What is on the masters' storage is never overwritten.
     if verdict.kind is not Kind.ALONE or not _is_whole(file_set, evidence):
         return verdict
-    (id,) = evidence.masters  # Archiving demands a setting that names one.
+    (id,) = evidence.masters  # Archiving needs MASTER_STORAGE_NAME.
     reason = f"{evidence.format_of(file_set)} is being copied to {evidence.storage_name(id)} first"
     to_copy = None if is_awaited else evidence.formats[str(file_set.format_id)]
     return Verdict(reason, Kind.NOT_YET, to_copy)

@@ -1,6 +1,6 @@
 """Removing one asset from the storage: look, judge, delete.
 
-The three are one unit: a deletion needs fresh evidence, and is never repeated without a look.
+The three are one unit: a deletion needs fresh evidence, and is never repeated without new records.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from storage_plugin.removal.evidence import FRESH, Evidence, Removal, look, rene
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict, judge, why_nothing
 
-ATTEMPTS = 5  # The consecutive looks that may end without a deletion before the plugin gives up.
+ATTEMPTS = 5  # The consecutive looks with a failure after which the plugin gives up.
 
 
 def remove_asset(removal: Removal, asset_id: str, begins: Deadline | None = None) -> Outcome:
-    """Delete the files of an asset from the storage if complete copies exist elsewhere.
+    """Delete the files of an asset from the storage if complete masters exist.
 
-    The removal begins before the end of `begins`, or not at all.
+    After the deadline `begins`, the removal does not begin.
     """
     asset = _Asset(removal, asset_id)
     try:
@@ -37,7 +37,7 @@ class _Asset:
 
     def __init__(self, removal: Removal, asset_id: str) -> None:
         self._removal, self._id = removal, asset_id
-        # Ids of file sets: deletions that were sent, those that iconik accepted, and what is gone.
+        # The ids of file sets whose deletion was sent, or that iconik accepted, or that are gone.
         self._sent, self._accepted, self.gone = set[str](), set[str](), set[str]()
 
     def remove(self) -> Outcome:
@@ -52,7 +52,7 @@ class _Asset:
                 return Outcome(self._id, End.STAYED, reasons=(reason,))
             try:
                 if self._delete(verdicts, evidence):
-                    if self._pending(Kind.UNCLEAR, verdicts):  # Another click may be deleting it.
+                    if self._pending(Kind.UNCLEAR, verdicts):  # Another click may delete them.
                         renew(self._removal, self._id, evidence)
                     return self._conclude(verdicts, evidence)
             except IconikBusy:
