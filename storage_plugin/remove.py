@@ -116,7 +116,7 @@ def _remove_each(
         return outcome
 
     outcomes = side_by_side(remove_one, order, int(PLACES * iconik.rest.share))
-    return request_copies(iconik, outcomes, removal.storages)
+    return request_copies(removal, outcomes)
 
 
 def _hand_over(

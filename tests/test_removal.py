@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from threading import Barrier, BrokenBarrierError, Event
+from threading import Event
 from typing import Any
 from unittest.mock import Mock
 
@@ -29,6 +29,7 @@ from storage_plugin.settings import Settings
 from tests.conftest import Time, as_if_parallel, new_rest
 from tests.test_rule import BIN, NO_MASTER, SETTINGS, SEVERAL, files, reasons, record, remove
 
+ARCHIVE = SETTINGS._replace(archive_before_remove=True)
 ON_ITS_WAY = "a copy of it is still on its way to LucidLink: repeat the action when it has arrived"
 
 
@@ -60,7 +61,6 @@ def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> N
     site.world.formats.clear()
     site.world.formats.of_asset.clear()
     outcome = remove(iconik, asset_id)
-    assert outcome.end is End.FAILED
     assert str(outcome.error).startswith("iconik lists file sets of the asset, but no formats")
 
 
@@ -137,7 +137,7 @@ def test_what_has_no_master_waits_for_its_copy(
     """A copy is requested once. Without archiving, nothing is waited for."""
     asset_id = site.only_copy()
     id, (row,) = asset_id if is_awaited else "", site.world.formats_of(asset_id)
-    archive = Removal(iconik, SETTINGS._replace(archive_before_remove=True), awaited=[id])
+    archive = Removal(iconik, ARCHIVE, awaited=[id])
     copies = () if is_awaited else (rows.format(row),)
     copying = ("ORIGINAL is being copied to B2 first",)
     waiting = Outcome(asset_id, End.WAITING, reasons=copying, to_copy=copies)
@@ -145,22 +145,25 @@ def test_what_has_no_master_waits_for_its_copy(
     assert remove(iconik, asset_id) == Outcome(asset_id, End.STAYED, reasons=(NO_MASTER,))
 
 
-def test_two_clicks_at_once_request_one_copy(site: Site, iconik: Iconik) -> None:
-    """Another copy could overwrite the first one when its source is gone."""
-    removal = Removal(iconik, SETTINGS._replace(archive_before_remove=True))
-    outcomes, both = [remove_asset(removal, site.only_copy())], Barrier(2)
+def test_clicks_at_once_request_one_copy(site: Site, iconik: Iconik, rest: Rest) -> None:
+    """Another one could overwrite it. Each click waits for the others until its own deadline."""
+    removal, asked, go = Removal(iconik, ARCHIVE), Event(), Event()
+    hasty = Removal(Iconik(replace(rest, deadline=Deadline(1.0))), ARCHIVE)
+    outcomes = [remove_asset(removal, site.only_copy())]
     site.quirk(copies_take_time=True)
 
     def list_transfers(*args: Any) -> Any:
         found = Iconik.transfers(iconik, *args)
-        with suppress(BrokenBarrierError):
-            both.wait(0.2)  # Both are here before one of them has requested a copy, or never.
-        return found
+        return found if asked.set() or go.wait(9) else None
 
     iconik.transfers = list_transfers
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: request_copies(iconik, outcomes, removal.storages), range(2)))
-    assert len(site.world.transfers) == 1
+        clicks = [pool.submit(request_copies, removal, outcomes) for _ in range(2)]
+        asked.wait()
+        (late,) = request_copies(hasty, outcomes)
+        assert (late.end, [click.done() for click in clicks]) == (End.LEFT, [False, False])
+        go.set()
+    assert ([click.result() for click in clicks], len(site.world.transfers)) == ([outcomes] * 2, 1)
 
 
 # Copies on their way
@@ -421,8 +424,7 @@ def test_an_iconik_that_is_too_slow_is_told(site: Site, slow: Slow) -> None:
     asset_id, copy = site.asset()
     slow.seconds = 5.0
     outcome = remove(slow.iconik, asset_id)
-    assert outcome.end is End.FAILED
-    assert "too slow for a safe DELETE" in str(outcome.error)
+    assert (outcome.end, "too slow for a safe DELETE" in str(outcome.error)) == (End.FAILED, True)
     assert copy in site.world.file_sets
 
 

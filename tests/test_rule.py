@@ -362,5 +362,5 @@ def test_each_format_that_is_not_to_be_removed_is_named(site: Site, iconik: Icon
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP], name)
     site.world.add_file_set(asset_id, site.lucidlink, [], status="DELETED")
     outcome = remove(iconik, asset_id)
-    assert outcome.reasons == (f"PPRO_PROXY is {NOT_REMOVED}", f"EDIT is {NOT_REMOVED}")
-    assert outcome.end is End.ABSENT
+    named = (f"PPRO_PROXY is {NOT_REMOVED}", f"EDIT is {NOT_REMOVED}")
+    assert outcome == Outcome(asset_id, End.ABSENT, reasons=named)

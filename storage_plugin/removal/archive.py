@@ -6,18 +6,18 @@ A finished copy job is no proof of a copy: only the rule decides whether files a
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from contextlib import ExitStack
+from operator import attrgetter, itemgetter
 
 from storage_plugin.errors import OutOfTime, PluginError
-from storage_plugin.iconik.client import Iconik, chunks
+from storage_plugin.iconik.client import chunks
 from storage_plugin.iconik.rows import FileSet
 from storage_plugin.removal.comparison import OF_NOTHING, needed
-from storage_plugin.removal.evidence import Evidence
+from storage_plugin.removal.evidence import Evidence, Removal
 from storage_plugin.removal.report import End, Outcome
 from storage_plugin.removal.rule import Kind, Verdict
-from storage_plugin.storages import Storages
 
-_requesting = threading.RLock()  # So that the instance's next click sees what this one requests.
+_requesting = threading.RLock()  # One click at a time, so that it sees the requests before it.
 
 
 def with_copy(
@@ -50,18 +50,20 @@ def _is_whole(file_set: FileSet, evidence: Evidence) -> bool:
     )
 
 
-def request_copies(
-    iconik: Iconik, outcomes: Sequence[Outcome], storages: Storages
-) -> list[Outcome]:
+def request_copies(removal: Removal, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Request the copies that assets need. If that fails, change their outcomes."""
+    iconik, storages = removal.iconik, removal.storages
     master_id, source_id = storages.masters[0].id, storages.storage.id
     done = {each.asset_id: each for each in outcomes}
     for name, some in _batches(outcomes):
         try:
-            with _requesting:
+            with ExitStack() as turn:
+                while not _requesting.acquire(timeout=iconik.deadline.remaining()):
+                    pass  # At the deadline, `remaining` raises OutOfTime.
+                turn.callback(_requesting.release)
                 # What iconik is already copying is not requested again.
                 transfers = iconik.transfers([source_id], master_id)
-                under_way = {(each.asset_id, each.format_id) for each in transfers}
+                under_way = {*map(attrgetter("asset_id", "format_id"), transfers)}
                 missing = [id for _, id, of in some if under_way.isdisjoint({(id, of), (id, None)})]
                 if missing:
                     order = {"object_type": "assets", "object_ids": missing, "format_name": name}
@@ -75,9 +77,7 @@ def request_copies(
 
 def _batches(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
     """Yield a format's name for each call, and the name, asset and format's id of each copy."""
-    copies = sorted(
-        (format.name, each.asset_id, format.id) for each in outcomes for format in each.to_copy
-    )
+    copies = sorted((of.name, each.asset_id, of.id) for each in outcomes for of in each.to_copy)
     for name, same in itertools.groupby(copies, key=itemgetter(0)):
         for some in chunks([*same]):
             yield name, some

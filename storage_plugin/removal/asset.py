@@ -77,7 +77,7 @@ class _Asset:
         return may_be and not self.gone and self._id in self._removal.arriving()
 
     def _pending(self, kind: Kind, verdicts: Sequence[tuple[FileSet, Verdict]]) -> list[FileSet]:
-        """Return the file sets of one kind, without those whose deletion was accepted."""
+        """Return the file sets with a kind of verdict whose deletion iconik has not accepted."""
         found = [each for each, its in verdicts if its.kind is kind]
         return [each for each in found if each.id not in self._accepted]
 

@@ -25,7 +25,7 @@ class Kind(Enum):
 
     GOES = "It may be deleted."
     STAYS = "It stays."
-    UNCLEAR = "It stays because of what is on the storage, which may just change."
+    UNCLEAR = "It stays because of what is on the storage, which may be changing."
     ALONE = "It stays because no storage for masters has any file set of its format."
     NOT_YET = "It stays until its master is complete."
 
