@@ -61,6 +61,7 @@ def test_file_sets_without_formats_are_an_error(site: Site, iconik: Iconik) -> N
     site.world.formats.clear()
     site.world.formats.of_asset.clear()
     outcome = remove(iconik, asset_id)
+    assert outcome.end is End.FAILED
     assert str(outcome.error).startswith("iconik lists file sets of the asset, but no formats")
 
 

@@ -361,6 +361,5 @@ def test_each_format_that_is_not_to_be_removed_is_named(site: Site, iconik: Icon
     for name in ("PPRO_PROXY", "EDIT", "EDIT"):
         site.world.add_file_set(asset_id, site.lucidlink, [CLIP], name)
     site.world.add_file_set(asset_id, site.lucidlink, [], status="DELETED")
-    outcome = remove(iconik, asset_id)
     named = (f"PPRO_PROXY is {NOT_REMOVED}", f"EDIT is {NOT_REMOVED}")
-    assert outcome == Outcome(asset_id, End.ABSENT, reasons=named)
+    assert remove(iconik, asset_id) == Outcome(asset_id, End.ABSENT, reasons=named)
